@@ -1,0 +1,158 @@
+/**
+ * The seam between thinking and weights. Search, SFT, GRPO, evaluation and serving know only what
+ * stands here; behind it are `local/` (libtorch in a worker thread), `openai` (sampling only) and,
+ * for learners that are already distributed, `tinker`. The verbs are those of the Tinker protocol.
+ *
+ * Lengths: a chunk list expands to T positions, one per text token and one per image token
+ * (`ModelImage.numTokens`). Arrays "over T" follow that order. Entry t speaks of token t, predicted
+ * from the positions before it.
+ */
+import type { ModelImage } from "../image/model-image.ts";
+
+/** A piece of a prompt or of a trajectory: token ids, or an image as the model sees it. */
+export type Chunk =
+  | { readonly type: "text"; readonly tokens: readonly number[] }
+  | { readonly type: "image"; readonly image: ModelImage };
+
+/** Number of positions T that `chunks` expand to. The placeholders around an image are text tokens. */
+export function numPositions(chunks: readonly Chunk[]): number {
+  let total = 0;
+  for (const chunk of chunks) total += chunk.type === "text" ? chunk.tokens.length : chunk.image.numTokens;
+  return total;
+}
+
+export interface SampleParams {
+  /** Upper bound on new tokens. */
+  readonly maxTokens: number;
+  /** 0 is greedy. Log-probabilities are always those of temperature 1, before top-p and top-k. */
+  readonly temperature: number;
+  /** 1 switches it off. */
+  readonly topP: number;
+  /** 0 switches it off. */
+  readonly topK: number;
+  /** Generation ends after the first of these; the string itself stays in the tokens. */
+  readonly stop: readonly string[];
+  /** The draw of token n depends on this seed and n alone. */
+  readonly seed: number;
+}
+
+/** Why a sample ended. `eos`: the model's own end token, which stays in the tokens. */
+export type SampleStop = "stop" | "eos" | "length";
+
+export interface Sample {
+  readonly tokens: number[];
+  /** Natural log-probability of each token at temperature 1. */
+  readonly logprobs: number[];
+  readonly stopReason: SampleStop;
+  /** How many optimiser steps the weights had seen; -1 where the server does not say. */
+  readonly weightsVersion: number;
+}
+
+export interface SampleOptions {
+  readonly signal?: AbortSignal;
+  /** Calls with one key continue each other: the engine may keep their KV cache until `release`. */
+  readonly session?: string;
+}
+
+export interface Sampler {
+  readonly capabilities: Capabilities;
+  sample(prompt: readonly Chunk[], params: SampleParams, options?: SampleOptions): Promise<Sample>;
+  /** Says that no further call will come with this session key. */
+  release(session: string): void;
+  close(): Promise<void>;
+}
+
+export interface Capabilities {
+  readonly name: string;
+  readonly sample: boolean;
+  readonly learn: boolean;
+  /** Token ids come back as sampled, so that a trajectory can be trained on. */
+  readonly tokenExact: boolean;
+  readonly maxPositions: number;
+}
+
+/** One training example. All arrays have length T = numPositions(chunks). */
+export interface Datum {
+  readonly chunks: readonly Chunk[];
+  /**
+   * Weight of each token in the loss: 0 where the environment wrote it. Aggregation (token mean,
+   * sequence mean, constant length) is folded in here; the engine only ever sums.
+   */
+  readonly weights: Float32Array;
+  /** GRPO: log-probabilities under the policy that sampled (π_old). */
+  readonly oldLogprobs?: Float32Array;
+  /** GRPO: log-probabilities under the frozen reference; needed where klCoef > 0. */
+  readonly refLogprobs?: Float32Array;
+  /** GRPO: advantage of each token. */
+  readonly advantages?: Float32Array;
+  /** GRPO: importance correction of stale samples, already truncated; 1 where absent. */
+  readonly importance?: Float32Array;
+}
+
+/** Loss of token t, before its weight. `clipHigh` and `clipLow` are epsilons (0.28, 0.2). */
+export type Loss =
+  | { readonly kind: "crossEntropy" }
+  | {
+      readonly kind: "grpo";
+      readonly clipLow: number;
+      readonly clipHigh: number;
+      /** Bound c of the dual clip for negative advantages; null switches it off. */
+      readonly dualClip: number | null;
+      /** Weight of the k3 KL to the reference. */
+      readonly klCoef: number;
+      /** Use the learner's own log-probabilities as π_old (exactly on-policy updates: ratio 1). */
+      readonly onPolicy: boolean;
+    };
+
+/** What a forward pass says of one datum; arrays over T, 0 at position 0 and at image positions. */
+export interface DatumOutput {
+  readonly logprobs: Float32Array;
+  /** Entropy of the distribution that predicted each token, in nats; only where weights ≠ 0. */
+  readonly entropy: Float32Array;
+}
+
+export interface StepOutput {
+  readonly outputs: DatumOutput[];
+  /** Σ weight · loss over all data. */
+  readonly loss: number;
+  /** Share of weighted tokens whose ratio was clipped; mean k3 KL; both 0 for cross-entropy. */
+  readonly clipFraction: number;
+  readonly kl: number;
+}
+
+export interface ForwardOptions {
+  /** `reference`: the frozen weights of `setReference`; default the policy. */
+  readonly weights?: "policy" | "reference";
+  /** Replace every image by black pixels of the same grid (the blind arm of the parity gate). */
+  readonly blind?: boolean;
+}
+
+export interface OptimParams {
+  readonly learningRate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly eps: number;
+  readonly weightDecay: number;
+  /** Global L2 norm bound; 0 switches clipping off. */
+  readonly clipNorm: number;
+}
+
+export interface OptimOutput {
+  readonly gradNorm: number;
+  /** Optimiser steps taken so far, this one included. */
+  readonly weightsVersion: number;
+}
+
+/** An engine that also learns. */
+export interface Learner extends Sampler {
+  forward(data: readonly Datum[], options?: ForwardOptions): Promise<DatumOutput[]>;
+  /** Adds gradients; any number of calls may come before `optimStep`. */
+  forwardBackward(data: readonly Datum[], loss: Loss): Promise<StepOutput>;
+  /** Clips, steps and clears the gradients. Throws VigorlError("numerics") on a non-finite norm. */
+  optimStep(params: OptimParams): Promise<OptimOutput>;
+  /** Freezes a copy of the present weights as the reference. */
+  setReference(): Promise<void>;
+  /** Writes a Hugging Face folder; with `optimizer`, the state that an exact resume needs beside it. */
+  save(folder: string, options?: { optimizer?: boolean }): Promise<void>;
+  load(folder: string, options?: { optimizer?: boolean }): Promise<void>;
+}
