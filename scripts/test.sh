@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# The whole test suite on a clean clone: set-up first, then vitest. Arguments go to vitest
+# (`npm test -- src/core`). The last line is `tests: N passed, N failed, N skipped`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/setup.sh
+export OMP_NUM_THREADS=1
+exec node_modules/.bin/vitest run "$@"

@@ -1,0 +1,83 @@
+/**
+ * The few statistics that reports need: means with intervals, and tests between two arms that
+ * answered the same questions. Distributions come from simple-statistics. All intervals are
+ * two-sided at 95 % unless a level is given.
+ */
+import { gammaln, mean as sampleMean, probit, quantileSorted } from "simple-statistics";
+import { stream } from "./random.ts";
+
+/** A two-sided interval, low first. */
+export type Interval = readonly [low: number, high: number];
+
+/** Arithmetic mean. Throws on an empty list. */
+export function mean(values: readonly number[]): number {
+  if (values.length === 0) throw new Error("mean of an empty list");
+  return sampleMean([...values]);
+}
+
+/**
+ * Wilson score interval of a proportion; `successes` may be fractional (graded answers in [0, 1]).
+ * Stays inside [0, 1] and is sensible at 0 and at n. An empty sample gives [0, 1].
+ */
+export function wilsonInterval(successes: number, n: number, level = 0.95): Interval {
+  if (n === 0) return [0, 1];
+  const z = probit(1 - (1 - level) / 2);
+  const p = successes / n;
+  const centre = p + (z * z) / (2 * n);
+  const spread = z * Math.sqrt((p * (1 - p)) / n + (z * z) / (4 * n * n));
+  const scale = 1 + (z * z) / n;
+  return [Math.max(0, (centre - spread) / scale), Math.min(1, (centre + spread) / scale)];
+}
+
+/**
+ * Percentile bootstrap of mean(a) − mean(b) for two arms over the same questions: `a[i]` and `b[i]`
+ * belong together and are resampled together.
+ */
+export function bootstrapDifference(
+  a: readonly number[],
+  b: readonly number[],
+  { seed = 0, resamples = 2000, level = 0.95 } = {},
+): { difference: number; interval: Interval } {
+  requirePairs(a, b);
+  const differences = a.map((value, i) => value - b[i]);
+  const n = differences.length;
+  const rng = stream(seed, "bootstrap", n);
+  const means = Array.from({ length: resamples }, () => {
+    let sum = 0;
+    for (let i = 0; i < n; i++) sum += differences[rng.int(0, n - 1)];
+    return sum / n;
+  }).sort((x, y) => x - y);
+  const tail = (1 - level) / 2;
+  return {
+    difference: mean(differences),
+    interval: [quantileSorted(means, tail), quantileSorted(means, 1 - tail)],
+  };
+}
+
+/**
+ * Exact two-sided McNemar test on paired yes/no outcomes: the probability of a split of the
+ * disagreements at least this uneven when both arms are equally good. 1 where they never disagree.
+ */
+export function mcNemar(a: readonly boolean[], b: readonly boolean[]): number {
+  requirePairs(a, b);
+  let onlyA = 0;
+  let onlyB = 0;
+  for (let i = 0; i < a.length; i++) {
+    if (a[i] && !b[i]) onlyA++;
+    if (b[i] && !a[i]) onlyB++;
+  }
+  const n = onlyA + onlyB;
+  const fewer = Math.min(onlyA, onlyB);
+  let tail = 0;
+  for (let k = 0; k <= fewer; k++) tail += Math.exp(logBinomial(n, k) - n * Math.LN2);
+  return Math.min(1, 2 * tail);
+}
+
+function logBinomial(n: number, k: number): number {
+  return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1);
+}
+
+function requirePairs(a: readonly unknown[], b: readonly unknown[]): void {
+  if (a.length !== b.length) throw new Error(`paired arms differ: ${a.length} and ${b.length}`);
+  if (a.length === 0) throw new Error("paired arms are empty");
+}
