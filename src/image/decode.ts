@@ -1,0 +1,137 @@
+/**
+ * Files and bytes in, RGB pixels out, and back. sharp decodes and encodes; it never resizes pixels that
+ * a model will see. Everything becomes 8-bit RGB: orientation applied, transparency laid on white,
+ * grey, palette, CMYK and 16-bit converted. Colour profiles are ignored, as Pillow does, except where
+ * CMYK needs one. Of an animation the first frame is taken.
+ */
+
+import { readFile } from "node:fs/promises";
+import sharp from "sharp";
+import { errno, VigorlError } from "../core/errors.ts";
+import type { Size } from "./frames.ts";
+
+/** An image in memory: 8-bit RGB, row-major, `data.length = heightPx * widthPx * 3`. */
+export interface RgbImage extends Size {
+  readonly data: Uint8Array;
+}
+
+export interface DecodeOptions {
+  /** Refuse larger images (a guard against decompression bombs). Default 100 million pixels. */
+  readonly maxPixels?: number;
+  /** How errors call the image; by default its path, or its number of bytes. */
+  readonly name?: string;
+}
+
+/**
+ * Decodes a file or its bytes (PNG, JPEG, WebP, GIF, TIFF, AVIF, SVG) to RGB.
+ * Throws VigorlError("input") when it is missing, no image, cut off or larger than `maxPixels`.
+ */
+export async function decodeImage(
+  source: string | Uint8Array,
+  { maxPixels = 100_000_000, name = nameOf(source) }: DecodeOptions = {},
+): Promise<RgbImage> {
+  const bytes = typeof source === "string" ? await readBytes(source, name) : source;
+  if (bytes.length === 0)
+    throw new VigorlError("input", `${name}: the image is empty (0 bytes)`, {
+      hint: "download or export it again",
+    });
+  try {
+    const { data, info } = await pixels(bytes, maxPixels);
+    return { widthPx: info.width, heightPx: info.height, data: toRgb(data, info.channels) };
+  } catch (cause) {
+    throw decodeError(name, cause, maxPixels);
+  }
+}
+
+/** Encodes as PNG, without loss. */
+export function encodePng(image: RgbImage): Promise<Uint8Array> {
+  return raw(image).png({ compressionLevel: 6 }).toBuffer();
+}
+
+/** Encodes as JPEG; `quality` 1–100. */
+export function encodeJpeg(image: RgbImage, quality = 90): Promise<Uint8Array> {
+  return raw(image).jpeg({ quality }).toBuffer();
+}
+
+function raw(image: RgbImage) {
+  const { data, widthPx: width, heightPx: height } = image;
+  return sharp(data, { raw: { width, height, channels: 3 }, limitInputPixels: false });
+}
+
+function nameOf(source: string | Uint8Array): string {
+  return typeof source === "string" ? source : `image of ${source.length} bytes`;
+}
+
+async function readBytes(path: string, name: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    if (errno(cause) === "ENOENT")
+      throw new VigorlError("input", `${name}: image not found`, {
+        hint: "check the path; relative paths start at the current folder",
+        cause,
+      });
+    if (errno(cause) === "EISDIR")
+      throw new VigorlError("input", `${name}: this is a folder, not an image`, {
+        hint: "name one file",
+        cause,
+      });
+    throw new VigorlError("input", `${name}: the image cannot be read (${messageOf(cause)})`, {
+      hint: "check the file's permissions",
+      cause,
+    });
+  }
+}
+
+/** Decodes to 8-bit raw pixels of 3 (RGB) or 4 (RGBA) channels. */
+async function pixels(bytes: Uint8Array, maxPixels: number) {
+  const options = { limitInputPixels: maxPixels, failOn: "error" } as const;
+  const { space } = await sharp(bytes, options).metadata();
+  return sharp(bytes, { ...options, ignoreIcc: space !== "cmyk" })
+    .autoOrient()
+    .toColourspace("srgb")
+    .raw({ depth: "uchar" })
+    .toBuffer({ resolveWithObject: true });
+}
+
+/** Keeps RGB, widens grey, and lays RGBA on white with Pillow's rounding. */
+function toRgb(data: Uint8Array, numChannels: number): Uint8Array {
+  if (numChannels === 3) return new Uint8Array(data.buffer, data.byteOffset, data.length);
+  const numPixels = data.length / numChannels;
+  const result = new Uint8Array(numPixels * 3);
+  const hasAlpha = numChannels === 2 || numChannels === 4;
+  const isGrey = numChannels < 3;
+  for (let i = 0; i < numPixels; i++) {
+    const from = i * numChannels;
+    const alpha = hasAlpha ? data[from + numChannels - 1] : 255;
+    for (let c = 0; c < 3; c++) {
+      const mixed = data[from + (isGrey ? 0 : c)] * alpha + 255 * (255 - alpha) + 128;
+      result[i * 3 + c] = ((mixed >> 8) + mixed) >> 8;
+    }
+  }
+  return result;
+}
+
+function decodeError(name: string, cause: unknown, maxPixels: number): VigorlError {
+  const message = messageOf(cause);
+  if (/pixel limit/i.test(message))
+    return new VigorlError(
+      "input",
+      `${name}: the image has more than ${maxPixels.toLocaleString("en")} pixels`,
+      { hint: "shrink the image, or raise maxPixels if you trust the file", cause },
+    );
+  if (/unsupported image format|unknown (image )?format/i.test(message))
+    return new VigorlError("input", `${name}: this is not an image that can be read`, {
+      hint: "use PNG, JPEG, WebP, GIF, TIFF, AVIF or SVG",
+      cause,
+    });
+  const reason = message.split("\n")[0];
+  return new VigorlError("input", `${name}: the image is cut off or damaged (${reason})`, {
+    hint: "download or export it again",
+    cause,
+  });
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

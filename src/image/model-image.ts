@@ -1,0 +1,114 @@
+/**
+ * What the model sees: an image at its final size, named by the hash of its pixels, with its grid of
+ * patches. The hash is the identity of an image in traces and in the parity gate, so sampler and
+ * learner can prove that they looked at the same thing. `patches` makes the vision tower's input.
+ *
+ * Legend: grid t × h × w counts patches; a token is mergeSize × mergeSize of them.
+ */
+
+import { createHash } from "node:crypto";
+import type { RgbImage } from "./decode.ts";
+import { qwenPreprocessor, type PreprocessorConfig } from "./preprocessor-config.ts";
+import { resize } from "./resize.ts";
+import { smartResize } from "./smart-resize.ts";
+
+export interface ModelImage extends RgbImage {
+  /** First 32 hex digits of the SHA-256 of size and pixels. */
+  readonly hash: string;
+  /** Patches along time, height and width. */
+  readonly grid: { readonly t: 1; readonly h: number; readonly w: number };
+  /** Visual tokens: h × w / mergeSize². */
+  readonly numTokens: number;
+}
+
+/** The area, in pixels, that an image is brought into before the model sees it. */
+export interface PixelBudget {
+  readonly minPixels: number;
+  readonly maxPixels: number;
+}
+
+/**
+ * Brings an image to the size the model sees (`smartResize`, Pillow's bicubic); pixels stay as they
+ * are when the size already fits. Throws VigorlError("input") for aspect ratios above 200.
+ */
+export function toModelImage(
+  image: RgbImage,
+  budget: PixelBudget,
+  config: PreprocessorConfig = qwenPreprocessor,
+): ModelImage {
+  const { patchSize, mergeSize } = config;
+  const { minPixels, maxPixels } = budget;
+  const factor = patchSize * mergeSize;
+  const size = smartResize(image.heightPx, image.widthPx, { factor, minPixels, maxPixels });
+  const seen = resize(image, size, "bicubic");
+  const h = seen.heightPx / patchSize;
+  const w = seen.widthPx / patchSize;
+  const numTokens = (h * w) / (mergeSize * mergeSize);
+  return { ...seen, hash: imageHash(seen), grid: { t: 1, h, w }, numTokens };
+}
+
+/**
+ * Cuts the image into normalised patches for the vision tower: shape [h·w, 3 · temporalPatchSize ·
+ * patchSize²], float32. Patches of one token are neighbours, tokens run row by row; inside a patch the
+ * order is channel, frame, y, x. Values are (level/255 − mean)/std.
+ * Source: transformers, `Qwen2VLImageProcessorPil` (equal within 1e-6).
+ */
+export function patches(
+  image: ModelImage,
+  config: PreprocessorConfig = qwenPreprocessor,
+): Float32Array {
+  const { patchSize, temporalPatchSize, mergeSize } = config;
+  const { h, w } = image.grid;
+  const { data, widthPx } = image;
+  const tables = normalisationTables(config);
+  const area = patchSize * patchSize;
+  const result = new Float32Array(h * w * 3 * temporalPatchSize * area);
+  let at = 0;
+  for (let tokenY = 0; tokenY < h; tokenY += mergeSize)
+    for (let tokenX = 0; tokenX < w; tokenX += mergeSize)
+      for (let patchY = tokenY; patchY < tokenY + mergeSize; patchY++)
+        for (let patchX = tokenX; patchX < tokenX + mergeSize; patchX++) {
+          const origin = (patchY * patchSize * widthPx + patchX * patchSize) * 3;
+          for (let channel = 0; channel < 3; channel++) {
+            const table = tables[channel];
+            const start = at;
+            for (let y = 0; y < patchSize; y++) {
+              let from = origin + y * widthPx * 3 + channel;
+              for (let x = 0; x < patchSize; x++) {
+                result[at++] = table[data[from]];
+                from += 3;
+              }
+            }
+            for (let frame = 1; frame < temporalPatchSize; frame++) {
+              result.copyWithin(at, start, start + area);
+              at += area;
+            }
+          }
+        }
+  return result;
+}
+
+/** The identity of an image: 32 hex digits of SHA-256 over width, height (u32, little-endian) and RGB. */
+export function imageHash(image: RgbImage): string {
+  const size = new Uint8Array(8);
+  const view = new DataView(size.buffer);
+  view.setUint32(0, image.widthPx, true);
+  view.setUint32(4, image.heightPx, true);
+  return createHash("sha256").update(size).update(image.data).digest("hex").slice(0, 32);
+}
+
+/** A black image of the same grid: what the model gets when a control takes its sight away. */
+export function blankLike(image: ModelImage): ModelImage {
+  const blank = { ...image, data: new Uint8Array(image.data.length) };
+  return { ...blank, hash: imageHash(blank) };
+}
+
+/** For each channel, the normalised value of every 8-bit level. */
+function normalisationTables(config: PreprocessorConfig): Float32Array[] {
+  return [0, 1, 2].map((channel) =>
+    Float32Array.from(
+      { length: 256 },
+      (_, level) => (level / 255 - config.imageMean[channel]) / config.imageStd[channel],
+    ),
+  );
+}
