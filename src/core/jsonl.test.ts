@@ -1,0 +1,55 @@
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { z } from "zod";
+import { appendJsonl, readJsonlAll, truncateJsonl, writeJsonl } from "./jsonl.ts";
+
+const row = z.strictObject({ step: z.number(), note: z.string() });
+
+async function fileWith(text: string): Promise<string> {
+  const file = join(await mkdtemp(join(tmpdir(), "vigorl-jsonl-")), "x.jsonl");
+  await writeFile(file, text);
+  return file;
+}
+
+test("what is appended is read back", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.record({ step: fc.integer(), note: fc.string() })),
+      async (rows) => {
+        const file = await fileWith("");
+        const half = Math.floor(rows.length / 2);
+        await appendJsonl(file, rows.slice(0, half));
+        await appendJsonl(file, rows.slice(half));
+        expect(await readJsonlAll(file, row)).toEqual(rows);
+        await writeJsonl(file, rows);
+        expect(await readJsonlAll(file, row)).toEqual(rows);
+      },
+    ),
+    { numRuns: 30 },
+  );
+});
+
+test("a bad line is named by file and number", async () => {
+  const file = await fileWith('{"step":1,"note":"a"}\n\n{"step":"2","note":"b"}\n');
+  await expect(readJsonlAll(file, row)).rejects.toThrow(`${file}:3: step: `);
+  const unknown = await fileWith('{"step":1,"note":"a","more":1}\n');
+  await expect(readJsonlAll(unknown, row)).rejects.toThrow(/:1: .*more/);
+});
+
+test("a torn last line is an error unless allowed", async () => {
+  const file = await fileWith('{"step":1,"note":"a"}\n{"step":2,"no');
+  await expect(readJsonlAll(file, row)).rejects.toThrow(`${file}:2: `);
+  const rows = await readJsonlAll(file, row, { allowTornLastLine: true });
+  expect(rows).toEqual([{ step: 1, note: "a" }]);
+});
+
+test("truncation keeps whole lines up to the first that fails", async () => {
+  const whole = '{"step":1,"note":"é"}\n{"step":2,"note":"b"}\n';
+  const file = await fileWith(`${whole}{"step":3,"note":"c"}\n{"st`);
+  expect(await truncateJsonl(file, (value) => (value as { step: number }).step <= 2)).toBe(2);
+  expect(await readFile(file, "utf8")).toBe(whole);
+  expect(await truncateJsonl(join(file, "..", "none.jsonl"), () => true)).toBe(0);
+});

@@ -1,0 +1,34 @@
+import { expect, test } from "vitest";
+import { formatDuration, Progress, progressLine } from "./progress.ts";
+
+test("a line names step, rate, figures and time left", () => {
+  const state = { label: "rl", done: 12, total: 100, unit: "steps", rate: 0.31 };
+  expect(progressLine({ ...state, figures: { reward: 0.4216, steps: 3 } })).toBe(
+    "rl  12/100 steps · 0.31/s · reward 0.422 · steps 3 · 4 min 44 s left",
+  );
+  expect(progressLine({ ...state, done: 100, rate: 20, figures: {} })).toBe(
+    "rl  100/100 steps · 20/s",
+  );
+});
+
+test("durations", () => {
+  expect([3.2, 65, 7800].map(formatDuration)).toEqual(["3 s", "1 min 05 s", "2 h 10 min"]);
+});
+
+test("plain streams get lines, terminals one line that is rewritten, quiet ones nothing", () => {
+  const run = (options: { isTTY: boolean; quiet?: boolean }): string => {
+    let text = "";
+    const stream = { isTTY: options.isTTY, columns: 80, write: (part: string) => (text += part) };
+    const progress = new Progress({ label: "x", total: 2, quiet: options.quiet ?? false, stream });
+    progress.update(1);
+    progress.note("hello");
+    progress.update(2);
+    progress.finish();
+    progress.finish();
+    return text;
+  };
+  expect(run({ isTTY: false }).split("\n").length).toBe(5);
+  expect(run({ isTTY: false })).not.toContain("\r");
+  expect(run({ isTTY: true })).toContain("\r\x1b[2Khello\n");
+  expect(run({ isTTY: true, quiet: true })).toBe("");
+});

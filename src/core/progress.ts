@@ -1,0 +1,139 @@
+/**
+ * Progress for people: step, rate, key figures and time left, on stderr. A terminal gets one line
+ * that is rewritten; a log file gets a plain line now and then. Quiet where the caller says so.
+ */
+
+export interface ProgressOptions {
+  /** What is going on: `rl`, `eval search`. */
+  readonly label: string;
+  /** How many units there are in all. */
+  readonly total: number;
+  /** Units that were done before (a resumed run). */
+  readonly done?: number;
+  /** Name of one unit, in the plural: `steps`, `questions`. */
+  readonly unit?: string;
+  readonly quiet?: boolean;
+  /** Between two plain lines; a terminal is refreshed ten times a second at most. */
+  readonly intervalMs?: number;
+  readonly stream?: ProgressStream;
+}
+
+/** What is needed of `process.stderr`. */
+export interface ProgressStream {
+  write(text: string): unknown;
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+}
+
+/** Key figures of the moment, in the order in which they are shown. */
+export type Figures = Readonly<Record<string, number | string>>;
+
+/** A running display; call `finish` at the end, whatever the end is. */
+export class Progress {
+  private readonly options: Required<ProgressOptions>;
+  private readonly startedAtMs = Date.now();
+  private shownAtMs = 0;
+  private done: number;
+  private figures: Figures = {};
+  private lineOpen = false;
+  private finished = false;
+
+  constructor(options: ProgressOptions) {
+    this.options = {
+      done: 0,
+      unit: "steps",
+      quiet: false,
+      intervalMs: 5000,
+      stream: process.stderr,
+      ...options,
+    };
+    this.done = this.options.done;
+  }
+
+  /** Says how many units are done, and the figures to show beside them. */
+  update(done: number, figures: Figures = this.figures): void {
+    this.done = done;
+    this.figures = figures;
+    const wait = this.options.stream.isTTY === true ? 100 : this.options.intervalMs;
+    if (Date.now() - this.shownAtMs >= wait || done >= this.options.total) this.show();
+  }
+
+  /** Writes a line of its own above the display. */
+  note(text: string): void {
+    if (this.options.quiet) return;
+    this.clearLine();
+    this.options.stream.write(`${text}\n`);
+  }
+
+  /** Shows the last state and leaves the line. */
+  finish(): void {
+    if (this.finished) return;
+    this.finished = true;
+    if (this.done > this.options.done) this.show();
+    if (this.lineOpen) this.options.stream.write("\n");
+    this.lineOpen = false;
+  }
+
+  private show(): void {
+    if (this.options.quiet) return;
+    this.shownAtMs = Date.now();
+    const { label, total, unit, stream } = this.options;
+    const seconds = (this.shownAtMs - this.startedAtMs) / 1000;
+    const line = progressLine({
+      label,
+      total,
+      unit,
+      done: this.done,
+      rate: seconds > 0 ? (this.done - this.options.done) / seconds : 0,
+      figures: this.figures,
+    });
+    if (stream.isTTY === true) {
+      this.clearLine();
+      stream.write(line.slice(0, Math.max(20, (stream.columns ?? 100) - 1)));
+      this.lineOpen = true;
+    } else {
+      stream.write(`${line}\n`);
+    }
+  }
+
+  private clearLine(): void {
+    if (this.lineOpen) this.options.stream.write("\r\x1b[2K");
+    this.lineOpen = false;
+  }
+}
+
+/** `rl  12/100 steps · 0.31/s · reward 0.42 · 4 min 44 s left`. */
+export function progressLine(state: {
+  label: string;
+  done: number;
+  total: number;
+  unit: string;
+  rate: number;
+  figures: Figures;
+}): string {
+  const { label, done, total, unit, rate, figures } = state;
+  const parts = [`${label}  ${done}/${total} ${unit}`];
+  if (rate > 0) parts.push(`${formatRate(rate)}`);
+  for (const [name, value] of Object.entries(figures)) parts.push(`${name} ${formatFigure(value)}`);
+  if (rate > 0 && done < total) parts.push(`${formatDuration((total - done) / rate)} left`);
+  return parts.join(" · ");
+}
+
+/** `45 s`, `4 min 05 s`, `2 h 10 min`. */
+export function formatDuration(seconds: number): string {
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, "0")} s`;
+  return `${Math.floor(whole / 3600)} h ${String(Math.floor((whole % 3600) / 60)).padStart(2, "0")} min`;
+}
+
+function formatRate(perSecond: number): string {
+  return perSecond >= 10 ? `${perSecond.toFixed(0)}/s` : `${perSecond.toFixed(2)}/s`;
+}
+
+function formatFigure(value: number | string): string {
+  if (typeof value === "string") return value;
+  if (Number.isInteger(value)) return String(value);
+  const size = Math.abs(value);
+  return size >= 100 || size < 0.001 ? value.toPrecision(3) : value.toFixed(3);
+}
