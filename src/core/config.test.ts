@@ -1,0 +1,102 @@
+import { expect, test } from "vitest";
+import { z } from "zod";
+import { nearestName, parseConfig, parseOverride } from "./config.ts";
+
+const schema = z.strictObject({
+  name: z.string(),
+  model: z.string().default("models/nano"),
+  rl: z
+    .strictObject({
+      groupSize: z.int().min(2).default(8),
+      clip: z.strictObject({ low: z.number().positive().default(0.2) }).prefault({}),
+      profile: z.enum(["default", "paper", "repo"]).default("default"),
+      stop: z.array(z.string()).default([]),
+      dualClip: z.number().nullable().default(3),
+    })
+    .prefault({}),
+});
+
+const parse = (text: string, ...flags: string[]) =>
+  parseConfig(
+    text,
+    "recipes/rl.yaml",
+    schema,
+    flags.map((flag) => parseOverride(flag)!),
+  );
+
+test("fills defaults and applies overrides by the schema's types", () => {
+  const config = parse(
+    "name: a\nrl:\n  groupSize: 4\n",
+    "--rl.clip.low=0.3",
+    "--name=007",
+    "--rl.stop=[x, y]",
+    "--rl.dualClip=null",
+  );
+  expect(config).toEqual({
+    name: "007",
+    model: "models/nano",
+    rl: { groupSize: 4, clip: { low: 0.3 }, profile: "default", stop: ["x", "y"], dualClip: null },
+  });
+});
+
+test.each([
+  [
+    "name: a\nrl:\n  groupSize: 1\n",
+    "recipes/rl.yaml:3: rl.groupSize must be ≥ 2 (got 1); set it to 8",
+  ],
+  [
+    "name: a\nrl:\n  groupsize: 4\n",
+    "recipes/rl.yaml:3: unknown key rl.groupsize; did you mean groupSize?",
+  ],
+  [
+    "name: a\nrl:\n  groupSize: many\n",
+    'recipes/rl.yaml:3: rl.groupSize must be a number (got "many"); set it to 8',
+  ],
+  [
+    "name: a\nrl:\n  groupSize: 2.5\n",
+    "recipes/rl.yaml:3: rl.groupSize must be a whole number (got 2.5); set it to 8",
+  ],
+  ["name: a\nrl: 3\n", "recipes/rl.yaml:2: rl must be a section of keys (got 3)"],
+  ["rl: {}\n", "recipes/rl.yaml: name is missing; it must be a string"],
+  [
+    "name: a\nrl:\n  profile: papr\n",
+    'recipes/rl.yaml:3: rl.profile must be one of "default", "paper", "repo" (got "papr"); set it to "default"',
+  ],
+  [
+    "name: a\nrl: {clip: {low: -1}}\n",
+    "recipes/rl.yaml:2: rl.clip.low must be > 0 (got -1); set it to 0.2",
+  ],
+])("%j says what and where", (text, message) => {
+  expect(() => parse(text)).toThrow(message);
+});
+
+test("a bad override is named by its flag", () => {
+  expect(() => parse("name: a", "--rl.groupSize=1")).toThrow(
+    "--rl.groupSize=1: rl.groupSize must be ≥ 2 (got 1); set it to 8",
+  );
+  expect(() => parse("name: a", "--rl.grupSize=4")).toThrow(
+    "--rl.grupSize=4: unknown key rl.grupSize; did you mean groupSize?",
+  );
+  expect(() => parse("name: a", "--name.x=4")).toThrow("name has no keys of its own");
+});
+
+test("broken YAML is named by its line; several problems are listed together", () => {
+  expect(() => parse("name: a\nrl: {groupSize: [\n")).toThrow(
+    /recipes\/rl\.yaml:\d+: not valid YAML/,
+  );
+  expect(() => parse("name: 3\nrll: {}\n")).toThrow(
+    /2 problems\n.*:1: name.*\n.*:2: unknown key rll/s,
+  );
+});
+
+test("parseOverride takes only key paths with a value", () => {
+  expect(parseOverride("--rl.groupSize=8")).toEqual({ path: "rl.groupSize", value: "8" });
+  expect(parseOverride("--x=a=b")).toEqual({ path: "x", value: "a=b" });
+  expect(parseOverride("--json")).toBeNull();
+  expect(parseOverride("rl.groupSize=8")).toBeNull();
+});
+
+test("nearestName suggests slips and stays silent on strangers", () => {
+  expect(nearestName("groupsise", ["groupSize", "seed"])).toBe("groupSize");
+  expect(nearestName("zebra", ["groupSize", "seed"])).toBeUndefined();
+});

@@ -1,0 +1,263 @@
+/**
+ * Recipes and other YAML files: parsed, overridden from the command line (`--rl.groupSize=8`) and
+ * checked against a strict zod schema. Every complaint names the file, the line and the key, what
+ * was found, and what to write instead.
+ */
+import { readFileSync } from "node:fs";
+import { isMap, isScalar, LineCounter, parse, parseDocument, type Document } from "yaml";
+import { z } from "zod";
+import { errno, VigorlError } from "./errors.ts";
+
+/** One `--key.path=value` from the command line, the value as typed. */
+export interface Override {
+  readonly path: string;
+  readonly value: string;
+}
+
+/** Splits `--rl.groupSize=8` into its parts; null where the argument is not of that form. */
+export function parseOverride(argument: string): Override | null {
+  const match = /^--([A-Za-z][\w-]*(?:\.[\w-]+)*)=(.*)$/s.exec(argument);
+  return match ? { path: match[1], value: match[2] } : null;
+}
+
+/**
+ * Reads a YAML file, applies overrides and parses the result.
+ * @throws VigorlError("usage") for a missing file, bad YAML, an unknown key or a wrong value.
+ */
+export function loadConfig<S extends z.ZodType>(
+  path: string,
+  schema: S,
+  overrides: readonly Override[] = [],
+): z.output<S> {
+  return parseConfig(readText(path), path, schema, overrides);
+}
+
+/** `loadConfig` on text that is already in memory; `source` names it in messages. */
+export function parseConfig<S extends z.ZodType>(
+  text: string,
+  source: string,
+  schema: S,
+  overrides: readonly Override[] = [],
+): z.output<S> {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const [problem] = document.errors;
+  if (problem) {
+    const { line } = lines.linePos(problem.pos[0]);
+    throw new VigorlError("usage", `${source}:${line}: not valid YAML: ${problem.message}`);
+  }
+  const value: unknown = document.toJS() ?? {};
+  for (const override of overrides) applyOverride(value, override, schema);
+
+  const result = schema.safeParse(value, { reportInput: true });
+  if (result.success) return result.data;
+  const place = (path: readonly PropertyKey[]) => placeOf(path, source, document, lines, overrides);
+  const messages = result.error.issues.flatMap((issue) => describeIssue(issue, schema, place));
+  throw new VigorlError(
+    "usage",
+    messages.length === 1
+      ? messages[0]
+      : `${source}: ${messages.length} problems\n${messages.map((m) => `  ${m}`).join("\n")}`,
+  );
+}
+
+/** The candidate closest to `word` by edits, or undefined where none is near enough to be a slip. */
+export function nearestName(word: string, candidates: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(word.length / 2)) + 1;
+  for (const candidate of candidates) {
+    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+  }
+  return best;
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (errno(error) === "ENOENT") {
+      throw new VigorlError("usage", `${path}: no such file`, {
+        hint: "name an existing recipe; the ones that come with vigorl are in recipes/",
+        cause: error,
+      });
+    }
+    throw new VigorlError("io", `${path}: cannot be read (${errno(error) ?? String(error)})`, {
+      cause: error,
+    });
+  }
+}
+
+/** Writes an override into the parsed tree; keys that do not exist are left for the schema to refuse. */
+function applyOverride(root: unknown, { path, value }: Override, schema: z.ZodType): void {
+  const keys = path.split(".");
+  let node = root;
+  for (const [depth, key] of keys.slice(0, -1).entries()) {
+    if (!isRecord(node)) break;
+    if (node[key] === undefined || node[key] === null) node[key] = {};
+    node = node[key];
+    if (typeof node !== "object" || node === null) {
+      const parent = keys.slice(0, depth + 1).join(".");
+      throw new VigorlError("usage", `--${path}=${value}: ${parent} has no keys of its own`);
+    }
+  }
+  if (!isRecord(node)) throw new VigorlError("usage", `--${path}=${value}: no such key`);
+  node[keys[keys.length - 1]] = typedValue(value, schemaAt(schema, keys));
+}
+
+/** Reads a typed-in value as YAML unless the schema wants those characters as text. */
+function typedValue(text: string, schema: z.ZodType | undefined): unknown {
+  let value: unknown = text;
+  try {
+    value = parse(text);
+  } catch {
+    return text;
+  }
+  if (schema && !schema.safeParse(value).success && schema.safeParse(text).success) return text;
+  return value;
+}
+
+/** Line and file of a key, or the flag that set it. A key that is absent has its parent's place. */
+function placeOf(
+  path: readonly PropertyKey[],
+  source: string,
+  document: Document,
+  lines: LineCounter,
+  overrides: readonly Override[],
+): string {
+  const key = path.map(String).join(".");
+  const flag = overrides.findLast(
+    (o) =>
+      o.path === key ||
+      key.startsWith(`${o.path}.`) ||
+      (key !== "" && o.path.startsWith(`${key}.`)),
+  );
+  if (flag) return `--${flag.path}=${flag.value}`;
+  for (let depth = path.length; depth > 0; depth--) {
+    const parent = document.getIn(path.slice(0, depth - 1), true);
+    if (!isMap(parent)) continue;
+    const pair = parent.items.find((p) => isScalar(p.key) && p.key.value === path[depth - 1]);
+    if (pair && isScalar(pair.key) && pair.key.range)
+      return `${source}:${lines.linePos(pair.key.range[0]).line}`;
+  }
+  return source;
+}
+
+function describeIssue(
+  issue: z.core.$ZodIssue,
+  root: z.ZodType,
+  place: (path: readonly PropertyKey[]) => string,
+): string[] {
+  if (issue.code === "unrecognized_keys") {
+    const known = keysAt(root, issue.path.map(String));
+    return issue.keys.map((key) => {
+      const path = [...issue.path, key];
+      const near = nearestName(key, known);
+      const fix = near ? `did you mean ${near}?` : `known keys: ${known.join(", ")}`;
+      return `${place(path)}: unknown key ${path.map(String).join(".")}; ${fix}`;
+    });
+  }
+  const name = issue.path.map(String).join(".") || "the file";
+  const found = "input" in issue ? issue.input : undefined;
+  const got = found === undefined ? "is missing" : `(got ${show(found)})`;
+  const schema = schemaAt(root, issue.path.map(String));
+  const fallback = schema && defaultOf(schema);
+  const fix = fallback === undefined ? "" : `; set it to ${show(fallback)}`;
+  const text =
+    found === undefined && issue.code === "invalid_type"
+      ? `${name} is missing; it must be ${expectation(issue)}`
+      : `${name} must be ${expectation(issue)} ${got}`;
+  return [`${place(issue.path)}: ${text}${fix}`];
+}
+
+/** What a value must be, in words that follow "must be". */
+function expectation(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case "too_small":
+      return bound(issue.inclusive === false ? ">" : "≥", issue.minimum, issue.origin);
+    case "too_big":
+      return bound(issue.inclusive === false ? "<" : "≤", issue.maximum, issue.origin);
+    case "invalid_type": {
+      const kinds: Record<string, string> = { int: "a whole number", object: "a section of keys" };
+      const vowel = /^[aeiou]/.test(issue.expected) ? "an" : "a";
+      return kinds[issue.expected] ?? `${vowel} ${issue.expected}`;
+    }
+    case "invalid_value":
+      return issue.values.length === 1
+        ? show(issue.values[0])
+        : `one of ${issue.values.map(show).join(", ")}`;
+    case "not_multiple_of":
+      return `a multiple of ${issue.divisor}`;
+    case "invalid_union":
+      return issue.errors.length > 0
+        ? issue.errors.map((option) => option.map(expectation).join(" and ")).join(", or ")
+        : "one of the known kinds";
+    default:
+      return `valid: ${issue.message}`;
+  }
+}
+
+function bound(sign: string, limit: number | bigint, origin: string): string {
+  if (origin === "string") return `text of ${sign} ${limit} characters`;
+  if (origin === "array") return `a list of ${sign} ${limit} entries`;
+  return `${sign} ${limit}`;
+}
+
+function show(value: unknown): string {
+  const text =
+    typeof value === "string" ? JSON.stringify(value) : (JSON.stringify(value) ?? String(value));
+  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
+}
+
+/** The schema under a key path, wrappers removed on the way but not at the end. */
+function schemaAt(schema: z.ZodType, keys: readonly string[]): z.ZodType | undefined {
+  let node: z.core.$ZodType | undefined = schema;
+  for (const key of keys) {
+    const inner: z.core.$ZodType = unwrap(node);
+    if (inner instanceof z.ZodObject) node = (inner.shape as Record<string, z.core.$ZodType>)[key];
+    else if (inner instanceof z.ZodRecord) node = inner.valueType;
+    else if (inner instanceof z.ZodArray) node = inner.element;
+    else node = undefined;
+    if (node === undefined) return undefined;
+  }
+  return node instanceof z.ZodType ? node : undefined;
+}
+
+function keysAt(schema: z.ZodType, keys: readonly string[]): string[] {
+  const node = schemaAt(schema, keys);
+  const inner = node && unwrap(node);
+  return inner instanceof z.ZodObject ? Object.keys(inner.shape as object) : [];
+}
+
+function unwrap(schema: z.core.$ZodType): z.core.$ZodType {
+  if (
+    schema instanceof z.ZodDefault ||
+    schema instanceof z.ZodPrefault ||
+    schema instanceof z.ZodOptional ||
+    schema instanceof z.ZodNullable ||
+    schema instanceof z.ZodReadonly
+  )
+    return unwrap(schema.def.innerType);
+  return schema instanceof z.ZodPipe ? unwrap(schema.def.in) : schema;
+}
+
+function defaultOf(schema: z.ZodType): unknown {
+  const value = schema instanceof z.ZodDefault ? schema.def.defaultValue : undefined;
+  return typeof value === "object" ? undefined : value;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}
+
+/** Levenshtein distance. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++)
+      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+    row = next;
+  }
+  return row[b.length];
+}
