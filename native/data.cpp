@@ -1,0 +1,163 @@
+// Tensor handles and the bytes behind them: in from typed arrays, out to them, shape and type
+// queries, release, and the counters that make leaks visible.
+#include "env.h"
+
+#include <ATen/Functions.h>
+
+#include <cstring>
+#include <unordered_set>
+
+namespace vigorl {
+
+namespace {
+
+// The bytes of a typed array, DataView or ArrayBuffer.
+std::pair<void*, size_t> bytes_of(const Call& call, size_t i) {
+  void* data = nullptr;
+  size_t length = 0;
+  bool is = false;
+  if (i >= call.argc) throw JsError("a typed array is needed");
+  napi_is_typedarray(call.env, call.args[i], &is);
+  if (is) {
+    napi_typedarray_type type;
+    check(napi_get_typedarray_info(call.env, call.args[i], &type, &length, &data, nullptr, nullptr),
+          "typed array");
+    switch (type) {
+      case napi_int16_array:
+      case napi_uint16_array: return {data, length * 2};
+      case napi_int32_array:
+      case napi_uint32_array:
+      case napi_float32_array: return {data, length * 4};
+      case napi_float64_array:
+      case napi_bigint64_array:
+      case napi_biguint64_array: return {data, length * 8};
+      default: return {data, length};
+    }
+  }
+  napi_is_arraybuffer(call.env, call.args[i], &is);
+  if (!is) throw JsError("a typed array is needed");
+  check(napi_get_arraybuffer_info(call.env, call.args[i], &data, &length), "buffer");
+  return {data, length};
+}
+
+at::ScalarType dtype_of(const Call& call, size_t i) {
+  return static_cast<at::ScalarType>(call.integer(i));
+}
+
+// fromBytes(bytes, shape, dtype, device?) -> handle. Copies; the byte count must fit exactly.
+napi_value from_bytes(Call& call) {
+  const auto [data, length] = bytes_of(call, 0);
+  const auto shape = call.integers(1);
+  const auto options = at::TensorOptions().dtype(dtype_of(call, 2));
+  int64_t count = 1;
+  for (const int64_t size : shape) {
+    if (size < 0) throw JsError("a shape must not have negative sizes");
+    count *= size;
+  }
+  const size_t needed = static_cast<size_t>(count) * c10::elementSize(dtype_of(call, 2));
+  if (needed != length) {
+    throw JsError("the data has " + std::to_string(length) + " bytes, the shape needs " +
+                  std::to_string(needed));
+  }
+  at::Tensor tensor = at::empty(shape, options);
+  if (length > 0) std::memcpy(tensor.data_ptr(), data, length);
+  if (!call.missing(3)) tensor = tensor.to(c10::Device(call.string(3)));
+  return call.handle(std::move(tensor));
+}
+
+// toBytes(handle) -> ArrayBuffer with the elements in row-major order. Copies, waits for the device.
+napi_value to_bytes(Call& call) {
+  const at::Tensor tensor = call.tensor(0).detach().cpu().contiguous();
+  void* data = nullptr;
+  napi_value buffer;
+  check(napi_create_arraybuffer(call.env, tensor.nbytes(), &data, &buffer), "buffer");
+  if (tensor.nbytes() > 0) std::memcpy(data, tensor.data_ptr(), tensor.nbytes());
+  return buffer;
+}
+
+// item(handle) -> number of a tensor with one element; booleans come as 0 and 1.
+napi_value item(Call& call) {
+  const at::Tensor& tensor = call.tensor(0);
+  if (tensor.numel() != 1) {
+    throw JsError("item() needs a tensor with one element, this is " + describe(tensor));
+  }
+  const at::Scalar scalar = tensor.item();
+  if (scalar.isBoolean()) return make_number(call.env, scalar.toBool() ? 1 : 0);
+  if (!scalar.isIntegral(false)) return make_number(call.env, scalar.toDouble());
+  const int64_t value = scalar.toLong();
+  if (value > 9007199254740991 || value < -9007199254740991) {
+    throw JsError("item(): " + std::to_string(value) + " does not fit a JavaScript number");
+  }
+  return make_number(call.env, static_cast<double>(value));
+}
+
+napi_value list_of(const Call& call, at::IntArrayRef values) {
+  napi_value list;
+  check(napi_create_array_with_length(call.env, values.size(), &list), "list");
+  for (size_t i = 0; i < values.size(); i++) {
+    napi_set_element(call.env, list, i, make_number(call.env, static_cast<double>(values[i])));
+  }
+  return list;
+}
+
+napi_value shape(Call& call) { return list_of(call, call.tensor(0).sizes()); }
+napi_value strides(Call& call) { return list_of(call, call.tensor(0).strides()); }
+
+napi_value dtype(Call& call) {
+  return make_number(call.env, static_cast<double>(call.tensor(0).scalar_type()));
+}
+
+napi_value device(Call& call) { return make_string(call.env, call.tensor(0).device().str()); }
+
+napi_value contiguous(Call& call) { return make_bool(call.env, call.tensor(0).is_contiguous()); }
+
+// release(handle): gives the slot back; a handle that was released before is ignored.
+napi_value release(Call& call) {
+  call.state->release(call.integer(0));
+  return make_undefined(call.env);
+}
+
+// releaseMany(Int32Array, count): the same for the first `count` handles of the array.
+napi_value release_many(Call& call) {
+  const auto [data, length] = bytes_of(call, 0);
+  const int64_t count = call.integer(1);
+  if (count < 0 || static_cast<size_t>(count) * 4 > length) throw JsError("count is too large");
+  const auto* ids = static_cast<const int32_t*>(data);
+  for (int64_t i = 0; i < count; i++) call.state->release(ids[i]);
+  return make_undefined(call.env);
+}
+
+napi_value live_count(Call& call) {
+  return make_number(call.env, static_cast<double>(call.state->live()));
+}
+
+// liveBytes() -> bytes of the distinct storages behind this environment's handles.
+napi_value live_bytes(Call& call) {
+  std::unordered_set<const void*> seen;
+  double total = 0;
+  for (const auto& tensor : call.state->slots) {
+    if (!tensor.defined() || !tensor.has_storage()) continue;
+    const auto& storage = tensor.storage();
+    if (seen.insert(storage.unsafeGetStorageImpl()).second) total += storage.nbytes();
+  }
+  return make_number(call.env, total);
+}
+
+}  // namespace
+
+void register_data(napi_env env, napi_value exports) {
+  expose<from_bytes>(env, exports, "fromBytes");
+  expose<to_bytes>(env, exports, "toBytes");
+  expose<item>(env, exports, "item");
+  expose<shape>(env, exports, "shape");
+  expose<strides>(env, exports, "strides");
+  expose<dtype>(env, exports, "dtype");
+  expose<device>(env, exports, "device");
+  expose<contiguous>(env, exports, "isContiguous");
+  expose<release>(env, exports, "release");
+  expose<release_many>(env, exports, "releaseMany");
+  expose<live_count>(env, exports, "liveCount");
+  expose<live_bytes>(env, exports, "liveBytes");
+}
+
+}  // namespace vigorl

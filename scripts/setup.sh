@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Makes a clone ready to run: checks the tools, installs npm packages, finds libtorch and compiles the
+# addon. Does nothing, quickly, when all of that is done already. Safe to run twice at once.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+say() { echo "setup: $*" >&2; }
+need() { # need PROGRAM WHAT-TO-DO
+  command -v "$1" >/dev/null || {
+    say "$1 is missing"
+    echo "  fix: $2" >&2
+    exit 2
+  }
+}
+
+need node "install Node 20.19 or newer (https://nodejs.org)"
+need g++ "install a C++ compiler (Debian: apt-get install g++)"
+node_abi=$(node -e '
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  if (major < 20 || (major === 20 && minor < 19)) process.exit(3);
+  console.log(process.versions.modules)') || {
+  say "Node $(node --version) is too old"
+  echo "  fix: install Node 20.19 or newer (https://nodejs.org)" >&2
+  exit 2
+}
+
+mkdir -p build
+exec 8>build/.lock
+if command -v flock >/dev/null; then flock 8; fi
+
+if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+  say "installing npm packages"
+  npm ci --no-audit --no-fund >&2
+  touch node_modules/.package-lock.json
+fi
+
+source scripts/libtorch.sh
+if [ -z "${LIBTORCH:-}" ]; then need python3 "install Python 3.10 or newer with venv (Debian: apt-get install python3-venv), or set LIBTORCH"; fi
+find_libtorch
+
+key=$({
+  cat native/*.cpp native/*.h scripts/setup.sh scripts/libtorch.sh
+  echo "$torch_root $torch_version $node_abi"
+  g++ -dumpfullversion
+} | (sha256sum 2>/dev/null || shasum -a 256) | cut -c1-16)
+if [ -e build/vigorl.node ] && grep -q "\"key\": \"$key\"" build/libtorch.json 2>/dev/null; then exit 0; fi
+
+say "compiling the addon against libtorch $torch_version ($torch_root)"
+work=build/work.$$
+mkdir -p "$work"
+trap 'rm -rf "$work"' EXIT
+flags="-std=$torch_std -O2 -fPIC -Wall -Wno-unknown-pragmas -D_GLIBCXX_USE_CXX11_ABI=$torch_abi -I node_modules/node-api-headers/include"
+for folder in $torch_includes; do flags="$flags -isystem $folder"; done
+compile() { # compile FILE.cpp
+  local object
+  object="$work/$(basename "$1" .cpp).o"
+  # shellcheck disable=SC2086
+  nice g++ $flags -c "$1" -o "$object" 2>"$object.log" || { cat "$object.log" >&2; return 1; }
+}
+export -f compile
+export flags work
+if ! printf '%s\n' native/*.cpp | xargs -P 2 -I{} bash -c 'compile {}'; then
+  say "the addon does not compile against libtorch $torch_version ($torch_source: $torch_root)"
+  echo "  fix: VIGORL_LIBTORCH_SOURCE=venv npm run setup   (uses the version this is tested with)" >&2
+  exit 1
+fi
+libraries="-ltorch_cpu -lc10"
+if [ -e "$torch_lib/libtorch_cuda.so" ]; then libraries="$libraries -ltorch_cuda -lc10_cuda"; fi
+# shellcheck disable=SC2086
+g++ -shared -o "$work/vigorl.node" "$work"/*.o -L"$torch_lib" -Wl,-rpath,"$torch_lib" -Wl,--no-as-needed $libraries
+cat >"$work/libtorch.json" <<JSON
+{
+  "version": "$torch_version",
+  "source": "$torch_source",
+  "root": "$torch_root",
+  "cxxStandard": "$torch_std",
+  "key": "$key"
+}
+JSON
+mv "$work/vigorl.node" build/vigorl.node
+mv "$work/libtorch.json" build/libtorch.json
