@@ -1,0 +1,277 @@
+/**
+ * Conversations as the model was trained to see them: the folder's own chat template, rendered and
+ * cut at its image placeholders. The next turn of a running episode is a *delta*: the text that the
+ * template puts after an assistant message, so that nothing already sampled is tokenised again.
+ * Left out: tool schemas in the template (the zoom tool is described by the system prompt).
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Template } from "@huggingface/jinja";
+import { z } from "zod";
+import { VigorlError, errno } from "../core/errors.ts";
+import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
+
+export type ContentPart =
+  { readonly type: "text"; readonly text: string } | { readonly type: "image" };
+
+/** Images stand in `content` as parts without pixels; the n-th of all messages is image n. */
+export interface ChatMessage {
+  readonly role: "system" | "user" | "assistant";
+  readonly content: string | readonly ContentPart[];
+}
+
+/**
+ * A prompt between its images. The text pieces around an image end and begin with the placeholders
+ * `<|vision_start|>` and `<|vision_end|>`; `index` counts images from 0.
+ */
+export type TextPiece = { readonly type: "text"; readonly text: string };
+export type TokenPiece = { readonly type: "text"; readonly tokens: readonly number[] };
+export type ImagePiece = { readonly type: "image"; readonly index: number };
+
+export interface RenderOptions {
+  /** End with the opening of an assistant message. */
+  readonly addGenerationPrompt?: boolean;
+  /** Leave the last assistant message open, for the model to go on with it. */
+  readonly continueFinal?: boolean;
+}
+
+/** A folder's tokenizer and chat template: everything that turns words into prompt tokens. */
+export class ChatFormat {
+  readonly tokenizer: Tokenizer;
+  /** Ends every message: the template's own token after an assistant message. */
+  readonly endOfTurnId: number;
+
+  private readonly template: Template;
+  private readonly variables: Record<string, unknown>;
+  private readonly source: string;
+  private readonly endOfTurn: string;
+
+  /** @throws VigorlError("input") when the template does not parse or render. */
+  constructor(
+    tokenizer: Tokenizer,
+    template: string,
+    source: string,
+    variables: Record<string, unknown> = {},
+  ) {
+    this.tokenizer = tokenizer;
+    this.source = source;
+    this.variables = variables;
+    try {
+      this.template = new Template(template);
+    } catch (error) {
+      throw new VigorlError("input", `${source}: the chat template does not parse`, {
+        cause: error,
+      });
+    }
+    const after = this.afterAssistant([], false);
+    const end = tokenizer.encode(after)[0];
+    if (end === undefined) {
+      throw new VigorlError(
+        "input",
+        `${source}: the chat template never ends an assistant message`,
+      );
+    }
+    this.endOfTurnId = end;
+    this.endOfTurn = tokenizer.decode([end]);
+  }
+
+  /**
+   * The prompt of `messages`, cut at its images.
+   * @throws VigorlError("input") when a message holds a control token or the template drops an image.
+   */
+  renderPrompt(
+    messages: readonly ChatMessage[],
+    options: RenderOptions = {},
+  ): (TextPiece | ImagePiece)[] {
+    messages.forEach((message, i) => this.refuseControlTokens(message, i));
+    const text = options.continueFinal
+      ? this.renderOpen(messages)
+      : this.render(messages, options.addGenerationPrompt ?? false);
+    return this.cut(text, countImages(messages));
+  }
+
+  /** As `renderPrompt`, tokenised. */
+  encodePrompt(
+    messages: readonly ChatMessage[],
+    options: RenderOptions = {},
+  ): (TokenPiece | ImagePiece)[] {
+    return this.encodePieces(this.renderPrompt(messages, options));
+  }
+
+  /**
+   * What follows an assistant message whose tokens are already there: the end of its turn (left out
+   * when `ended`, the model wrote it itself), the `messages`, and the opening of the next one.
+   * Image indices start at 0 again.
+   */
+  encodeDelta(
+    messages: readonly ChatMessage[],
+    options: { readonly ended: boolean; readonly addGenerationPrompt: boolean },
+  ): (TokenPiece | ImagePiece)[] {
+    messages.forEach((message, i) => this.refuseControlTokens(message, i));
+    const after = this.afterAssistant(messages, options.addGenerationPrompt);
+    const text = options.ended ? after.slice(this.endOfTurn.length) : after;
+    return this.encodePieces(this.cut(text, countImages(messages)));
+  }
+
+  private encodePieces(pieces: readonly (TextPiece | ImagePiece)[]): (TokenPiece | ImagePiece)[] {
+    return pieces.map((piece) =>
+      piece.type === "image" ? piece : { type: "text", tokens: this.tokenizer.encode(piece.text) },
+    );
+  }
+
+  private render(messages: readonly ChatMessage[], addGenerationPrompt: boolean): string {
+    try {
+      return this.template.render({
+        ...this.variables,
+        messages,
+        add_generation_prompt: addGenerationPrompt,
+      });
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new VigorlError("input", `${this.source}: the chat template failed: ${reason}`, {
+        cause: error,
+      });
+    }
+  }
+
+  private renderOpen(messages: readonly ChatMessage[]): string {
+    const last = messages.at(-1);
+    if (last?.role !== "assistant" || typeof last.content !== "string") {
+      throw new VigorlError("usage", "only a final assistant message of text can be continued");
+    }
+    const opened = [...messages.slice(0, -1), { role: last.role, content: MARK }];
+    const text = this.render(opened, false);
+    return text.slice(0, this.findMark(text)) + last.content;
+  }
+
+  private afterAssistant(messages: readonly ChatMessage[], addGenerationPrompt: boolean): string {
+    const conversation = [
+      { role: "user" as const, content: "" },
+      { role: "assistant" as const, content: MARK },
+      ...messages,
+    ];
+    const text = this.render(conversation, addGenerationPrompt);
+    return text.slice(this.findMark(text) + MARK.length);
+  }
+
+  private findMark(text: string): number {
+    const at = text.lastIndexOf(MARK);
+    if (at >= 0) return at;
+    throw new VigorlError("input", `${this.source}: the chat template drops assistant messages`);
+  }
+
+  private cut(text: string, numImages: number): (TextPiece | ImagePiece)[] {
+    const texts = text.split(IMAGE_PAD);
+    if (texts.length - 1 !== numImages) {
+      throw new VigorlError(
+        "input",
+        `${this.source}: the chat template wrote ${texts.length - 1} image placeholders for ${numImages} images`,
+        { hint: `each image part has to become one ${IMAGE_PAD}` },
+      );
+    }
+    return texts.flatMap((piece, index): (TextPiece | ImagePiece)[] => {
+      const image: ImagePiece[] = index === 0 ? [] : [{ type: "image", index: index - 1 }];
+      return piece === "" ? image : [...image, { type: "text", text: piece }];
+    });
+  }
+
+  private refuseControlTokens(message: ChatMessage, position: number): void {
+    const parts = typeof message.content === "string" ? [message.content] : texts(message.content);
+    for (const token of this.tokenizer.specialTokens.keys()) {
+      if (!parts.some((part) => part.includes(token))) continue;
+      throw new VigorlError(
+        "input",
+        `message ${position + 1} contains the control token ${token}`,
+        {
+          hint: "remove it; images are passed as image parts, and turns end by themselves",
+        },
+      );
+    }
+  }
+}
+
+/** Reads tokenizer and chat template of a model folder. */
+export async function loadChatFormat(folder: string): Promise<ChatFormat> {
+  const tokenizer = await loadTokenizer(folder);
+  const found = await findTemplate(folder);
+  return new ChatFormat(tokenizer, found.template, found.source, found.variables);
+}
+
+const IMAGE_PAD = "<|image_pad|>";
+/** Stands in for an assistant message while its surroundings are rendered. */
+const MARK = "\u2063assistant\u2063";
+
+const namedTemplate = z.looseObject({ name: z.string(), template: z.string() });
+const templateFile = z.looseObject({
+  chat_template: z.union([z.string(), z.array(namedTemplate)]).optional(),
+  bos_token: z.unknown().optional(),
+  eos_token: z.unknown().optional(),
+});
+
+async function findTemplate(
+  folder: string,
+): Promise<{ template: string; source: string; variables: Record<string, unknown> }> {
+  const configPath = join(folder, "tokenizer_config.json");
+  const config = await readTemplateFile(configPath);
+  const variables = {
+    bos_token: tokenText(config?.bos_token),
+    eos_token: tokenText(config?.eos_token),
+  };
+  const plainPath = join(folder, "chat_template.jinja");
+  const plain = await readIfThere(plainPath);
+  if (plain !== undefined) return { template: plain, source: plainPath, variables };
+  const jsonPath = join(folder, "chat_template.json");
+  for (const [source, file] of [
+    [jsonPath, await readTemplateFile(jsonPath)],
+    [configPath, config],
+  ] as const) {
+    const entry = file?.chat_template;
+    const template =
+      typeof entry === "string" ? entry : entry?.find(({ name }) => name === "default")?.template;
+    if (template !== undefined) return { template, source, variables };
+  }
+  throw new VigorlError("input", `${folder}: no chat template`, {
+    hint: "it stands in chat_template.jinja, chat_template.json or tokenizer_config.json",
+  });
+}
+
+async function readTemplateFile(path: string): Promise<z.infer<typeof templateFile> | undefined> {
+  const text = await readIfThere(path);
+  if (text === undefined) return undefined;
+  try {
+    return templateFile.parse(JSON.parse(text));
+  } catch (error) {
+    throw new VigorlError("input", `${path}: no chat template can be read from it`, {
+      cause: error,
+    });
+  }
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (errno(error) === "ENOENT") return undefined;
+    throw new VigorlError("input", `cannot read ${path}`, { cause: error });
+  }
+}
+
+function tokenText(token: unknown): string | undefined {
+  if (typeof token === "string") return token;
+  if (typeof token === "object" && token !== null && "content" in token)
+    return typeof token.content === "string" ? token.content : undefined;
+  return undefined;
+}
+
+function countImages(messages: readonly ChatMessage[]): number {
+  return messages.reduce(
+    (total, { content }) =>
+      total +
+      (typeof content === "string" ? 0 : content.filter((part) => part.type === "image").length),
+    0,
+  );
+}
+
+function texts(content: readonly ContentPart[]): string[] {
+  return content.flatMap((part) => (part.type === "text" ? [part.text] : []));
+}

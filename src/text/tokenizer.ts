@@ -1,0 +1,231 @@
+/**
+ * The tokenizer of a model folder: byte-level BPE as Qwen, Llama 3 and GPT-2 ship it in
+ * `tokenizer.json`. Encoding is @huggingface/tokenizers; decoding is ours, from bytes, because the
+ * library loses a byte-order mark, and because a stream of tokens has to be cut at characters, not at
+ * tokens. Ids are held equal to transformers by `golden.json`. Left out: every other decoder family.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
+import { z } from "zod";
+import { VigorlError, errno } from "../core/errors.ts";
+
+export interface DecodeOptions {
+  /** Leave out control tokens such as `<|im_end|>`; `<tool_call>` is not one of them. */
+  readonly skipSpecial?: boolean;
+}
+
+export class Tokenizer {
+  /** Number of ids from 0 that have a token; a model's embedding may have more rows. */
+  readonly vocabSize: number;
+  /** The token that ends a turn, as `eos_token` names it. */
+  readonly eosId: number;
+  /** What each special token is called and its id. */
+  readonly specialTokens: ReadonlyMap<string, number>;
+
+  private readonly inner: HuggingFaceTokenizer;
+  private readonly bytesById: readonly (Uint8Array | undefined)[];
+  private readonly specialIds: ReadonlySet<number>;
+
+  /** @throws VigorlError("input") when the tokenizer is of another family or names no `eos_token`. */
+  constructor(tokenizerJson: unknown, configJson: unknown, source: string) {
+    const file = parse(tokenizerFile, tokenizerJson, `${source}/tokenizer.json`);
+    const config = parse(tokenizerConfig, configJson, `${source}/tokenizer_config.json`);
+    if (!decodesBytes(file.decoder)) {
+      throw new VigorlError("input", `${source}/tokenizer.json: its decoder is not ByteLevel`, {
+        hint: "use a model with a byte-level BPE tokenizer (Qwen, Llama 3, GPT-2)",
+      });
+    }
+    this.inner = new HuggingFaceTokenizer(file, {
+      ...config,
+      clean_up_tokenization_spaces: false,
+    });
+    this.bytesById = tokenBytes(this.inner.get_vocab(false), file.added_tokens);
+    this.vocabSize = this.bytesById.length;
+    const special = file.added_tokens.filter((token) => token.special);
+    this.specialTokens = new Map(special.map((token) => [token.content, token.id]));
+    this.specialIds = new Set(special.map((token) => token.id));
+    const eos = typeof config.eos_token === "object" ? config.eos_token?.content : config.eos_token;
+    if (eos === undefined || this.findTokenId(eos) === undefined) {
+      throw new VigorlError("input", `${source}/tokenizer_config.json: no known eos_token`, {
+        hint: 'name the token that ends a turn, such as "eos_token": "<|im_end|>"',
+      });
+    }
+    this.eosId = this.tokenId(eos);
+  }
+
+  get imagePadId(): number {
+    return this.tokenId("<|image_pad|>");
+  }
+
+  get visionStartId(): number {
+    return this.tokenId("<|vision_start|>");
+  }
+
+  get visionEndId(): number {
+    return this.tokenId("<|vision_end|>");
+  }
+
+  get imStartId(): number {
+    return this.tokenId("<|im_start|>");
+  }
+
+  get imEndId(): number {
+    return this.tokenId("<|im_end|>");
+  }
+
+  /** Token ids of `text`; added tokens inside it are recognised, nothing is put around it. */
+  encode(text: string): number[] {
+    return text === "" ? [] : this.inner.encode(text, { add_special_tokens: false }).ids;
+  }
+
+  /**
+   * Text of `ids`. Bytes that are not UTF-8 become U+FFFD.
+   * @throws VigorlError("input") on an id without a token.
+   */
+  decode(ids: readonly number[], options: DecodeOptions = {}): string {
+    const stream = new StreamDecoder(this, options);
+    return ids.map((id) => stream.push(id)).join("") + stream.flush();
+  }
+
+  /** Whether `id` has a token. Models may sample ids above, from rows of padding. */
+  hasId(id: number): boolean {
+    return this.bytesById[id] !== undefined;
+  }
+
+  /** Whether `id` is a control token, which people are not shown. */
+  isSpecial(id: number): boolean {
+    return this.specialIds.has(id);
+  }
+
+  /** The bytes that `id` stands for. */
+  bytes(id: number): Uint8Array {
+    const bytes = this.bytesById[id];
+    if (bytes === undefined) {
+      throw new VigorlError(
+        "input",
+        `token id ${id} has no token (the vocabulary has ${this.vocabSize})`,
+        {
+          hint: "the model folder and the tokenizer do not belong together, or a padding row was sampled",
+        },
+      );
+    }
+    return bytes;
+  }
+
+  /** The id of the token written `name`. @throws VigorlError("input") when there is none. */
+  tokenId(name: string): number {
+    const id = this.findTokenId(name);
+    if (id === undefined)
+      throw new VigorlError("input", `the tokenizer has no token ${JSON.stringify(name)}`);
+    return id;
+  }
+
+  findTokenId(name: string): number | undefined {
+    return this.inner.token_to_id(name);
+  }
+}
+
+/** Decodes a token stream; what it has given out never changes and never ends inside a character. */
+export class StreamDecoder {
+  private readonly tokenizer: Tokenizer;
+  private readonly skipSpecial: boolean;
+  private readonly utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+
+  constructor(tokenizer: Tokenizer, options: DecodeOptions = {}) {
+    this.tokenizer = tokenizer;
+    this.skipSpecial = options.skipSpecial ?? false;
+  }
+
+  /** The characters that `id` completes; empty while one is still open. */
+  push(id: number): string {
+    if (this.skipSpecial && this.tokenizer.isSpecial(id)) return "";
+    return this.utf8.decode(this.tokenizer.bytes(id), { stream: true });
+  }
+
+  /** What is left at the end of the stream: U+FFFD for a character that never closed. */
+  flush(): string {
+    return this.utf8.decode();
+  }
+}
+
+/** Reads `tokenizer.json` and `tokenizer_config.json` of a model folder. */
+export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+  const [tokenizer, config] = await Promise.all([
+    readJson(join(folder, "tokenizer.json")),
+    readJson(join(folder, "tokenizer_config.json")),
+  ]);
+  return new Tokenizer(tokenizer, config, folder);
+}
+
+const addedToken = z.looseObject({ id: z.int(), content: z.string(), special: z.boolean() });
+const tokenizerFile = z.looseObject({
+  added_tokens: z.array(addedToken),
+  decoder: z.looseObject({ type: z.string() }).nullable(),
+  model: z.looseObject({ vocab: z.record(z.string(), z.int()) }),
+});
+const tokenizerConfig = z.looseObject({
+  eos_token: z
+    .union([z.string(), z.looseObject({ content: z.string() })])
+    .nullish()
+    .transform((token) => token ?? undefined),
+});
+
+function parse<T>(schema: z.ZodType<T>, json: unknown, source: string): T {
+  const result = schema.safeParse(json);
+  if (result.success) return result.data;
+  throw new VigorlError("input", `${source}: ${z.prettifyError(result.error)}`);
+}
+
+function decodesBytes(decoder: z.infer<typeof tokenizerFile>["decoder"]): boolean {
+  return decoder?.type === "ByteLevel";
+}
+
+function tokenBytes(
+  vocab: ReadonlyMap<string, number>,
+  added: readonly z.infer<typeof addedToken>[],
+): (Uint8Array | undefined)[] {
+  const byteOf = byteLevelAlphabet();
+  const encoder = new TextEncoder();
+  const out: (Uint8Array | undefined)[] = [];
+  for (const [token, id] of vocab) {
+    const bytes = Array.from(token, (char) => byteOf.get(char));
+    out[id] = bytes.every((byte) => byte !== undefined)
+      ? Uint8Array.from(bytes)
+      : encoder.encode(token);
+  }
+  for (const token of added) out[token.id] = encoder.encode(token.content);
+  return out;
+}
+
+/**
+ * Byte-level BPE writes each byte as one printable character: itself where it is printable Latin-1,
+ * else the next free code point from 256 on (GPT-2's table).
+ */
+function byteLevelAlphabet(): Map<string, number> {
+  const out = new Map<string, number>();
+  let next = 256;
+  for (let byte = 0; byte < 256; byte++) {
+    const printable =
+      (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+    out.set(String.fromCodePoint(printable ? byte : next++), byte);
+  }
+  return out;
+}
+
+async function readJson(path: string): Promise<unknown> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    throw new VigorlError("input", `cannot read ${path} (${errno(error) ?? "error"})`, {
+      hint: "a model folder needs tokenizer.json and tokenizer_config.json beside config.json",
+      cause: error,
+    });
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new VigorlError("input", `${path}: not JSON`, { cause: error });
+  }
+}
