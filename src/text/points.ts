@@ -1,0 +1,65 @@
+/**
+ * Finds points written in prose, such as `(57, 83)`. Two readings. "strict", ours, takes what a
+ * reader would take for a point: blanks inside the parentheses, decimals and signs too, so that a
+ * point outside the image is seen and can be counted as wrong. "repo" takes exactly what the
+ * published rewards take: digits right after the parenthesis, no sign, no decimals (spec §6.3).
+ */
+
+/** A point in a text. Its frame is not in the text: it is the one the model speaks. */
+export interface TextPoint {
+  readonly x: number;
+  readonly y: number;
+  /** As written, parentheses included. */
+  readonly text: string;
+  /** Where in the text it stands: UTF-16 offsets, `end` exclusive. */
+  readonly start: number;
+  readonly end: number;
+}
+
+export type PointMode = "strict" | "repo";
+
+/** All points of `text` in order. */
+export function scanPoints(text: string, mode: PointMode = "strict"): TextPoint[] {
+  return Array.from(text.matchAll(PATTERNS[mode]), (match) => ({
+    x: Number(match[1]),
+    y: Number(match[2]),
+    text: match[0],
+    start: match.index,
+    end: match.index + match[0].length,
+  }));
+}
+
+/** The one point that `text` consists of, blanks aside; null when it is anything else. */
+export function parsePoint(text: string): { x: number; y: number } | null {
+  const match = WHOLE.exec(text);
+  return match === null ? null : { x: Number(match[1]), y: Number(match[2]) };
+}
+
+/** Writes a point in its canonical form, `(x, y)`. */
+export function formatPoint(at: { readonly x: number; readonly y: number }): string {
+  return `(${at.x}, ${at.y})`;
+}
+
+/**
+ * Counts places: a point is new when it lies at least `minDistancePx` from every one accepted before
+ * it (greedy, in order; a distance of exactly the bound is new).
+ */
+export function countDistinct(
+  points: readonly { readonly x: number; readonly y: number }[],
+  minDistancePx: number,
+): number {
+  const accepted: { readonly x: number; readonly y: number }[] = [];
+  for (const p of points) {
+    const isNear = accepted.some((q) => Math.hypot(p.x - q.x, p.y - q.y) < minDistancePx);
+    if (!isNear) accepted.push(p);
+  }
+  return accepted.length;
+}
+
+const NUMBER = String.raw`([+-]?\d{1,9}(?:\.\d{1,9})?)`;
+const POINT = String.raw`\(\s*${NUMBER}\s*,\s*${NUMBER}\s*\)`;
+const PATTERNS: Record<PointMode, RegExp> = {
+  strict: new RegExp(POINT, "g"),
+  repo: /\((\d+)\s*,\s*(\d+)\)/g,
+};
+const WHOLE = new RegExp(`^\\s*${POINT}\\s*$`);
