@@ -1,8 +1,8 @@
 /**
  * Resampling of the pixels that a model sees, equal bit for bit to Pillow's `Image.resize` on RGB:
- * separable filters whose support grows when shrinking, 8-bit fixed-point coefficients, horizontal
- * pass first. Training, search and serving elsewhere run on Pillow, so any other kernel would show
- * the model other pixels. Left out: other modes than RGB, `box` and `reducing_gap`.
+ * separable filters whose support grows when shrinking, 8-bit fixed-point coefficients, bytes
+ * between the two passes. Training, search and serving elsewhere run on Pillow, so any other kernel
+ * would show the model other pixels. Left out: other modes than RGB, `box` and `reducing_gap`.
  */
 
 import type { RgbImage } from "./decode.ts";
@@ -16,12 +16,27 @@ export type Filter = "bicubic" | "lanczos" | "bilinear";
  */
 export function resize(image: RgbImage, size: Size, filter: Filter): RgbImage {
   const { widthPx, heightPx } = size;
-  let data = image.data;
-  if (widthPx !== image.widthPx)
-    data = resampleRows(data, image.heightPx, kernel(image.widthPx, widthPx, filter));
-  if (heightPx !== image.heightPx)
-    data = resampleColumns(data, widthPx, kernel(image.heightPx, heightPx, filter));
+  const rows = (data: Uint8Array, numRows: number) =>
+    widthPx === image.widthPx
+      ? data
+      : resampleRows(data, numRows, kernel(image.widthPx, widthPx, filter));
+  const columns = (data: Uint8Array, width: number) =>
+    heightPx === image.heightPx
+      ? data
+      : resampleColumns(data, width, kernel(image.heightPx, heightPx, filter));
+  const data = columnsFirst(image, size)
+    ? rows(columns(image.data, image.widthPx), heightPx)
+    : columns(rows(image.data, image.heightPx), widthPx);
   return { widthPx, heightPx, data: data === image.data ? data.slice() : data };
+}
+
+/**
+ * Pillow 13 starts with the columns when the height loses more than twice as many pixels as the width.
+ * differs: before version 13 Pillow always started with the rows, which rounds a few levels otherwise.
+ */
+function columnsFirst(from: Size, to: Size): boolean {
+  const fewerRows = from.heightPx - to.heightPx;
+  return fewerRows > 0 && fewerRows > 2 * (from.widthPx - to.widthPx);
 }
 
 /** Bits after the binary point of a coefficient; leaves room for the sum of 8-bit pixels in 32 bits. */
@@ -90,7 +105,7 @@ function computeKernel(inSize: number, outSize: number, filter: Filter): Kernel 
   return { inSize, outSize, stride, first, count, coefficients };
 }
 
-/** [rows, inSize, 3] → [rows, outSize, 3]. */
+/** [rows, inSize, 3] → [rows, outSize, 3] */
 function resampleRows(data: Uint8Array, numRows: number, k: Kernel): Uint8Array {
   const { inSize, outSize, stride, first, count, coefficients } = k;
   const result = new Uint8Array(numRows * outSize * 3);
@@ -104,12 +119,20 @@ function resampleRows(data: Uint8Array, numRows: number, k: Kernel): Uint8Array 
       let from = rowStart + first[out] * 3;
       const begin = out * stride;
       const end = begin + count[out];
-      for (let i = begin; i < end; i++) {
+      let i = begin;
+      for (; i + 2 <= end; i += 2) {
+        const c0 = coefficients[i];
+        const c1 = coefficients[i + 1];
+        red = (red + Math.imul(data[from], c0) + Math.imul(data[from + 3], c1)) | 0;
+        green = (green + Math.imul(data[from + 1], c0) + Math.imul(data[from + 4], c1)) | 0;
+        blue = (blue + Math.imul(data[from + 2], c0) + Math.imul(data[from + 5], c1)) | 0;
+        from += 6;
+      }
+      if (i < end) {
         const c = coefficients[i];
         red = (red + Math.imul(data[from], c)) | 0;
         green = (green + Math.imul(data[from + 1], c)) | 0;
         blue = (blue + Math.imul(data[from + 2], c)) | 0;
-        from += 3;
       }
       result[at] = toByte(red >> precisionBits);
       result[at + 1] = toByte(green >> precisionBits);
@@ -120,7 +143,7 @@ function resampleRows(data: Uint8Array, numRows: number, k: Kernel): Uint8Array 
   return result;
 }
 
-/** [inSize, width, 3] → [outSize, width, 3]. */
+/** [inSize, width, 3] → [outSize, width, 3] */
 function resampleColumns(data: Uint8Array, widthPx: number, k: Kernel): Uint8Array {
   const { outSize, stride, first, count, coefficients } = k;
   const rowBytes = widthPx * 3;
@@ -129,9 +152,28 @@ function resampleColumns(data: Uint8Array, widthPx: number, k: Kernel): Uint8Arr
   for (let out = 0; out < outSize; out++) {
     sums.fill(half);
     let from = first[out] * rowBytes;
-    const begin = out * stride;
-    const end = begin + count[out];
-    for (let i = begin; i < end; i++) {
+    let i = out * stride;
+    const end = i + count[out];
+    // Four taps a sweep: the sums are read and written a quarter as often.
+    for (; i + 4 <= end; i += 4) {
+      const c0 = coefficients[i];
+      const c1 = coefficients[i + 1];
+      const c2 = coefficients[i + 2];
+      const c3 = coefficients[i + 3];
+      const row1 = from + rowBytes;
+      const row2 = row1 + rowBytes;
+      const row3 = row2 + rowBytes;
+      for (let x = 0; x < rowBytes; x++)
+        sums[x] =
+          (sums[x] +
+            Math.imul(data[from + x], c0) +
+            Math.imul(data[row1 + x], c1) +
+            Math.imul(data[row2 + x], c2) +
+            Math.imul(data[row3 + x], c3)) |
+          0;
+      from = row3 + rowBytes;
+    }
+    for (; i < end; i++) {
       const c = coefficients[i];
       for (let x = 0; x < rowBytes; x++) sums[x] += Math.imul(data[from + x], c);
       from += rowBytes;

@@ -1,0 +1,114 @@
+import { describe, expect, it } from "vitest";
+import { readFixture } from "./fixtures/digest.ts";
+import { noiseImage } from "./fixtures/noise.ts";
+import { blankLike, imageHash, patches, toModelImage } from "./model-image.ts";
+import { parsePreprocessorConfig, qwenPreprocessor } from "./preprocessor-config.ts";
+
+interface Case {
+  seed: number;
+  size: [number, number];
+  minPixels: number;
+  maxPixels: number;
+  grid: [number, number, number];
+  shape: [number, number];
+  /** Every 997th value. */
+  picked: number[];
+  /** Mean of value × (index mod 8191 + 1): moves when the order does. */
+  weightedMean: number;
+  /** The first 588 values as base64 float32. */
+  head: string;
+}
+
+const fixture = readFixture<{ transformers: string; cases: Case[] }>("patches.json");
+
+describe(`patches equal those of transformers ${fixture.transformers}`, () => {
+  for (const c of fixture.cases)
+    it(`${c.size.join("×")} in ${c.minPixels}–${c.maxPixels} pixels`, () => {
+      const image = toModelImage(noiseImage(...c.size, c.seed), c);
+      const values = patches(image);
+      expect([image.grid.t, image.grid.h, image.grid.w]).toEqual(c.grid);
+      expect(image.numTokens).toBe(c.shape[0] / 4);
+      expect(values.length).toBe(c.shape[0] * c.shape[1]);
+      const picked = values.filter((_, i) => i % 997 === 0);
+      expect(largestGap(picked, c.picked)).toBeLessThan(1e-6);
+      const bytes = Buffer.from(c.head, "base64");
+      const head = new Float32Array(new Uint8Array(bytes).buffer);
+      expect(largestGap(values.subarray(0, 588), head)).toBeLessThan(1e-6);
+      let sum = 0;
+      for (let i = 0; i < values.length; i++) sum += values[i] * ((i % 8191) + 1);
+      expect(sum / values.length).toBeCloseTo(c.weightedMean, 3);
+    });
+});
+
+describe("toModelImage", () => {
+  const budget = { minPixels: 3136, maxPixels: 12_845_056 };
+
+  it("keeps the pixels of an image whose size fits", () => {
+    const image = noiseImage(112, 84, 0);
+    const seen = toModelImage(image, budget);
+    expect(seen.data).toEqual(image.data);
+    expect(seen).toMatchObject({ grid: { t: 1, h: 6, w: 8 }, numTokens: 12 });
+  });
+
+  it("names an image by size and pixels", () => {
+    const image = noiseImage(56, 84, 0);
+    const turned = { ...image, widthPx: 84, heightPx: 56 };
+    const changed = { ...image, data: image.data.slice() };
+    changed.data[100] ^= 1;
+    const hashes = [image, turned, changed].map(imageHash);
+    expect(new Set(hashes).size).toBe(3);
+    expect(hashes[0]).toMatch(/^[0-9a-f]{32}$/);
+    expect(toModelImage(image, budget).hash).toBe(hashes[0]);
+  });
+
+  it("follows other patch sizes", () => {
+    const config = { ...qwenPreprocessor, patchSize: 8, temporalPatchSize: 1 };
+    const seen = toModelImage(noiseImage(64, 48, 0), { minPixels: 256, maxPixels: 1e6 }, config);
+    expect(seen).toMatchObject({ widthPx: 64, heightPx: 48, grid: { h: 6, w: 8 } });
+    expect(patches(seen, config).length).toBe(48 * 3 * 64);
+  });
+
+  it("blanks an image without changing its grid", () => {
+    const seen = toModelImage(noiseImage(56, 84, 0), budget);
+    const blank = blankLike(seen);
+    expect(blank.data.every((level) => level === 0)).toBe(true);
+    expect(blank.grid).toEqual(seen.grid);
+    expect(blank.hash).not.toBe(seen.hash);
+  });
+});
+
+describe("parsePreprocessorConfig", () => {
+  it("takes Qwen's values where the file says nothing", () => {
+    expect(parsePreprocessorConfig({ image_processor_type: "x" }, "p.json")).toEqual(
+      qwenPreprocessor,
+    );
+  });
+
+  it("reads the budget from either spelling", () => {
+    const size = { shortest_edge: 784, longest_edge: 50_176 };
+    expect(parsePreprocessorConfig({ size }, "p.json")).toMatchObject({
+      minPixels: 784,
+      maxPixels: 50_176,
+    });
+    expect(parsePreprocessorConfig({ min_pixels: 4, size }, "p.json").minPixels).toBe(4);
+  });
+
+  it("refuses what it would not honour, naming file and key", () => {
+    for (const [key, value] of Object.entries({
+      do_normalize: false,
+      resample: 2,
+      rescale_factor: 1,
+      patch_size: 0,
+      image_std: [0, 1, 1],
+    }))
+      expect(() => parsePreprocessorConfig({ [key]: value }, "p.json")).toThrow(`p.json: ${key}`);
+    expect(() => parsePreprocessorConfig({ min_pixels: 9, max_pixels: 4 }, "p.json")).toThrow(
+      "larger than max_pixels",
+    );
+  });
+});
+
+function largestGap(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  expect(a.length).toBe(b.length);
+  return Math.max(...Array.from(a, (value, i) => Math.abs(value - b[i])));
+}
