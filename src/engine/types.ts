@@ -17,7 +17,8 @@ export type Chunk =
 /** Number of positions T that `chunks` expand to. The placeholders around an image are text tokens. */
 export function numPositions(chunks: readonly Chunk[]): number {
   let total = 0;
-  for (const chunk of chunks) total += chunk.type === "text" ? chunk.tokens.length : chunk.image.numTokens;
+  for (const chunk of chunks)
+    total += chunk.type === "text" ? chunk.tokens.length : chunk.image.numTokens;
   return total;
 }
 
