@@ -1,0 +1,57 @@
+import { expect, test } from "vitest";
+import { z } from "zod";
+import { parseConfig } from "../core/config.ts";
+import { optimParams } from "./optimiser.ts";
+import { rlSchema } from "./rl-config.ts";
+import { sftSchema } from "./sft-config.ts";
+
+const rl = (input: object) => rlSchema.parse(input);
+
+test("presets of the published hyper-parameters", () => {
+  const common = { steps: 500, learningRate: 1e-6, weightDecay: 0.01, klCoef: 0.01 };
+  const more = { clipLow: 0.2, clipHigh: 0.28, promptsPerStep: 128, temperature: 1, topP: 0.99 };
+  for (const profile of ["paper", "paper-multi", "repo", "repo-multi"])
+    expect(rl({ profile })).toMatchObject({ ...common, ...more, trainable: "language" });
+  const table = {
+    paper: { groupSize: 5, warmupRatio: 0.05, clipNorm: 1, advantage: "centred", dualClip: null },
+    "paper-multi": { groupSize: 8, warmupRatio: 0.05, clipNorm: 0.2, advantage: "centred" },
+    repo: { groupSize: 5, warmupRatio: 0, clipNorm: 1, advantage: "normalised", dualClip: 3 },
+    "repo-multi": { groupSize: 8, warmupRatio: 0.05, clipNorm: 0.2, advantage: "normalised" },
+  };
+  for (const [profile, numbers] of Object.entries(table))
+    expect(rl({ profile })).toMatchObject(numbers);
+  const episodesPerUpdate = ["paper", "repo", "paper-multi", "repo-multi"].map((profile) => {
+    const { promptsPerStep, groupSize, numUpdates } = rl({ profile });
+    return (promptsPerStep * groupSize) / numUpdates;
+  });
+  expect(episodesPerUpdate).toEqual([32 * 5, 64 * 5, 64 * 8, 64]);
+});
+
+test("presets of the warm start", () => {
+  const common = { batchSize: 32, learningRate: 1e-6, warmupRatio: 0.03, schedule: "cosine" };
+  expect(sftSchema.parse({ profile: "paper" })).toMatchObject({ ...common, epochs: 3 });
+  expect(sftSchema.parse({ profile: "repo" })).toMatchObject({ ...common, epochs: 1 });
+});
+
+test("what is written beats the preset; an empty section is valid; unknown keys are not", () => {
+  expect(rl({ profile: "repo", groupSize: 4 })).toMatchObject({ groupSize: 4, dualClip: 3 });
+  expect(rl({})).toMatchObject({ groupSize: 8, profile: "default", parity: { enabled: true } });
+  expect(sftSchema.parse({})).toMatchObject({ epochs: 2, collect: { balance: true } });
+  const recipe = z.strictObject({ rl: rlSchema.prefault({}) });
+  const read = (text: string) => () => parseConfig(text, "rl.yaml", recipe);
+  expect(read("rl:\n  groupSize: 1")).toThrow(
+    "rl.yaml:2: rl.groupSize must be ≥ 2 (got 1); set it to 8",
+  );
+  expect(read("rl:\n  grupSize: 8")).toThrow("did you mean groupSize?");
+});
+
+test("the rate warms up, then stays or falls along a cosine", () => {
+  const config = rl({ learningRate: 1, warmupRatio: 0.1 });
+  const rates = (schedule: "constant" | "cosine") =>
+    [0, 1, 2, 11, 19].map((i) => optimParams({ ...config, schedule }, i, 20).learningRate);
+  expect(rates("constant").map((rate) => +rate.toFixed(4))).toEqual([0.3333, 0.6667, 1, 1, 1]);
+  const cosine = rates("cosine");
+  expect(cosine[2]).toBe(1);
+  expect(cosine[3]).toBeCloseTo(0.5);
+  expect(cosine[4]).toBeLessThan(0.01);
+});

@@ -1,0 +1,72 @@
+/**
+ * Every knob of `sft`, with its default and its meaning, and the presets of the paper and of its
+ * repository (which differ in the number of epochs alone).
+ */
+import { z } from "zod";
+import { optimiserFields } from "./optimiser.ts";
+import { withPreset } from "./rl-config.ts";
+
+const sftFields = z.strictObject({
+  profile: z
+    .enum(["default", "paper", "repo"])
+    .default("default")
+    .describe("preset that fills in what is not written: ours, the paper's, or the repository's"),
+  epochs: z.int().min(1).default(2).describe("passes over the examples"),
+  batchSize: z.int().min(1).default(32).describe("examples per optimiser step"),
+  maxTokens: z
+    .int()
+    .min(1)
+    .default(8192)
+    .describe("examples of more positions are left out, and counted"),
+  aggregation: z
+    .enum(["tokenMean", "sequenceMean"])
+    .default("tokenMean")
+    .describe("how token losses are averaged over a batch"),
+  trainable: z
+    .enum(["all", "language"])
+    .default("all")
+    .describe("what learns: everything, or the language model with the vision tower frozen"),
+  ...optimiserFields({ learningRate: 2e-4, warmupRatio: 0.03, schedule: "cosine", clipNorm: 1 }),
+  checkpointEvery: z.int().min(1).default(100).describe("optimiser steps between two checkpoints"),
+  keepCheckpoints: z.int().min(1).default(2).describe("the newest so many checkpoints stay"),
+  collect: z
+    .strictObject({
+      prompts: z.int().min(1).default(512).describe("records that the base model answers"),
+      samplesPerPrompt: z.int().min(1).default(4).describe("episodes for each record"),
+      temperature: z.number().min(0).default(1).describe("sampling temperature"),
+      minReward: z.number().default(1).describe("episodes of at least this accuracy are kept"),
+      maxPerPrompt: z.int().min(1).default(2).describe("different episodes kept for one record"),
+      maxExamples: z.int().min(1).default(1024).describe("examples in all"),
+      balance: z
+        .boolean()
+        .default(true)
+        .describe("as many examples of each category as of the rarest, within a factor of two"),
+      concurrency: z.int().min(1).default(64).describe("episodes in flight at once"),
+    })
+    .prefault({})
+    .describe("rejection sampling: the base model's own correct episodes become the examples"),
+});
+
+export type SftConfig = z.infer<typeof sftFields>;
+
+const shared: Partial<z.input<typeof sftFields>> = {
+  batchSize: 32,
+  maxTokens: 8192,
+  learningRate: 1e-6,
+  warmupRatio: 0.03,
+  schedule: "cosine",
+  weightDecay: 0.01,
+  beta2: 0.999,
+  trainable: "language",
+};
+
+export const sftProfiles: Readonly<
+  Record<SftConfig["profile"], Partial<z.input<typeof sftFields>>>
+> = {
+  default: {},
+  paper: { ...shared, epochs: 3 },
+  repo: { ...shared, epochs: 1 },
+};
+
+/** Parses the `sft` section of a recipe: written keys over the preset over the defaults. */
+export const sftSchema = z.preprocess((input) => withPreset(input, sftProfiles), sftFields);
