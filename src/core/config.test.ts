@@ -14,6 +14,9 @@ const schema = z.strictObject({
       dualClip: z.number().nullable().default(3),
     })
     .prefault({}),
+  sft: z
+    .preprocess((input) => input, z.strictObject({ epochs: z.int().min(1).default(2) }))
+    .optional(),
 });
 
 const parse = (text: string, ...flags: string[]) =>
@@ -62,6 +65,8 @@ test.each([
     "name: a\nrl:\n  profile: papr\n",
     'recipes/rl.yaml:3: rl.profile must be one of "default", "paper", "repo" (got "papr"); set it to "default"',
   ],
+  ["name: a\nsft: {epoch: 1}\n", "recipes/rl.yaml:2: unknown key sft.epoch; did you mean epochs?"],
+  ["name: a\nsft: {epochs: 0}\n", "recipes/rl.yaml:2: sft.epochs must be ≥ 1 (got 0); set it to 2"],
   [
     "name: a\nrl: {clip: {low: -1}}\n",
     "recipes/rl.yaml:2: rl.clip.low must be > 0 (got -1); set it to 0.2",

@@ -1,0 +1,202 @@
+/**
+ * The report as one HTML page that needs nothing else: no scripts, no requests, images inside.
+ * Light and dark follow the reader's system. Order: the result, the comparisons, how it was
+ * learned, what the model looked at, what it was made with.
+ */
+import { html, Html } from "./html.ts";
+import { accuracyChart, armKind, curveChart } from "./report-charts.ts";
+import { reportCss } from "./report-style.ts";
+import { imageStore, questionSection, type PageImage, type TraceView } from "./report-trace.ts";
+import { formatP, interval, percent, signed, tasksOf, type Arm, type Report } from "./report.ts";
+
+/** Assembles the page. Traces of one record are shown together; images are given by hash. */
+export function reportHtml(
+  report: Report,
+  traces: readonly TraceView[],
+  images: ReadonlyMap<string, PageImage>,
+): string {
+  const page = html`<!doctype html>
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta
+          http-equiv="Content-Security-Policy"
+          content="default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+        />
+        <title>${report.title}</title>
+        <style>
+          ${new Html(reportCss + armFilterCss(traces))}
+        </style>
+      </head>
+      <body>
+        ${imageStore(images)}
+        <main>
+          <header class="top">
+            <h1>${report.title}</h1>
+            <p><code>${report.command}</code></p>
+            <p class="quiet">${report.createdAt}</p>
+          </header>
+          ${tasksOf(report.arms).map((task) => taskSection(report, task))}
+          ${
+            report.curves.length > 0 &&
+            html`<section>
+              <h2>Learning curves</h2>
+              <div class="curves">${report.curves.map(curveChart)}</div>
+            </section>`
+          }
+          ${traces.length > 0 && traceSection(traces, images)}
+          <section>
+            <h2>Made with</h2>
+            <dl class="facts">
+              ${Object.entries(report.facts).map(
+                ([name, value]) =>
+                  html`<dt>${name}</dt>
+                    <dd>${value}</dd>`,
+              )}
+            </dl>
+          </section>
+        </main>
+      </body>
+    </html> `;
+  return page.markup;
+}
+
+function taskSection(report: Report, task: string): Html {
+  const arms = report.arms.filter((arm) => arm.task === task);
+  const comparisons = report.comparisons.filter((comparison) => comparison.task === task);
+  return html`<section>
+    <h2>${task}</h2>
+    ${accuracyChart(arms)}
+    <div class="scroll">
+      <table>
+        <thead>
+          <tr>
+            <th>arm</th>
+            <th>n</th>
+            <th>accuracy</th>
+            <th>95 % interval</th>
+            <th>zooms per episode</th>
+            <th>seconds</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${arms.map(
+            (arm) =>
+              html`<tr class="${armKind(arm.name)}">
+                <td>${arm.name}</td>
+                <td>${arm.n}</td>
+                <td><b>${percent(arm.accuracy)}</b></td>
+                <td>${interval(arm.ci95)}</td>
+                <td>${arm.zoomsPerEpisode.toFixed(2)}</td>
+                <td>${arm.seconds.toFixed(1)}</td>
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>
+    ${
+      comparisons.length > 0 &&
+      html`<h3>Differences on the same questions</h3>
+        <div class="scroll">
+          <table>
+            <thead>
+              <tr>
+                <th>arm</th>
+                <th>against</th>
+                <th>points</th>
+                <th>95 % interval</th>
+                <th>p (McNemar)</th>
+              </tr>
+            </thead>
+            <tbody>
+              ${comparisons.map(
+                (c) =>
+                  html`<tr>
+                    <td>${c.arm}</td>
+                    <td>${c.against}</td>
+                    <td><b>${signed(c.difference)}</b></td>
+                    <td>${signed(c.ci95[0])} to ${signed(c.ci95[1])}</td>
+                    <td>${formatP(c.p)}</td>
+                  </tr>`,
+              )}
+            </tbody>
+          </table>
+        </div>`
+    }
+    ${categoryTable(arms)}
+  </section>`;
+}
+
+function categoryTable(arms: readonly Arm[]): Html | null {
+  const categories = [...new Set(arms.flatMap((arm) => Object.keys(arm.categories)))].sort();
+  if (categories.length < 2) return null;
+  return html`<h3>By category</h3>
+    <div class="scroll">
+      <table>
+        <thead>
+          <tr>
+            <th>arm</th>
+            ${categories.map((c) => html`<th>${c}</th>`)}
+          </tr>
+        </thead>
+        <tbody>
+          ${arms.map(
+            (arm) =>
+              html`<tr class="${armKind(arm.name)}">
+                <td>${arm.name}</td>
+                ${categories.map((category) => {
+                  const entry = arm.categories[category];
+                  return html`<td>
+                    ${entry && html`<span title="${interval(entry.ci95)}, n = ${entry.n}">${percent(entry.accuracy)}</span>`}
+                  </td>`;
+                })}
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>`;
+}
+
+function traceSection(traces: readonly TraceView[], images: ReadonlyMap<string, PageImage>): Html {
+  const arms = armsOf(traces);
+  const byRecord = new Map<string, TraceView[]>();
+  for (const trace of traces) {
+    const key = `${trace.task} ${trace.recordId}`;
+    byRecord.set(key, [...(byRecord.get(key) ?? []), trace]);
+  }
+  return html`<section class="traces">
+    <h2>What it looked at</h2>
+    <p class="quiet">
+      The same questions under every arm. Numbers are the order of the points; solid boxes are
+      zooms, the dashed box is the right place. Choose arms to compare.
+    </p>
+    <div class="chips">
+      ${arms.map(
+        (arm, i) =>
+          html`<label class="chip ${armKind(arm)}"
+            ><input type="checkbox" id="arm${i}" checked /><span>${arm}</span></label
+          >`,
+      )}
+    </div>
+    ${[...byRecord.values()].map((group, i) => questionSection(group, images, i + 1))}
+  </section>`;
+}
+
+/** Hides the panels of an arm whose box is not ticked. */
+function armFilterCss(traces: readonly TraceView[]): string {
+  return armsOf(traces)
+    .map(
+      (arm, i) =>
+        `.traces:has(#arm${i}:not(:checked)) [data-arm="${cssString(arm)}"]{display:none}`,
+    )
+    .join("\n");
+}
+
+function armsOf(traces: readonly TraceView[]): string[] {
+  return [...new Set(traces.map((trace) => trace.arm))];
+}
+
+function cssString(text: string): string {
+  return text.replace(/[^\w .:-]/g, (c) => `\\${c.codePointAt(0)!.toString(16)} `);
+}

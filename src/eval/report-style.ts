@@ -1,0 +1,81 @@
+/** The look of the HTML report: one column of text measure for words, full width for pictures. */
+
+export const reportCss = `
+:root{color-scheme:light dark;
+--paper:#fcfcfb;--card:#fff;--ink:#1b1d20;--quiet:#6b7078;--rule:#e4e5e3;--grid:#ecedeb;
+--main:#2563c9;--other:#8d96a3;--control:#d0a03a;--right:#1a7f4b;--wrong:#c0392b;--tint:#f3f5f9;--mark:#ff3d7f}
+@media(prefers-color-scheme:dark){:root{
+--paper:#14161a;--card:#1b1e23;--ink:#e8e9eb;--quiet:#969ca6;--rule:#2c3037;--grid:#262a31;
+--main:#6ea8ff;--other:#7d8694;--control:#c9a04a;--right:#58c78d;--wrong:#f0796c;--tint:#20242b;--mark:#ff6d9e}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.55 Inter,ui-sans-serif,system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;font-feature-settings:"tnum","cv11";-webkit-font-smoothing:antialiased}
+main{max-width:1240px;margin:0 auto;padding:56px 32px 96px}
+h1{font-size:30px;line-height:1.2;letter-spacing:-.02em;margin:0 0 12px;font-weight:650}
+h2{font-size:20px;letter-spacing:-.01em;margin:0 0 16px;font-weight:620}
+h3{font-size:14px;margin:28px 0 8px;font-weight:600}
+section{margin-top:52px}
+.top p{margin:4px 0}
+code,.turn p,.id{font-family:ui-monospace,"SF Mono",Menlo,Consolas,"DejaVu Sans Mono",monospace}
+code{font-size:13px;background:var(--tint);padding:2px 7px;border-radius:5px}
+.quiet{color:var(--quiet);max-width:70ch;margin:0 0 14px}
+.store{position:absolute}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;font-size:14px;min-width:min(100%,620px)}
+th{font-weight:500;color:var(--quiet);font-size:12.5px}
+th,td{padding:7px 18px 7px 0;border-bottom:1px solid var(--rule);text-align:right;white-space:nowrap}
+th:first-child,td:first-child{text-align:left}
+h3+.scroll th:nth-child(2),h3+.scroll td:nth-child(2){text-align:right}
+tr.main td:first-child{color:var(--main);font-weight:600}
+.chart{width:100%;max-width:860px;height:auto;display:block;margin:0 0 20px}
+.chart text{font-size:12.5px;fill:var(--ink)}
+.chart .tick,.curve .tick{fill:var(--quiet);font-size:11px}
+.grid{stroke:var(--grid);stroke-width:1}
+.bar{fill:var(--other)}.main .bar{fill:var(--main)}.control .bar{fill:var(--control);opacity:.75}
+.chart .main .label,.chart .main .value{font-weight:650}
+.whisker{stroke:var(--ink);stroke-width:1.4;opacity:.75}
+.curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(270px,1fr));gap:20px 28px}
+.curve{margin:0}.curve svg{width:100%;height:auto}
+.curve figcaption{font-size:13px;margin-bottom:2px}.curve figcaption span{color:var(--quiet)}
+.raw,.smooth{fill:none;stroke:var(--main);stroke-linejoin:round}
+.raw{opacity:.28;stroke-width:1}.smooth{stroke-width:2}
+.chips{display:flex;flex-wrap:wrap;gap:8px;margin:0 0 24px;position:sticky;top:0;padding:12px 0;background:var(--paper);z-index:2}
+.chip span{display:block;padding:4px 13px;border-radius:99px;border:1px solid var(--rule);font-size:13px;cursor:pointer;color:var(--quiet);user-select:none}
+.chip input{position:absolute;opacity:0;pointer-events:none}
+.chip input:checked+span{border-color:currentColor;color:var(--ink)}
+.chip.main input:checked+span{color:var(--main)}
+.chip input:focus-visible+span{outline:2px solid var(--main);outline-offset:2px}
+.question{margin-top:40px;padding-top:20px;border-top:1px solid var(--rule)}
+.question>header{display:grid;grid-template-columns:auto 1fr;gap:0 12px;margin-bottom:14px}
+.question .number{grid-row:span 2;font-size:13px;color:var(--quiet);padding-top:3px;min-width:1.6em}
+.question h3{margin:0;font-size:16px}
+.question header p{margin:2px 0 0;color:var(--quiet);font-size:13.5px}.question header p b{color:var(--ink)}
+.id{font-size:11.5px;margin-left:8px;overflow-wrap:anywhere}
+.panels{display:flex;gap:16px;overflow-x:auto;padding:2px 2px 14px;scroll-snap-type:x proximity;align-items:flex-start}
+.panel{flex:0 0 282px;background:var(--card);border:1px solid var(--rule);border-radius:10px;overflow:hidden;scroll-snap-align:start}
+.panel>header{display:flex;justify-content:space-between;gap:8px;padding:9px 12px;font-size:13px}
+.panel .name{font-weight:600;white-space:nowrap}.panel .name.main{color:var(--main)}.panel .name.control{color:var(--control)}
+.verdict{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.verdict.right{color:var(--right)}.verdict.wrong{color:var(--wrong)}.verdict.partly{color:var(--control)}
+.picture{display:block;width:100%;height:auto;background:var(--tint)}
+.zoom{fill:none;stroke:var(--mark)}.truth{fill:none;stroke:#19c37d}
+.path{fill:none;stroke:var(--mark);opacity:.7}
+.marker circle{fill:var(--mark);stroke:#fff;stroke-width:.6}
+.marker text{fill:#fff;font-weight:700;text-anchor:middle}
+.crops{display:flex;gap:8px;padding:10px 12px 0;flex-wrap:wrap}
+.crops figure{margin:0;width:80px}.crops svg,.crops .missing{display:block;width:80px;height:80px;border-radius:6px;background:#000}
+.crops figcaption{font-size:11px;color:var(--quiet);text-align:center;margin-top:2px}
+.missing{color:var(--quiet);font-size:12px;display:grid!important;place-items:center;padding:8px;margin:0}
+.turns{padding:10px 12px 4px}
+.turn{margin:0 0 9px;padding-left:10px;border-left:2px solid var(--rule)}
+.turn.model{border-color:var(--main)}.turn.environment{border-color:var(--mark)}.turn.forced{border-color:var(--control)}
+.turn p{margin:0;font-size:11.5px;line-height:1.5;white-space:pre-wrap;overflow-wrap:anywhere}
+.author,.turn summary{font-size:10.5px;color:var(--quiet);letter-spacing:.02em}
+.turn summary{cursor:pointer}
+.tag{color:var(--quiet);opacity:.75}.point{color:var(--mark);font-weight:600}
+.panel footer{display:flex;flex-wrap:wrap;gap:4px 10px;padding:8px 12px 10px;border-top:1px solid var(--rule);font-size:11.5px;color:var(--quiet)}
+.panel footer b{color:var(--ink);font-weight:600}.panel footer em{color:var(--wrong);font-style:normal}
+.facts{display:grid;grid-template-columns:max-content 1fr;gap:4px 24px;font-size:13.5px;margin:0}
+.facts dt{color:var(--quiet)}.facts dd{margin:0;overflow-wrap:anywhere}
+@media(max-width:700px){main{padding:32px 18px 64px}h1{font-size:24px}}
+@media print{.chips{display:none}.panels{flex-wrap:wrap;overflow:visible}.panel,.question{break-inside:avoid}}
+`;

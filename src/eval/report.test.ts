@@ -1,0 +1,102 @@
+import { expect, test } from "vitest";
+import { niceTicks, runningMean } from "./report-charts.ts";
+import { reportHtml } from "./report-html.ts";
+import type { TraceView } from "./report-trace.ts";
+import { armSchema, reportJson, reportMarkdown, reportText, type Report } from "./report.ts";
+
+const hostile = `</p><script>alert(1)</script><img src="https://example.com/x">`;
+
+const report: Report = {
+  version: 1,
+  title: "a run",
+  command: "./vigorl eval",
+  createdAt: "2026-01-01",
+  facts: { seed: "1" },
+  arms: [
+    arm("sft", 0.7, { "2 things": 0.8, "5 things": 0.6 }),
+    arm("rl-zoom", 0.9, { "2 things": 0.95, "5 things": 0.85 }),
+  ],
+  comparisons: [
+    {
+      task: "search",
+      arm: "rl-zoom",
+      against: "sft",
+      difference: 0.2,
+      ci95: [0.1, 0.3],
+      p: 0.00001,
+    },
+  ],
+  curves: [{ stage: "rl", metric: "reward", steps: [0, 1, 2], values: [0.1, NaN, 0.3] }],
+};
+
+const trace: TraceView = {
+  recordId: hostile,
+  task: "search",
+  arm: hostile,
+  question: hostile,
+  truth: hostile,
+  answer: hostile,
+  score: 0,
+  reward: { [hostile]: 1 },
+  stopReason: "answer",
+  error: hostile,
+  imageHash: "abc",
+  points: [{ x: 3, y: 4, turn: 0 }],
+  zooms: [
+    { turn: 0, box: [0, 0, 10, 10], imageHash: "abc" },
+    { turn: 1, box: [0, 0, 10, 10], imageHash: null },
+  ],
+  turns: [{ author: "model", text: `<think> ${hostile} (3, 4) </think>` }],
+};
+
+test("the page escapes everything a model wrote and asks for nothing from outside", () => {
+  const images = new Map([
+    ["abc", { dataUri: "data:image/png;base64,AAAA", widthPx: 20, heightPx: 20 }],
+  ]);
+  const page = reportHtml(report, [trace], images);
+  expect(page).not.toContain("<script");
+  expect(page).not.toContain('src="https');
+  expect(page.match(/(?:src|href)="(?!data:|#)/g)).toBeNull();
+  expect(page).toContain('<span class="point">(3, 4)</span>');
+  expect(page).toContain('href="#iabc"');
+});
+
+test("JSON keeps the arms as they are", () => {
+  const parsed: unknown = JSON.parse(reportJson(report));
+  expect((parsed as Report).arms.map((entry) => armSchema.parse(entry))).toEqual(report.arms);
+});
+
+test("Markdown and text show every arm", () => {
+  const markdown = reportMarkdown(report);
+  expect(markdown).toContain("| rl-zoom | 10 | 90.0 % | 80.0–95.0 | 1.00 | 2.0 |");
+  expect(markdown).toContain("| rl-zoom | sft | +20.0 | +10.0 to +30.0 | < 0.0001 |");
+  expect(markdown).toContain("| rl-zoom | 95.0 % (5) | 85.0 % (5) |");
+  const lines = reportText(report).split("\n");
+  expect(lines).toHaveLength(4);
+  expect(lines[3]).toMatch(/^rl-zoom\s+search\s+10\s+90\.0 %\s+80\.0–95\.0\s+1\.00\s+2$/);
+});
+
+test("ticks are round numbers inside the range; running means are means", () => {
+  expect(niceTicks(0, 1)).toEqual([0, 0.5, 1]);
+  for (const tick of niceTicks(-0.3, 0.9)) expect(tick).toBeCloseTo(Math.round(tick * 10) / 10, 9);
+  expect(runningMean([1, 3, 5], 2)).toEqual([1, 2, 4]);
+});
+
+function arm(name: string, accuracy: number, categories: Record<string, number>) {
+  return {
+    name,
+    task: "search",
+    n: 10,
+    accuracy,
+    ci95: [accuracy - 0.1, accuracy + 0.05] as [number, number],
+    zoomsPerEpisode: 1,
+    seconds: 2,
+    categories: Object.fromEntries(
+      Object.entries(categories).map(([category, value]) => [
+        category,
+        { n: 5, accuracy: value, ci95: [value - 0.1, value + 0.05] as [number, number] },
+      ]),
+    ),
+    stopReasons: { answer: 10 },
+  };
+}

@@ -1,0 +1,163 @@
+/**
+ * What a report says, and its JSON and Markdown forms. The HTML form is `report-html.ts`. Numbers
+ * come in finished; nothing is computed here but the wording.
+ */
+import { z } from "zod";
+import type { Interval } from "../core/statistics.ts";
+
+/** One arm: one model under one condition over one set of questions. */
+export const armSchema = z.strictObject({
+  name: z.string(),
+  task: z.string(),
+  n: z.int(),
+  /** Mean of the judges' verdicts, in [0, 1]. */
+  accuracy: z.number(),
+  /** 95 % Wilson interval of the accuracy. */
+  ci95: z.tuple([z.number(), z.number()]),
+  zoomsPerEpisode: z.number(),
+  seconds: z.number(),
+  categories: z.record(
+    z.string(),
+    z.strictObject({
+      n: z.int(),
+      accuracy: z.number(),
+      ci95: z.tuple([z.number(), z.number()]),
+    }),
+  ),
+  /** How episodes ended, by stop reason. */
+  stopReasons: z.record(z.string(), z.int()),
+});
+export type Arm = z.infer<typeof armSchema>;
+
+/** Two arms that answered the same questions. */
+export interface Comparison {
+  readonly task: string;
+  readonly arm: string;
+  readonly against: string;
+  /** accuracy(arm) − accuracy(against), with its bootstrap interval and the McNemar p-value. */
+  readonly difference: number;
+  readonly ci95: Interval;
+  readonly p: number;
+}
+
+/** A curve of training: one value a step. */
+export interface Curve {
+  readonly stage: string;
+  readonly metric: string;
+  readonly steps: readonly number[];
+  readonly values: readonly number[];
+}
+
+export interface Report {
+  readonly version: 1;
+  readonly title: string;
+  /** The command that made it. */
+  readonly command: string;
+  readonly createdAt: string;
+  /** What it ran on and with: commit, libtorch, processor, …; shown as it is. */
+  readonly facts: Readonly<Record<string, string>>;
+  readonly arms: readonly Arm[];
+  readonly comparisons: readonly Comparison[];
+  readonly curves: readonly Curve[];
+}
+
+/** The report as JSON text, two spaces deep, newline at the end. */
+export function reportJson(report: Report): string {
+  return `${JSON.stringify(report, null, 2)}\n`;
+}
+
+/** The report as Markdown: the table of arms, comparisons, categories, facts. */
+export function reportMarkdown(report: Report): string {
+  const parts = [`# ${report.title}`, "", `\`${report.command}\` · ${report.createdAt}`, ""];
+  for (const task of tasksOf(report.arms)) {
+    const arms = report.arms.filter((arm) => arm.task === task);
+    parts.push(`## ${task}`, "", ...armTable(arms), "");
+    const comparisons = report.comparisons.filter((comparison) => comparison.task === task);
+    if (comparisons.length > 0) {
+      parts.push("| arm | against | difference | 95 % interval | p (McNemar) |");
+      parts.push("| --- | --- | ---: | ---: | ---: |");
+      for (const c of comparisons)
+        parts.push(
+          `| ${c.arm} | ${c.against} | ${signed(c.difference)} | ${signed(c.ci95[0])} to ${signed(c.ci95[1])} | ${formatP(c.p)} |`,
+        );
+      parts.push("");
+    }
+    parts.push(...categoryTable(arms));
+  }
+  parts.push("## Made with", "");
+  for (const [name, value] of Object.entries(report.facts)) parts.push(`- ${name}: ${value}`);
+  return `${parts.join("\n")}\n`;
+}
+
+/** The table that a terminal shows at the end of a run. */
+export function reportText(report: Report): string {
+  const header = ["arm", "task", "n", "accuracy", "95 % interval", "zooms", "seconds"];
+  const rows = report.arms.map((arm) => [
+    arm.name,
+    arm.task,
+    String(arm.n),
+    percent(arm.accuracy),
+    interval(arm.ci95),
+    arm.zoomsPerEpisode.toFixed(2),
+    arm.seconds.toFixed(0),
+  ]);
+  const widths = header.map((cell, i) =>
+    Math.max(cell.length, ...rows.map((row) => row[i].length)),
+  );
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, i) => (i < 2 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
+      .join("  ")
+      .trimEnd();
+  return [line(header), line(widths.map((width) => "─".repeat(width))), ...rows.map(line)].join(
+    "\n",
+  );
+}
+
+/** The tasks of a report in the order of their first arm. */
+export function tasksOf(arms: readonly Arm[]): string[] {
+  return [...new Set(arms.map((arm) => arm.task))];
+}
+
+export function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
+export function interval([low, high]: Interval): string {
+  return `${(100 * low).toFixed(1)}–${(100 * high).toFixed(1)}`;
+}
+
+/** A difference of accuracies in points, with its sign. */
+export function signed(share: number): string {
+  return `${share < 0 ? "−" : "+"}${Math.abs(100 * share).toFixed(1)}`;
+}
+
+export function formatP(p: number): string {
+  return p < 0.0001 ? "< 0.0001" : p.toPrecision(2);
+}
+
+function armTable(arms: readonly Arm[]): string[] {
+  return [
+    "| arm | n | accuracy | 95 % interval | zooms per episode | seconds |",
+    "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ...arms.map(
+      (arm) =>
+        `| ${arm.name} | ${arm.n} | ${percent(arm.accuracy)} | ${interval(arm.ci95)} | ${arm.zoomsPerEpisode.toFixed(2)} | ${arm.seconds.toFixed(1)} |`,
+    ),
+  ];
+}
+
+function categoryTable(arms: readonly Arm[]): string[] {
+  const categories = [...new Set(arms.flatMap((arm) => Object.keys(arm.categories)))].sort();
+  if (categories.length < 2) return [];
+  const cell = (arm: Arm, category: string) => {
+    const entry = arm.categories[category];
+    return entry ? `${percent(entry.accuracy)} (${entry.n})` : "";
+  };
+  return [
+    `| arm | ${categories.join(" | ")} |`,
+    `| --- |${categories.map(() => " ---: |").join("")}`,
+    ...arms.map((arm) => `| ${arm.name} | ${categories.map((c) => cell(arm, c)).join(" | ")} |`),
+    "",
+  ];
+}
