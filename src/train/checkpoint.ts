@@ -1,0 +1,120 @@
+/**
+ * Checkpoints: `checkpoints/step-N/` is a model folder with the optimiser's state and a state.json
+ * that lists every file with its size and hash. It is written beside and renamed, so that one that
+ * is there is whole; one that was cut later (a copied or truncated file) is refused with its name.
+ * No random state is kept: every stream is keyed by the step that it serves.
+ */
+import { readdir, readFile, rm, stat } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { z } from "zod";
+import { errno, VigorlError } from "../core/errors.ts";
+import { hashFile, ioError, replaceFolderAtomic, writeFileAtomic } from "../core/files.ts";
+import { parseAt } from "../core/jsonl.ts";
+import type { Learner } from "../engine/types.ts";
+
+const stateSchema = z.strictObject({
+  version: z.literal(1),
+  verb: z.enum(["sft", "rl"]),
+  /** Steps that are done. */
+  step: z.int().min(0),
+  /** Optimiser steps that are done; the schedule goes on from here. */
+  updates: z.int().min(0),
+  files: z.array(z.strictObject({ name: z.string(), bytes: z.int(), sha256: z.string() })),
+});
+
+export type CheckpointState = z.infer<typeof stateSchema>;
+
+/** Saves step `state.step` under `checkpointsPath` and removes all but the newest `keep`. */
+export async function saveCheckpoint(
+  checkpointsPath: string,
+  learner: Learner,
+  state: Omit<CheckpointState, "version" | "files">,
+  keep: number,
+): Promise<string> {
+  const folder = join(checkpointsPath, `step-${state.step}`);
+  await replaceFolderAtomic(folder, async (beside) => {
+    await learner.save(beside, { optimizer: true });
+    const names = await listFiles(beside);
+    const files = await Promise.all(
+      names.map(async (name) => {
+        const file = join(beside, name);
+        return { name, bytes: (await stat(file)).size, sha256: await hashFile(file) };
+      }),
+    );
+    const full: CheckpointState = { version: 1, ...state, files };
+    await writeFileAtomic(join(beside, "state.json"), `${JSON.stringify(full, null, 2)}\n`);
+  });
+  const steps = await checkpointSteps(checkpointsPath);
+  for (const step of steps.slice(0, Math.max(0, steps.length - keep))) {
+    await rm(join(checkpointsPath, `step-${step}`), { recursive: true, force: true });
+  }
+  return folder;
+}
+
+/** Steps that have a checkpoint, rising. */
+export async function checkpointSteps(checkpointsPath: string): Promise<number[]> {
+  const names = await readdir(checkpointsPath).catch((error: unknown) => {
+    if (errno(error) === "ENOENT") return [];
+    throw ioError(error, checkpointsPath);
+  });
+  return names
+    .flatMap((name) => {
+      const match = /^step-(\d+)$/.exec(name);
+      return match ? [Number(match[1])] : [];
+    })
+    .sort((a, b) => a - b);
+}
+
+/** Folder of the newest checkpoint, or undefined where there is none. */
+export async function newestCheckpoint(checkpointsPath: string): Promise<string | undefined> {
+  const step = (await checkpointSteps(checkpointsPath)).at(-1);
+  return step === undefined ? undefined : join(checkpointsPath, `step-${step}`);
+}
+
+/**
+ * Checks every file of a checkpoint against its list and hands weights and optimiser to the
+ * learner. Throws VigorlError("input") that names the file and the way out.
+ */
+export async function loadCheckpoint(folder: string, learner: Learner): Promise<CheckpointState> {
+  const state = await verifyCheckpoint(folder);
+  await learner.load(folder, { optimizer: true });
+  return state;
+}
+
+/** The check alone. */
+export async function verifyCheckpoint(folder: string): Promise<CheckpointState> {
+  const file = join(folder, "state.json");
+  let json: unknown;
+  try {
+    json = JSON.parse(await readFile(file, "utf8"));
+  } catch (error) {
+    if (error instanceof SyntaxError || errno(error) === "ENOENT") damaged(folder, "state.json");
+    throw ioError(error, file);
+  }
+  const state = parseAt(file, json, stateSchema);
+  for (const { name, bytes, sha256 } of state.files) {
+    const path = join(folder, name);
+    const size = await stat(path).then(
+      (entry) => entry.size,
+      () => undefined,
+    );
+    if (size === undefined) damaged(folder, `${name} is missing`);
+    if (size !== bytes) damaged(folder, `${name} has ${size} bytes, not ${bytes}`);
+    if ((await hashFile(path)) !== sha256) damaged(folder, `${name} was changed`);
+  }
+  return state;
+}
+
+function damaged(folder: string, what: string): never {
+  throw new VigorlError("input", `${folder}: damaged checkpoint: ${what}`, {
+    hint: "remove this folder and start again with --resume; the run goes on from the one before",
+  });
+}
+
+async function listFiles(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true, recursive: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
+    .sort();
+}
