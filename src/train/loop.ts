@@ -1,0 +1,99 @@
+/**
+ * What `sft` and `rl` share: steps that can be killed, interrupted and resumed. A step is a pure
+ * function of the seed, its number and the weights before it, so that a resumed run ends with the
+ * same bytes as one that was never stopped.
+ */
+import { VigorlError } from "../core/errors.ts";
+import type { RunFolder } from "../core/run-folder.ts";
+import type { Learner } from "../engine/types.ts";
+import { loadCheckpoint, newestCheckpoint, saveCheckpoint } from "./checkpoint.ts";
+import type { Metrics } from "./metrics.ts";
+
+export interface LoopOptions {
+  readonly verb: "sft" | "rl";
+  readonly learner: Learner;
+  readonly run: RunFolder;
+  readonly totalSteps: number;
+  readonly checkpointEvery: number;
+  readonly keepCheckpoints: number;
+  /** Go on from the newest checkpoint of the run; from the start where it has none. */
+  readonly resume?: boolean;
+  /** Ends the run after saving a checkpoint. */
+  readonly signal?: AbortSignal;
+  /** Called with each new line of metrics.jsonl. */
+  readonly onStep?: (metrics: Metrics) => void;
+}
+
+export interface StepResult {
+  readonly metrics: Metrics;
+  /** Optimiser steps that this step took. */
+  readonly updates: number;
+}
+
+export interface LoopResult {
+  /** Steps done. */
+  readonly step: number;
+  /** The last checkpoint: a model folder. */
+  readonly folder: string;
+  /** Of the last step; undefined where a resumed run had nothing left to do. */
+  readonly metrics: Metrics | undefined;
+}
+
+/**
+ * Runs `oneStep(step, updates)` for each step from 1, `updates` being the optimiser steps before
+ * it. An aborted `signal` is honoured between steps, and within a step only where `oneStep` throws
+ * before it has changed the weights.
+ * Throws VigorlError("interrupted") after saving.
+ */
+export async function runSteps(
+  options: LoopOptions,
+  oneStep: (step: number, updates: number) => Promise<StepResult>,
+): Promise<LoopResult> {
+  const { learner, run, verb, totalSteps, keepCheckpoints, signal } = options;
+  let { step, updates } = await startOf(options);
+  let savedAt = step;
+  let metrics: Metrics | undefined;
+
+  const save = async (): Promise<void> => {
+    if (savedAt === step && step > 0) return;
+    await saveCheckpoint(run.checkpointsPath, learner, { verb, step, updates }, keepCheckpoints);
+    savedAt = step;
+  };
+
+  while (step < totalSteps) {
+    let result: StepResult;
+    try {
+      signal?.throwIfAborted();
+      result = await oneStep(step + 1, updates);
+    } catch (error) {
+      const failed = error instanceof VigorlError && error.code !== "interrupted";
+      if (signal?.aborted !== true || failed) throw error;
+      await save();
+      throw new VigorlError("interrupted", `${run.path}: stopped after step ${step}, saved`, {
+        hint: "go on with --resume",
+        cause: error,
+      });
+    }
+    step++;
+    updates += result.updates;
+    metrics = result.metrics;
+    await run.appendMetrics(metrics);
+    options.onStep?.(metrics);
+    if (step % options.checkpointEvery === 0) await save();
+  }
+  await save();
+  return { step, folder: `${run.checkpointsPath}/step-${step}`, metrics };
+}
+
+async function startOf(options: LoopOptions): Promise<{ step: number; updates: number }> {
+  const { run, learner, verb } = options;
+  const start = { step: 0, updates: 0 };
+  if (options.resume !== true) return start;
+  const folder = await newestCheckpoint(run.checkpointsPath);
+  const state = folder === undefined ? start : await loadCheckpoint(folder, learner);
+  if ("verb" in state && state.verb !== verb) {
+    throw new VigorlError("usage", `${run.path}: is a run of ${state.verb}, not of ${verb}`);
+  }
+  await run.rewind(state.step);
+  return { step: state.step, updates: state.updates };
+}
