@@ -24,7 +24,8 @@ describe(`decodeImage reads what Pillow ${pillow} reads`, () => {
     const cmyk = await decodeImage(fixturePath("cmyk.jpg"));
     const rgb = await decodeImage(fixturePath("rgb.jpg"));
     expect([cmyk.widthPx, cmyk.heightPx]).toEqual([48, 32]);
-    expect(cmyk.data.length).toBe(rgb.data.length);
+    const gaps = cmyk.data.map((level, i) => Math.abs(level - rgb.data[i]));
+    expect(gaps.reduce((sum, gap) => sum + gap, 0) / gaps.length).toBeLessThan(40);
   });
 });
 

@@ -52,7 +52,7 @@ export function copyImage(image: RgbImage): RgbImage {
 
 /**
  * Fills a circle of 2·radius + 1 pixels across, with an outline inside its rim.
- * Equal to Pillow's `ellipse` for whole radii of 2 to 40.
+ * Equal to Pillow's `ellipse`. `radius` is a whole number.
  */
 export function drawDisc(
   image: RgbImage,
@@ -63,16 +63,17 @@ export function drawDisc(
 ): void {
   const centreX = Math.floor(centre.x);
   const centreY = Math.floor(centre.y);
-  const outer = (radius + 0.5) ** 2;
-  const innerRadius = radius - (outline?.widthPx ?? 0);
-  const inner = innerRadius < 0 ? 0 : (innerRadius + 0.5) ** 2;
-  for (let dy = -radius; dy <= radius; dy++)
-    for (let dx = -radius; dx <= radius; dx++) {
-      const distance = dx * dx + dy * dy;
-      if (distance >= outer) continue;
-      const isRim = outline !== undefined && distance >= inner;
+  const edge = quarterCircle(radius);
+  const innerRadius = outline === undefined ? -1 : radius - outline.widthPx + 1;
+  const inner = quarterCircle(Math.max(0, innerRadius));
+  for (let dy = -radius; dy <= radius; dy++) {
+    const row = Math.abs(dy);
+    const rimFrom = row <= innerRadius ? inner[row].nearest : 0;
+    for (let dx = -edge[row].farthest; dx <= edge[row].farthest; dx++) {
+      const isRim = outline !== undefined && Math.abs(dx) >= rimFrom;
       setPixel(image, centreX + dx, centreY + dy, isRim ? outline.colour : fill);
     }
+  }
 }
 
 /** Draws a line with round ends. */
@@ -179,6 +180,28 @@ const glyphs: readonly (readonly number[])[] = [
   [0b111, 0b101, 0b111, 0b101, 0b111],
   [0b111, 0b101, 0b111, 0b001, 0b111],
 ];
+
+/**
+ * Walks a quarter of a circle, each step to the neighbour that lies closest to the true circle, and
+ * gives for every row 0..radius the nearest and the farthest x on the walk.
+ */
+function quarterCircle(radius: number): { nearest: number; farthest: number }[] {
+  const rows = [{ nearest: radius, farthest: radius }];
+  const miss = (x: number, y: number) => Math.abs(x * x + y * y - radius * radius);
+  let x = radius;
+  let y = 0;
+  while (x > 0 || y < radius) {
+    let next = { x, y: y + 1 };
+    if (x > 0) {
+      if (miss(x - 1, y + 1) < miss(next.x, next.y)) next = { x: x - 1, y: y + 1 };
+      if (miss(x - 1, y) < miss(next.x, next.y)) next = { x: x - 1, y };
+    }
+    ({ x, y } = next);
+    if (y === rows.length) rows.push({ nearest: x, farthest: x });
+    else rows[y].nearest = x;
+  }
+  return rows;
+}
 
 function drawGlyph(
   image: RgbImage,

@@ -119,20 +119,12 @@ function resampleRows(data: Uint8Array, numRows: number, k: Kernel): Uint8Array 
       let from = rowStart + first[out] * 3;
       const begin = out * stride;
       const end = begin + count[out];
-      let i = begin;
-      for (; i + 2 <= end; i += 2) {
-        const c0 = coefficients[i];
-        const c1 = coefficients[i + 1];
-        red = (red + Math.imul(data[from], c0) + Math.imul(data[from + 3], c1)) | 0;
-        green = (green + Math.imul(data[from + 1], c0) + Math.imul(data[from + 4], c1)) | 0;
-        blue = (blue + Math.imul(data[from + 2], c0) + Math.imul(data[from + 5], c1)) | 0;
-        from += 6;
-      }
-      if (i < end) {
+      for (let i = begin; i < end; i++) {
         const c = coefficients[i];
         red = (red + Math.imul(data[from], c)) | 0;
         green = (green + Math.imul(data[from + 1], c)) | 0;
         blue = (blue + Math.imul(data[from + 2], c)) | 0;
+        from += 3;
       }
       result[at] = toByte(red >> precisionBits);
       result[at + 1] = toByte(green >> precisionBits);

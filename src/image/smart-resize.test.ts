@@ -1,0 +1,59 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { VigorlError } from "../core/errors.ts";
+import { roundHalfEven, smartResize } from "./smart-resize.ts";
+
+describe("smartResize", () => {
+  const vectors: [string, number | undefined, number | undefined, string, number][] = [
+    ["1920×1080", 3136, 4_194_304, "1932×1092", 2691],
+    ["3840×2160", 3136, 4_194_304, "2716×1512", 5238],
+    ["3840×2160", 4096, 12_960_000, "3836×2156", 10_549],
+    ["640×480", 3136, 4_194_304, "644×476", 391],
+    ["800×600", 2_700_000, 2_850_000, "1904×1428", 3468],
+    ["384×384", undefined, undefined, "392×392", 196],
+    ["512×512", undefined, undefined, "504×504", 324],
+    ["672×672", undefined, undefined, "672×672", 576],
+  ];
+  for (const [from, minPixels, maxPixels, to, tokens] of vectors)
+    it(`${from} → ${to}, ${tokens} tokens`, () => {
+      const [width, height] = from.split("×").map(Number);
+      const size = smartResize(height, width, {
+        ...(minPixels !== undefined && { minPixels }),
+        ...(maxPixels !== undefined && { maxPixels }),
+      });
+      expect(`${size.widthPx}×${size.heightPx}`).toBe(to);
+      expect((size.widthPx * size.heightPx) / 784).toBe(tokens);
+    });
+
+  it("gives multiples of the factor within the budget, and settles", () => {
+    const side = fc.integer({ min: 1, max: 3000 });
+    fc.assert(
+      fc.property(side, side, (height, width) => {
+        fc.pre(Math.max(height, width) / Math.min(height, width) <= 50);
+        const options = { minPixels: 56 * 56, maxPixels: 28 * 28 * 2000 };
+        const size = smartResize(height, width, options);
+        expect(size.widthPx % 28).toBe(0);
+        expect(size.heightPx % 28).toBe(0);
+        expect(size.widthPx * size.heightPx).toBeGreaterThanOrEqual(options.minPixels);
+        expect(size.widthPx * size.heightPx).toBeLessThanOrEqual(options.maxPixels);
+        expect(smartResize(size.heightPx, size.widthPx, options)).toEqual(size);
+      }),
+    );
+  });
+
+  it("takes an aspect ratio of 200 and refuses more", () => {
+    expect(smartResize(10, 2000).heightPx).toBe(28);
+    expect(() => smartResize(10, 2001)).toThrow(VigorlError);
+    expect(() => smartResize(2001, 10)).toThrow("2001 has an aspect ratio of 200.1");
+    expect(() => smartResize(0, 10)).toThrow("empty");
+  });
+});
+
+describe("roundHalfEven", () => {
+  it("sends halves to the even neighbour, as Python does", () => {
+    expect([0.5, 1.5, 2.5, 3.5, -0.5, -1.5].map((value) => roundHalfEven(value) + 0)).toEqual([
+      0, 2, 2, 4, 0, -2,
+    ]);
+    expect([0.49, 0.51, 7, -1.2, 13.5 - 1e-9].map(roundHalfEven)).toEqual([0, 1, 7, -1, 13]);
+  });
+});
