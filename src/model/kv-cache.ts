@@ -1,0 +1,118 @@
+/**
+ * Keys and values of a fixed number of slots, one growing sequence a slot, written in place. Shapes
+ * never change while slots come and go, which is what makes a row's bits independent of its neighbours.
+ * Legend: S slots, KV key-value heads, P positions a slot has room for, D head size.
+ */
+import { zeros, type Tensor } from "../torch/ops.ts";
+import { noGrad, scope } from "../torch/scope.ts";
+import { tensor, type Device, type DType } from "../torch/tensor.ts";
+import { VigorlError } from "../core/errors.ts";
+import type { TextConfig } from "./config.ts";
+
+/** Attention looks at a number of positions rounded up to this. */
+export const lengthBucket = 64;
+
+export interface KvOptions {
+  readonly numSlots: number;
+  /** Longest sequence a slot can hold. */
+  readonly maxPositions: number;
+  readonly dtype: DType;
+  readonly device: Device;
+}
+
+export class KvCache {
+  readonly numSlots: number;
+  readonly maxPositions: number;
+  /** P: `maxPositions` and a spare one, rounded up to whole buckets. */
+  readonly capacity: number;
+  readonly numHeads: number;
+  /** By layer: keys and values in one tensor [2 · S · KV, P, D], all keys first. */
+  readonly layers: readonly Tensor[];
+  readonly #device: Device;
+
+  constructor(config: TextConfig, options: KvOptions) {
+    const { numSlots, maxPositions, dtype, device } = options;
+    this.numSlots = numSlots;
+    this.maxPositions = maxPositions;
+    this.numHeads = config.numKeyValueHeads;
+    this.capacity = Math.ceil((maxPositions + 1) / lengthBucket) * lengthBucket;
+    this.#device = device;
+    const shape = [2 * numSlots * this.numHeads, this.capacity, config.headDim];
+    this.layers = Array.from({ length: config.numLayers }, () =>
+      zeros(shape, { dtype, device }).keep(),
+    );
+  }
+
+  /** Keys (`part` 0) or values (1) of one slot, [KV, length, D]; a view. */
+  slot(layer: number, part: 0 | 1, slot: number, start: number, length: number): Tensor {
+    const first = (part * this.numSlots + slot) * this.numHeads;
+    return this.layers[layer].narrow(0, first, this.numHeads).narrow(1, start, length);
+  }
+
+  /** Keys (`part` 0) or values (1) of all slots up to `length`, [S · KV, length, D]; a view. */
+  all(layer: number, part: 0 | 1, length: number): Tensor {
+    const rows = this.numSlots * this.numHeads;
+    return this.layers[layer].narrow(0, part * rows, rows).narrow(1, 0, length);
+  }
+
+  /**
+   * Rows of the flattened cache [2 · S · KV · P, D] where the next position of every slot goes, in the
+   * order slot, key heads, value heads. A slot that is full points at its spare position.
+   * @param lengths positions held, by slot
+   */
+  writeRows(lengths: Int32Array): Int32Array {
+    const { numSlots, numHeads, capacity } = this;
+    const rows = new Int32Array(numSlots * 2 * numHeads);
+    for (let slot = 0, at = 0; slot < numSlots; slot++) {
+      for (let part = 0; part < 2; part++) {
+        const first = (part * numSlots + slot) * numHeads;
+        for (let head = 0; head < numHeads; head++)
+          rows[at++] = (first + head) * capacity + lengths[slot];
+      }
+    }
+    return rows;
+  }
+
+  /** Copies the first `length` positions of one slot to others, so that a group shares a prefill. */
+  copyPrefix(from: number, to: readonly number[], length: number): void {
+    const targets = to.filter((slot) => slot !== from);
+    if (targets.length === 0 || length === 0) return;
+    this.checkRoom(length);
+    noGrad(() =>
+      scope(() => {
+        const { numHeads, numSlots } = this;
+        const rows: number[] = [];
+        for (const part of [0, 1])
+          for (const slot of targets)
+            for (let head = 0; head < numHeads; head++)
+              rows.push((part * numSlots + slot) * numHeads + head);
+        const index = tensor(rows, { dtype: "int64", device: this.#device });
+        for (const [layer, cache] of this.layers.entries()) {
+          const source = ([0, 1] as const).map((part) => {
+            const held = this.slot(layer, part, from, 0, length);
+            return held.repeat([targets.length, 1, 1]);
+          });
+          const prefix = cache.narrow(1, 0, length);
+          const rowsOfPart = targets.length * numHeads;
+          prefix.indexCopy_(0, index.narrow(0, 0, rowsOfPart), source[0]);
+          prefix.indexCopy_(0, index.narrow(0, rowsOfPart, rowsOfPart), source[1]);
+        }
+      }),
+    );
+  }
+
+  /** @throws VigorlError "input" where a sequence of `length` positions does not fit */
+  checkRoom(length: number): void {
+    if (length > this.maxPositions) {
+      throw new VigorlError(
+        "input",
+        `a sequence of ${length} positions does not fit into a cache of ${this.maxPositions}`,
+        { hint: "raise maxPositions of the engine, or shorten the prompt" },
+      );
+    }
+  }
+
+  dispose(): void {
+    for (const layer of this.layers) layer.dispose();
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * The language model of Qwen2.5-VL: pre-norm layers with grouped-query attention (biased q, k, v),
+ * M-RoPE and SwiGLU, on flat rows. Where only some rows are wanted (the positions with a loss), the
+ * last layer computes its output and MLP for those rows alone.
+ * Legend: N flat rows, H query heads, KV key-value heads, D head size.
+ */
+import { rmsNorm } from "./norm.ts";
+import { cat, linear, type Tensor } from "../torch/ops.ts";
+import { attendSegments, rotate, type Segments } from "./attention.ts";
+import type { TextConfig } from "./config.ts";
+import { getLinear, getParameter, type Linear, type Parameters } from "./parameters.ts";
+import type { RotaryFactors } from "./rotary.ts";
+
+export interface LanguageLayer {
+  readonly inputNorm: Tensor;
+  readonly q: Linear;
+  readonly k: Linear;
+  readonly v: Linear;
+  readonly o: Linear;
+  readonly postNorm: Tensor;
+  readonly gate: Linear;
+  readonly up: Linear;
+  readonly down: Linear;
+}
+
+export interface LanguageModel {
+  readonly embedTokens: Tensor;
+  readonly layers: readonly LanguageLayer[];
+  readonly norm: Tensor;
+  /** The word embeddings themselves where they are tied. */
+  readonly head: Tensor;
+}
+
+export function languageModel(parameters: Parameters, config: TextConfig): LanguageModel {
+  const embedTokens = getParameter(parameters, "model.embed_tokens.weight");
+  return {
+    embedTokens,
+    layers: Array.from({ length: config.numLayers }, (_, i) => {
+      const layer = `model.layers.${i}`;
+      return {
+        inputNorm: getParameter(parameters, `${layer}.input_layernorm.weight`),
+        q: getLinear(parameters, `${layer}.self_attn.q_proj`),
+        k: getLinear(parameters, `${layer}.self_attn.k_proj`),
+        v: getLinear(parameters, `${layer}.self_attn.v_proj`),
+        o: getLinear(parameters, `${layer}.self_attn.o_proj`),
+        postNorm: getParameter(parameters, `${layer}.post_attention_layernorm.weight`),
+        gate: getLinear(parameters, `${layer}.mlp.gate_proj`),
+        up: getLinear(parameters, `${layer}.mlp.up_proj`),
+        down: getLinear(parameters, `${layer}.mlp.down_proj`),
+      };
+    }),
+    norm: getParameter(parameters, "model.norm.weight"),
+    head: parameters.get("lm_head.weight") ?? embedTokens,
+  };
+}
+
+/**
+ * Runs all layers and the final norm.
+ * @param embeds [N, hidden]
+ * @param rows flat rows to return, int64 [n]; all where absent
+ * @returns [n, hidden]
+ */
+export function languageForward(
+  model: LanguageModel,
+  config: TextConfig,
+  embeds: Tensor,
+  factors: RotaryFactors,
+  segments: Segments,
+  rows?: Tensor,
+): Tensor {
+  let x = embeds;
+  for (const [i, layer] of model.layers.entries()) {
+    const last = i === model.layers.length - 1;
+    x = layerForward(layer, config, x, factors, segments, last ? rows : undefined);
+  }
+  return rmsNorm(x, model.norm, config.rmsNormEps);
+}
+
+/** The q, k and v projections of a layer as one, [(H + 2 KV) · D, hidden] with its bias. */
+export function fusedProjection(layer: LanguageLayer): { weight: Tensor; bias: Tensor } {
+  return {
+    weight: cat([layer.q.weight, layer.k.weight, layer.v.weight], 0),
+    bias: cat([biasOf(layer.q), biasOf(layer.k), biasOf(layer.v)], 0),
+  };
+}
+
+function layerForward(
+  layer: LanguageLayer,
+  config: TextConfig,
+  x: Tensor,
+  factors: RotaryFactors,
+  segments: Segments,
+  rows?: Tensor,
+): Tensor {
+  const { numHeads, numKeyValueHeads, headDim, rmsNormEps } = config;
+  const fused = fusedProjection(layer);
+  const normed = rmsNorm(x, layer.inputNorm, rmsNormEps);
+  const qkv = linear(normed, fused.weight, fused.bias).view([
+    -1,
+    numHeads + 2 * numKeyValueHeads,
+    headDim,
+  ]);
+  const [queriesKeys, values] = qkv.splitWithSizes(
+    [numHeads + numKeyValueHeads, numKeyValueHeads],
+    1,
+  );
+  let mixed = attendSegments(rotate(queriesKeys, factors), values, segments, true);
+  let residual = x;
+  if (rows !== undefined) {
+    mixed = mixed.indexSelect(0, rows);
+    residual = residual.indexSelect(0, rows);
+  }
+  const attended = residual.add(linear(mixed, layer.o.weight));
+  const inner = rmsNorm(attended, layer.postNorm, rmsNormEps);
+  const gate = linear(inner, layer.gate.weight).silu();
+  const hidden = gate.mul(linear(inner, layer.up.weight));
+  return attended.add(linear(hidden, layer.down.weight));
+}
+
+function biasOf(layer: Linear): Tensor {
+  if (layer.bias === undefined) throw new Error("attention projection without its bias");
+  return layer.bias;
+}

@@ -1,0 +1,185 @@
+/**
+ * Qwen2.5-VL (technical report, arXiv:2502.13923) as one object: parameters under their published
+ * names, the vision tower, the language model. Sizes come from the configuration, so that the nano
+ * model and a published checkpoint run through the same lines. Left out: video, and generation, which
+ * decoder.ts adds.
+ * Legend: N flat positions of a batch, V vocabulary.
+ */
+import { VigorlError } from "../core/errors.ts";
+import { embedding, linear, type Tensor } from "../torch/ops.ts";
+import { noGrad } from "../torch/scope.ts";
+import { tensor, type Device, type DType } from "../torch/tensor.ts";
+import { segment } from "./attention.ts";
+import type { Batch, ImageRef } from "./batch.ts";
+import { patchDim, type ModelConfig } from "./config.ts";
+import { languageForward, languageModel, type LanguageModel } from "./language.ts";
+import { getParameter, isVision, parameterShapes, type Parameters } from "./parameters.ts";
+import { textFrequencies, visionFrequencies, type Grid } from "./rope.ts";
+import { Rotary } from "./rotary.ts";
+import { encodePatches, visionTower, type VisionTower } from "./vision.ts";
+
+export interface HiddenOptions {
+  /** Encoded images of the batch (`encodeImages(batch.images, …)`); needed where it has images. */
+  readonly features?: Tensor;
+  /** Flat rows to return; all where absent. */
+  readonly rows?: Int32Array;
+  /** How sequences of different lengths meet in attention; chosen by their lengths where absent. */
+  readonly layout?: "padded" | "separate";
+}
+
+export class Qwen25VL {
+  readonly config: ModelConfig;
+  /** Every parameter under its published name. Tensors stay the same objects for the model's life. */
+  readonly params: Parameters;
+  readonly dtype: DType;
+  readonly device: Device;
+  readonly vision: VisionTower;
+  readonly language: LanguageModel;
+  readonly textRotary: Rotary;
+  readonly visionRotary: Rotary;
+
+  /** Takes ownership of the tensors in `params`. */
+  constructor(config: ModelConfig, params: Parameters) {
+    checkParameters(config, params);
+    for (const parameter of params.values()) parameter.keep();
+    this.config = config;
+    this.params = params;
+    const { dtype, device } = getParameter(params, "model.embed_tokens.weight");
+    this.dtype = dtype;
+    this.device = device;
+    this.vision = visionTower(params, config.vision);
+    this.language = languageModel(params, config.text);
+    this.textRotary = new Rotary(textFrequencies(config.text), dtype, device);
+    this.visionRotary = new Rotary(visionFrequencies(config.vision), "float32", device);
+  }
+
+  /**
+   * Encodes images in one pass of the tower.
+   * @param patchesOf flattened patches of an image, [h·w, patchDim] in the processor's order
+   * @returns features, one row a language position, images one after another
+   */
+  encodeImages<I extends ImageRef>(
+    images: readonly I[],
+    patchesOf: (image: I) => Float32Array,
+  ): Tensor {
+    const dim = patchDim(this.config.vision);
+    const parts = images.map(patchesOf);
+    const data = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+    let at = 0;
+    for (const part of parts) {
+      data.set(part, at);
+      at += part.length;
+    }
+    const patches = tensor(data, { shape: [data.length / dim, dim], device: this.device });
+    return this.encodePatches(
+      patches,
+      images.map((image) => image.grid),
+    );
+  }
+
+  /** As `encodeImages`, from patches that are already one tensor [P, patchDim]. */
+  encodePatches(patches: Tensor, grids: readonly Grid[]): Tensor {
+    return encodePatches(this.vision, this.config.vision, this.visionRotary, patches, grids);
+  }
+
+  /** Embeddings of a batch, [N, hidden]: words, and image features in their places. */
+  embed(batch: Batch, features?: Tensor): Tensor {
+    const { device } = this;
+    const words = embedding(
+      this.language.embedTokens,
+      tensor(batch.tokens, { dtype: "int64", device }),
+    );
+    if (batch.imageRows.length === 0) return words;
+    if (features === undefined) throw new Error("a batch with images needs their features");
+    const rows = tensor(batch.imageRows, { dtype: "int64", device });
+    return words.indexCopy(0, rows, featuresInPlace(batch, features).to(this.dtype));
+  }
+
+  /** Final hidden states of a batch, normed: [N, hidden], or [n, hidden] at `rows`. */
+  hidden(batch: Batch, options: HiddenOptions = {}): Tensor {
+    const { device } = this;
+    const rows =
+      options.rows === undefined ? undefined : tensor(options.rows, { dtype: "int64", device });
+    return languageForward(
+      this.language,
+      this.config.text,
+      this.embed(batch, options.features),
+      this.textRotary.at(batch.axes),
+      segment(batch.lengths, device, options.layout),
+      rows,
+    );
+  }
+
+  /** Logits [n, V] of hidden states [n, hidden]. */
+  logits(hidden: Tensor): Tensor {
+    return linear(hidden, this.language.head);
+  }
+
+  /** Logits [n, V] at some flat rows of hidden states [N, hidden]. */
+  logitsAt(hidden: Tensor, rows: Int32Array): Tensor {
+    const index = tensor(rows, { dtype: "int64", device: this.device });
+    return this.logits(hidden.indexSelect(0, index));
+  }
+
+  /** Switches gradients on: for everything, or with the vision tower frozen. Returns the trained. */
+  setTrainable(which: "all" | "language" | "none"): Parameters {
+    const trained: Parameters = new Map();
+    for (const [name, parameter] of this.params) {
+      const on = which === "all" || (which === "language" && !isVision(name));
+      parameter.requiresGrad_(on);
+      if (on) trained.set(name, parameter);
+    }
+    return trained;
+  }
+
+  /** A copy with its own memory, without gradients. */
+  clone(): Qwen25VL {
+    const copies: Parameters = new Map();
+    noGrad(() => {
+      for (const [name, parameter] of this.params)
+        copies.set(name, parameter.detach().clone().keep());
+    });
+    return new Qwen25VL(this.config, copies);
+  }
+
+  /** Overwrites the weights in place with those of another model of the same configuration. */
+  copyFrom(params: Parameters): void {
+    checkParameters(this.config, params);
+    noGrad(() => {
+      for (const [name, parameter] of this.params) parameter.copy_(getParameter(params, name));
+    });
+  }
+
+  dispose(): void {
+    this.textRotary.dispose();
+    this.visionRotary.dispose();
+    for (const parameter of this.params.values()) parameter.dispose();
+  }
+}
+
+function featuresInPlace(batch: Batch, features: Tensor): Tensor {
+  const { featureRows } = batch;
+  if (featureRows.length === features.shape[0] && featureRows.every((row, i) => row === i))
+    return features;
+  return features.indexSelect(0, tensor(featureRows, { dtype: "int64", device: features.device }));
+}
+
+/** @throws VigorlError "input" where a parameter is missing, unknown or of another shape */
+function checkParameters(config: ModelConfig, params: Parameters): void {
+  const shapes = parameterShapes(config);
+  for (const [name, shape] of shapes) {
+    const found = params.get(name);
+    if (found === undefined) throw new VigorlError("input", `the weights lack ${name}`);
+    if (found.shape.join() !== shape.join()) {
+      throw new VigorlError(
+        "input",
+        `${name} is [${found.shape.join(", ")}], config.json asks for [${shape.join(", ")}]`,
+        { hint: "weights and config.json come from different models" },
+      );
+    }
+  }
+  for (const name of params.keys()) {
+    if (!shapes.has(name))
+      throw new VigorlError("input", `the weights hold ${name}, which config.json does not know`);
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * Rotary positions, in plain numbers. The language model rotates by three positions at once (time,
+ * height, width: M-RoPE, Qwen2-VL §2.1): text moves all three together, an image lies still in time
+ * and spans its merged grid in height and width, and what follows goes on after its larger side. The
+ * vision tower rotates one half of its frequencies by the row of a patch and the other by its column.
+ */
+import type { TextConfig, VisionConfig } from "./config.ts";
+
+/** Grid of an image in patches, before merging. */
+export interface Grid {
+  readonly t: number;
+  readonly h: number;
+  readonly w: number;
+}
+
+/** A stretch of a sequence: so many text tokens, or one image. */
+export type Span =
+  | { readonly type: "text"; readonly length: number }
+  | { readonly type: "image"; readonly grid: Grid };
+
+/** Positions of T tokens: `axes[0..2]` are time, height, width, each of length T. */
+export interface MropePositions {
+  readonly axes: readonly [Int32Array, Int32Array, Int32Array];
+  /** Position of the text token that would come next, on all three axes. */
+  readonly next: number;
+}
+
+/** Number of language positions that an image of this grid takes. */
+export function numImageTokens(grid: Grid, mergeSize: number): number {
+  return (grid.t * grid.h * grid.w) / (mergeSize * mergeSize);
+}
+
+/**
+ * Position ids of a sequence of spans, starting at `start` (the `next` of what came before).
+ * An image at position p covers p…p+rows-1 and p…p+columns-1 of its merged grid; the token after it
+ * stands at p + max(rows, columns).
+ */
+export function mropePositions(
+  spans: readonly Span[],
+  mergeSize: number,
+  start = 0,
+): MropePositions {
+  let total = 0;
+  for (const span of spans)
+    total += span.type === "text" ? span.length : numImageTokens(span.grid, mergeSize);
+  const axes: [Int32Array, Int32Array, Int32Array] = [
+    new Int32Array(total),
+    new Int32Array(total),
+    new Int32Array(total),
+  ];
+  let at = 0;
+  let next = start;
+  for (const span of spans) {
+    if (span.type === "text") {
+      for (let i = 0; i < span.length; i++, at++, next++) for (const axis of axes) axis[at] = next;
+      continue;
+    }
+    const rows = span.grid.h / mergeSize;
+    const columns = span.grid.w / mergeSize;
+    for (let frame = 0; frame < span.grid.t; frame++) {
+      for (let row = 0; row < rows; row++) {
+        for (let column = 0; column < columns; column++, at++) {
+          axes[0][at] = next + frame;
+          axes[1][at] = next + row;
+          axes[2][at] = next + column;
+        }
+      }
+    }
+    next += Math.max(rows, columns);
+  }
+  return { axes, next };
+}
+
+/**
+ * Cosines and sines of positions 0…numPositions-1 at the given frequencies, [P, 4, F]: cosine, cosine,
+ * minus sine, sine. Blocks of several axes laid side by side along F become, viewed as [2, 4F/2], the
+ * factors that `rotate` (attention.ts) multiplies a head and its rolled copy by.
+ */
+export function rotaryBlock(frequencies: readonly number[], numPositions: number): Float32Array {
+  const count = frequencies.length;
+  const block = new Float32Array(numPositions * 4 * count);
+  for (let position = 0; position < numPositions; position++) {
+    const row = position * 4 * count;
+    for (let j = 0; j < count; j++) {
+      const angle = Math.fround(position * frequencies[j]);
+      block[row + j] = block[row + count + j] = Math.cos(angle);
+      const sine = Math.sin(angle);
+      block[row + 2 * count + j] = -sine;
+      block[row + 3 * count + j] = sine;
+    }
+  }
+  return block;
+}
+
+/** Frequencies of one head by axis (time, height, width), as `mropeSection` shares them out. */
+export function textFrequencies(config: TextConfig): number[][] {
+  const all = inverseFrequencies(config.headDim / 2, config.ropeTheta);
+  const [time, height] = config.mropeSection;
+  return [all.slice(0, time), all.slice(time, time + height), all.slice(time + height)];
+}
+
+/** Frequencies of one head by axis (row, column): each takes a full set for half of the head. */
+export function visionFrequencies(config: VisionConfig): number[][] {
+  const quarter = inverseFrequencies(config.hiddenSize / config.numHeads / 4, config.ropeTheta);
+  return [quarter, quarter];
+}
+
+/** theta^(-j / count) in single precision, as the published implementation computes it. */
+function inverseFrequencies(count: number, theta: number): number[] {
+  return Array.from({ length: count }, (_, j) =>
+    Math.fround(1 / Math.fround(theta ** Math.fround(j / count))),
+  );
+}

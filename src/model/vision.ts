@@ -1,0 +1,136 @@
+/**
+ * The vision tower of Qwen2.5-VL: flattened patches through a linear embedding, pre-norm blocks that
+ * attend within windows (a few over the whole image), and a merger that turns every 2×2 patches into
+ * one language position. All images of a call run as one flat batch; nothing is permuted where every
+ * image fits into one window. Only still images: frames of a video would attend one by one, as
+ * published, but nothing above makes them.
+ * Legend: P patches in all, U = P / 4 merged positions, C width, I grids.
+ */
+import { rmsNorm } from "./norm.ts";
+import { linear, type Tensor } from "../torch/ops.ts";
+import { tensor, type Device } from "../torch/tensor.ts";
+import { attendSegments, rotate, segment, type Segments } from "./attention.ts";
+import { mergeUnit, patchDim, type VisionConfig } from "./config.ts";
+import { getLinear, getParameter, type Linear, type Parameters } from "./parameters.ts";
+import type { Grid } from "./rope.ts";
+import type { Rotary, RotaryFactors } from "./rotary.ts";
+import { inverseOrder, planWindows } from "./windows.ts";
+
+/** Epsilon of the tower's norms; fixed in the published model, not part of its configuration. */
+const epsilon = 1e-6;
+
+export interface VisionBlock {
+  readonly norm1: Tensor;
+  readonly qkv: Linear;
+  readonly proj: Linear;
+  readonly norm2: Tensor;
+  readonly gate: Linear;
+  readonly up: Linear;
+  readonly down: Linear;
+}
+
+export interface VisionTower {
+  readonly patchEmbed: Tensor;
+  readonly blocks: readonly VisionBlock[];
+  readonly mergerNorm: Tensor;
+  readonly mergerIn: Linear;
+  readonly mergerOut: Linear;
+}
+
+export function visionTower(parameters: Parameters, config: VisionConfig): VisionTower {
+  return {
+    patchEmbed: getParameter(parameters, "visual.patch_embed.proj.weight"),
+    blocks: Array.from({ length: config.depth }, (_, i) => {
+      const block = `visual.blocks.${i}`;
+      return {
+        norm1: getParameter(parameters, `${block}.norm1.weight`),
+        qkv: getLinear(parameters, `${block}.attn.qkv`),
+        proj: getLinear(parameters, `${block}.attn.proj`),
+        norm2: getParameter(parameters, `${block}.norm2.weight`),
+        gate: getLinear(parameters, `${block}.mlp.gate_proj`),
+        up: getLinear(parameters, `${block}.mlp.up_proj`),
+        down: getLinear(parameters, `${block}.mlp.down_proj`),
+      };
+    }),
+    mergerNorm: getParameter(parameters, "visual.merger.ln_q.weight"),
+    mergerIn: getLinear(parameters, "visual.merger.mlp.0"),
+    mergerOut: getLinear(parameters, "visual.merger.mlp.2"),
+  };
+}
+
+/**
+ * Encodes images.
+ * @param patches [P, patchDim] of all images one after another, in the processor's merge order
+ * @returns features [U, outHiddenSize] in the language model's raster order
+ */
+export function encodePatches(
+  tower: VisionTower,
+  config: VisionConfig,
+  rotary: Rotary,
+  patches: Tensor,
+  grids: readonly Grid[],
+): Tensor {
+  const { device } = patches;
+  const unit = mergeUnit(config);
+  const plan = planWindows(grids, config);
+  const numPatches = plan.rows.length;
+  if (patches.shape[0] !== numPatches || patches.shape[1] !== patchDim(config)) {
+    throw new Error(
+      `patches [${patches.shape.join(", ")}] for grids of [${numPatches}, ${patchDim(config)}]`,
+    );
+  }
+  const width = config.hiddenSize;
+  const weight = tower.patchEmbed.view([width, patchDim(config)]);
+  let x = linear(patches.to(weight.dtype), weight);
+  if (!plan.identity) x = permuteUnits(x, plan.order, unit, device);
+  const factors = rotary.at([plan.rows, plan.columns]);
+  const windows = segment(plan.windowLengths, device);
+  const whole = sameLengths(plan.windowLengths, plan.imageLengths)
+    ? windows
+    : segment(plan.imageLengths, device);
+  for (const [i, block] of tower.blocks.entries()) {
+    const segments = config.fullAttentionBlocks.includes(i) ? whole : windows;
+    x = blockForward(block, config, x, factors, segments);
+  }
+  const merged = rmsNorm(x, tower.mergerNorm, epsilon).view([-1, width * unit]);
+  const hidden = linear(merged, tower.mergerIn.weight, tower.mergerIn.bias).gelu();
+  const features = linear(hidden, tower.mergerOut.weight, tower.mergerOut.bias);
+  if (plan.identity) return features;
+  const inverse = tensor(inverseOrder(plan.order), { dtype: "int64", device });
+  return features.indexSelect(0, inverse);
+}
+
+function blockForward(
+  block: VisionBlock,
+  config: VisionConfig,
+  x: Tensor,
+  factors: RotaryFactors,
+  segments: Segments,
+): Tensor {
+  const heads = config.numHeads;
+  const size = config.hiddenSize / heads;
+  const normed = rmsNorm(x, block.norm1, epsilon);
+  const qkv = linear(normed, block.qkv.weight, block.qkv.bias).view([-1, 3 * heads, size]);
+  const [queriesKeys, values] = qkv.splitWithSizes([2 * heads, heads], 1);
+  // As published, the tower rotates in single precision whatever the dtype of its weights.
+  const rotated = rotate(queriesKeys.to("float32"), factors).to(x.dtype);
+  const mixed = attendSegments(rotated, values, segments, false);
+  const attended = x.add(linear(mixed, block.proj.weight, block.proj.bias));
+  const inner = rmsNorm(attended, block.norm2, epsilon);
+  const gate = linear(inner, block.gate.weight, block.gate.bias).silu();
+  const up = linear(inner, block.up.weight, block.up.bias);
+  return attended.add(linear(gate.mul(up), block.down.weight, block.down.bias));
+}
+
+function permuteUnits(x: Tensor, order: Int32Array, unit: number, device: Device): Tensor {
+  const width = x.shape[1];
+  const index = tensor(order, { dtype: "int64", device });
+  return x
+    .view([-1, unit * width])
+    .indexSelect(0, index)
+    .view([-1, width]);
+}
+
+function sameLengths(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((length, i) => length === b[i]);
+}
