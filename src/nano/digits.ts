@@ -1,0 +1,169 @@
+/**
+ * Handwritten digits of the `mnist` package and the plates that carry them. The package stores its
+ * 10,000 images by class, in no other order; the last fifth of each class is held out.
+ *
+ * A plate is 19 × 19 canvas pixels of grey with a digit 11 pixels high: dark strokes in a light halo,
+ * which together have no mean, over faint blotches as wide as a view pixel. Shrunk 4 times the strokes
+ * average away and the blotches stay; enlarged 3.5 times the strokes stand out.
+ */
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { z } from "zod";
+import type { Rng } from "../core/random.ts";
+import type { Split } from "./world.ts";
+
+/** One handwritten digit on its plate: which image, how it is distorted, what blotches lie under it. */
+export interface Plate {
+  readonly digit: number;
+  /** Index among the images of its class. */
+  readonly image: number;
+  readonly degrees: number;
+  readonly slant: number;
+  readonly scale: number;
+  /** 5 × 5 standard normal values, the corners of the blotches. */
+  readonly blotches: readonly number[];
+}
+
+/** Side of a plate in canvas pixels. */
+export const platePx = 19;
+/** Side of the digit's box in canvas pixels. */
+export const digitPx = 11;
+
+/** Draws a plate with a given or a random digit. `strength` scales the distortion (training: above 1). */
+export function samplePlate(rng: Rng, split: Split, digit = rng.int(0, 9), strength = 1): Plate {
+  const [first, end] = imageRange(digit, split);
+  return {
+    digit,
+    image: rng.int(first, end - 1),
+    degrees: strength * rng.uniform(-8, 8),
+    slant: strength * rng.uniform(-0.12, 0.12),
+    scale: 1 + strength * rng.uniform(-0.08, 0.08),
+    blotches: Array.from({ length: 25 }, () => rng.normal()),
+  };
+}
+
+/** Images [first, end) of a class that a split may use. */
+export function imageRange(digit: number, split: Split): [number, number] {
+  const total = images(digit).length / imageArea;
+  const cut = Math.floor(total * 0.8);
+  return split === "train" ? [0, cut] : [cut, total];
+}
+
+/** Grey levels (0–255, real) of a plate, row by row, [platePx²]. */
+export function plateLevels(plate: Plate): Float32Array {
+  const ink = drawInk(plate);
+  const inner = inkPx + 2 * margin;
+  let strokes = subtract(ink, blur(ink, inner, 1.0));
+  const peak = strokes.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-6);
+  strokes = strokes.map((value) => Math.max(-0.8, Math.min(1, (1.5 * value) / peak)));
+  for (let round = 0; round < 2; round++) strokes = subtract(strokes, blur(strokes, inner, 1.5));
+
+  const levels = new Float32Array(platePx * platePx);
+  const inset = (inner - platePx) / 2;
+  for (let y = 0; y < platePx; y++)
+    for (let x = 0; x < platePx; x++) {
+      const stroke = strokes[(y + inset) * inner + x + inset];
+      const level = 160 - 140 * stroke + 24 * blotch(plate.blotches, x, y);
+      levels[y * platePx + x] = Math.max(0, Math.min(255, level));
+    }
+  return levels;
+}
+
+const imagePx = 28;
+const imageArea = imagePx * imagePx;
+/** Side of the 28-px image once its 20-px digit is `digitPx` high. */
+const inkPx = 15;
+const margin = 4;
+const fileSchema = z.object({ data: z.array(z.number()) });
+const require = createRequire(import.meta.url);
+const loaded = new Map<number, Float32Array>();
+
+/** All images of a class, ink 0–1, [count · 28 · 28]. */
+function images(digit: number): Float32Array {
+  const known = loaded.get(digit);
+  if (known) return known;
+  const path = require.resolve(`mnist/src/digits/${digit}.json`);
+  const made = Float32Array.from(fileSchema.parse(JSON.parse(readFileSync(path, "utf8"))).data);
+  loaded.set(digit, made);
+  return made;
+}
+
+/** The digit's ink at canvas size with a margin around it; each pixel is the mean of 2 × 2 samples. */
+function drawInk(plate: Plate): Float32Array {
+  const source = images(plate.digit);
+  const base = plate.image * imageArea;
+  const inner = inkPx + 2 * margin;
+  const ink = new Float32Array(inner * inner);
+  const turn = (plate.degrees * Math.PI) / 180;
+  const zoom = 20 / digitPx / plate.scale;
+  const cos = Math.cos(turn) * zoom;
+  const sin = Math.sin(turn) * zoom;
+  for (let y = 0; y < inner; y++)
+    for (let x = 0; x < inner; x++) {
+      let sum = 0;
+      for (let part = 0; part < 4; part++) {
+        const dx = x + 0.25 + 0.5 * (part & 1) - inner / 2;
+        const dy = y + 0.25 + 0.5 * (part >> 1) - inner / 2;
+        const slanted = dx + plate.slant * dy;
+        const imageX = cos * slanted + sin * dy + imagePx / 2 - 0.5;
+        const imageY = cos * dy - sin * slanted + imagePx / 2 - 0.5;
+        sum += sampleInk(source, base, imageX, imageY);
+      }
+      ink[y * inner + x] = sum / 4;
+    }
+  return ink;
+}
+
+function sampleInk(source: Float32Array, base: number, x: number, y: number): number {
+  const x0 = Math.floor(x);
+  const y0 = Math.floor(y);
+  if (x0 < 0 || y0 < 0 || x0 >= imagePx - 1 || y0 >= imagePx - 1) return 0;
+  const at = base + y0 * imagePx + x0;
+  const fx = x - x0;
+  const fy = y - y0;
+  const upper = source[at] * (1 - fx) + source[at + 1] * fx;
+  const lower = source[at + imagePx] * (1 - fx) + source[at + imagePx + 1] * fx;
+  return upper * (1 - fy) + lower * fy;
+}
+
+/** Bilinear between the 5 × 5 corner values. */
+function blotch(corners: readonly number[], x: number, y: number): number {
+  const u = (x / (platePx - 1)) * 4;
+  const v = (y / (platePx - 1)) * 4;
+  const x0 = Math.min(3, Math.floor(u));
+  const y0 = Math.min(3, Math.floor(v));
+  const fx = u - x0;
+  const fy = v - y0;
+  const at = y0 * 5 + x0;
+  return (
+    (corners[at] * (1 - fx) + corners[at + 1] * fx) * (1 - fy) +
+    (corners[at + 5] * (1 - fx) + corners[at + 6] * fx) * fy
+  );
+}
+
+function subtract(a: Float32Array, b: Float32Array): Float32Array {
+  return a.map((value, i) => value - b[i]);
+}
+
+/** Gaussian blur of a square, zero outside. */
+function blur(values: Float32Array, side: number, sigma: number): Float32Array {
+  const radius = Math.ceil(3 * sigma);
+  const weights = Array.from({ length: 2 * radius + 1 }, (_, i) =>
+    Math.exp(-((i - radius) ** 2) / (2 * sigma * sigma)),
+  );
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const pass = (from: Float32Array, step: number, across: number): Float32Array => {
+    const to = new Float32Array(side * side);
+    for (let line = 0; line < side; line++)
+      for (let i = 0; i < side; i++) {
+        let sum = 0;
+        const begin = Math.max(0, i - radius);
+        const end = Math.min(side - 1, i + radius);
+        for (let j = begin; j <= end; j++)
+          sum += weights[j - i + radius] * from[line * across + j * step];
+        to[line * across + i * step] = sum / total;
+      }
+    return to;
+  };
+  return pass(pass(values, 1, side), side, 1);
+}

@@ -1,0 +1,73 @@
+/**
+ * Silhouettes of the nano world: ten shapes, each drawn by five open icon sets, as alpha masks. One
+ * set is held out, so evaluation shows drawings that no model has met. assets/icons.png holds the
+ * masks (made by scripts/nano-icons.ts); turned and sized copies are cached as they are needed.
+ */
+import { fileURLToPath } from "node:url";
+import { decodeImage } from "../image/decode.ts";
+import { shapeNames, type Shape, type Split } from "./world.ts";
+
+/** Columns of the sheet. Licences: assets/LICENSES.md. */
+export const iconSets = ["mdi", "phosphor", "tabler", "ionicons", "bootstrap"] as const;
+export type IconSet = (typeof iconSets)[number];
+
+/** The drawings that each split may use. */
+export const iconSetsOf: Readonly<Record<Split, readonly IconSet[]>> = {
+  train: ["mdi", "phosphor", "tabler", "ionicons"],
+  heldout: ["bootstrap"],
+};
+
+/** A silhouette in canvas pixels: a square mask, values 0–1, side even. */
+export interface Mask {
+  readonly sidePx: number;
+  readonly alpha: Float32Array;
+}
+
+const sheetPx = 96;
+const sheet = await decodeImage(fileURLToPath(new URL("./assets/icons.png", import.meta.url)));
+const masks = new Map<string, Mask>();
+
+/** The mask of a drawing whose longer side is `sizePx`, turned by `degrees` about its centre. */
+export function iconMask(shape: Shape, set: IconSet, sizePx: number, degrees: number): Mask {
+  const key = `${shape} ${set} ${sizePx} ${degrees}`;
+  const known = masks.get(key);
+  if (known) return known;
+  const made = drawMask(shape, set, sizePx, degrees);
+  masks.set(key, made);
+  return made;
+}
+
+function drawMask(shape: Shape, set: IconSet, sizePx: number, degrees: number): Mask {
+  const sidePx = 2 * Math.ceil(sizePx * 0.62);
+  const alpha = new Float32Array(sidePx * sidePx);
+  const left = iconSets.indexOf(set) * sheetPx;
+  const top = shapeNames.indexOf(shape) * sheetPx;
+  const zoom = sheetPx / sizePx;
+  const cos = Math.cos((degrees * Math.PI) / 180) * zoom;
+  const sin = Math.sin((degrees * Math.PI) / 180) * zoom;
+  for (let y = 0; y < sidePx; y++)
+    for (let x = 0; x < sidePx; x++) {
+      const dx = x + 0.5 - sidePx / 2;
+      const dy = y + 0.5 - sidePx / 2;
+      const sheetX = cos * dx + sin * dy + sheetPx / 2 - 0.5;
+      const sheetY = cos * dy - sin * dx + sheetPx / 2 - 0.5;
+      alpha[y * sidePx + x] = sample(left, top, sheetX, sheetY);
+    }
+  return { sidePx, alpha };
+}
+
+/** Bilinear; 0 outside the drawing's own square. */
+function sample(left: number, top: number, x: number, y: number): number {
+  const x0 = Math.floor(x);
+  const y0 = Math.floor(y);
+  const at = (column: number, row: number): number =>
+    column < 0 || row < 0 || column >= sheetPx || row >= sheetPx
+      ? 0
+      : sheet.data[((top + row) * sheet.widthPx + left + column) * 3] / 255;
+  const fx = x - x0;
+  const fy = y - y0;
+  return (
+    (at(x0, y0) * (1 - fx) + at(x0 + 1, y0) * fx) * (1 - fy) +
+    (at(x0, y0 + 1) * (1 - fx) + at(x0 + 1, y0 + 1) * fx) * fy
+  );
+}

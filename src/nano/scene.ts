@@ -1,0 +1,155 @@
+/**
+ * A scene as data: what stands where, before anything is drawn. Every pair of colour and shape is
+ * unique, at most one object has its centre in each cell of the 4 × 4 token grid, and objects keep
+ * clear of each other. Places are canvas pixels; `viewPlace` tells them as the model should say them.
+ */
+import { stream, type Rng } from "../core/random.ts";
+import { point, type Point } from "../image/frames.ts";
+import { samplePlate, type Plate } from "./digits.ts";
+import { iconSetsOf, type IconSet } from "./icons.ts";
+import {
+  colourNames,
+  colours,
+  gridSide,
+  shapeNames,
+  tokenPx,
+  viewScale,
+  type Colour,
+  type Shape,
+  type Split,
+} from "./world.ts";
+
+export interface SceneObject {
+  readonly colour: Colour;
+  readonly shape: Shape;
+  readonly set: IconSet;
+  readonly sizePx: number;
+  readonly degrees: number;
+  readonly rgb: readonly [number, number, number];
+  /** Centre in canvas pixels, whole. */
+  readonly x: number;
+  readonly y: number;
+  readonly plate: Plate;
+}
+
+export interface Scene {
+  readonly objects: readonly SceneObject[];
+  readonly background: Background;
+}
+
+/** A coarse grid of colours: a gradient between four corners, and brightness that varies. */
+export interface Background {
+  /** Grey levels at the grid's corners, [backgroundGrid + 1, backgroundGrid + 1, 3]. */
+  readonly levels: Float32Array;
+}
+
+/** Cells a side of the background's grid. */
+export const backgroundGrid = 14;
+
+export const minObjects = 3;
+export const maxObjects = 6;
+
+/** The scene that belongs to (split, seed, index); the same arguments give the same scene. */
+export function sceneAt(split: Split, seed: number, index: number): Scene {
+  return sampleScene(stream(seed, "nano-scene", split, index), split);
+}
+
+/** Draws a scene with `numObjects` (3–6 by chance) objects. */
+export function sampleScene(
+  rng: Rng,
+  split: Split,
+  numObjects = rng.int(minObjects, maxObjects),
+): Scene {
+  const kinds = new Set<number>();
+  while (kinds.size < numObjects) kinds.add(rng.int(0, colourNames.length * shapeNames.length - 1));
+  const places = samplePlaces(rng, numObjects);
+  const objects = [...kinds].map((kind, i) => {
+    const colour = colourNames[kind % colourNames.length];
+    return {
+      colour,
+      shape: shapeNames[Math.floor(kind / colourNames.length)],
+      set: rng.pick(iconSetsOf[split]),
+      sizePx: rng.pick(sizesPx),
+      degrees: rng.pick(turns),
+      rgb: jitter(rng, colours[colour], 12),
+      ...places[i],
+      plate: samplePlate(rng, split),
+    };
+  });
+  return { objects, background: sampleBackground(rng) };
+}
+
+/** Where the model should say that an object is: whole pixels of the view, 10–99. */
+export function viewPlace(object: { readonly x: number; readonly y: number }): Point<"resized"> {
+  return point("resized", Math.round(object.x / viewScale), Math.round(object.y / viewScale));
+}
+
+/** "red star". */
+export function nameOf(object: SceneObject): string {
+  return `${object.colour} ${object.shape}`;
+}
+
+/** Index of the visual token that holds a place of the view, row by row. */
+export function tokenAt(x: number, y: number): number {
+  return Math.floor(y / tokenPx) * gridSide + Math.floor(x / tokenPx);
+}
+
+const sizesPx = [64, 68, 72, 76, 80];
+const turns = [-12, -6, 0, 6, 12];
+/** Least distance of a centre from its cell's border, and between two centres, in canvas pixels. */
+const cellMarginPx = 8;
+const apartPx = 84;
+const lowestPx = 40;
+const highestPx = 396;
+
+function samplePlaces(rng: Rng, count: number): { x: number; y: number }[] {
+  const cellPx = tokenPx * viewScale;
+  for (;;) {
+    const cells = rng.shuffle(Array.from({ length: gridSide * gridSide }, (_, i) => i));
+    const places: { x: number; y: number }[] = [];
+    for (const cell of cells) {
+      if (places.length === count) break;
+      const within = (index: number) =>
+        rng.int(
+          Math.max(lowestPx, index * cellPx + cellMarginPx),
+          Math.min(highestPx, (index + 1) * cellPx - cellMarginPx),
+        );
+      const place = { x: within(cell % gridSide), y: within(Math.floor(cell / gridSide)) };
+      if (places.every((p) => Math.hypot(p.x - place.x, p.y - place.y) >= apartPx))
+        places.push(place);
+    }
+    if (places.length === count) return places;
+  }
+}
+
+function sampleBackground(rng: Rng): Background {
+  const grey = rng.uniform(55, 120);
+  const tint = () => grey + rng.uniform(-14, 14);
+  const base: [number, number, number] = [tint(), tint(), tint()];
+  const corners = Array.from({ length: 4 }, () => jitter(rng, base, 16));
+  const roughness = rng.uniform(0, 12);
+  const side = backgroundGrid + 1;
+  const levels = new Float32Array(side * side * 3);
+  for (let row = 0; row < side; row++)
+    for (let column = 0; column < side; column++) {
+      const v = row / backgroundGrid;
+      const u = column / backgroundGrid;
+      const offset = roughness * rng.normal();
+      for (let c = 0; c < 3; c++) {
+        const above = corners[0][c] * (1 - u) + corners[1][c] * u;
+        const below = corners[2][c] * (1 - u) + corners[3][c] * u;
+        const level = above * (1 - v) + below * v + offset;
+        levels[(row * side + column) * 3 + c] = Math.max(0, Math.min(255, level));
+      }
+    }
+  return { levels };
+}
+
+function jitter(
+  rng: Rng,
+  rgb: readonly [number, number, number],
+  by: number,
+): [number, number, number] {
+  const level = (value: number) => Math.max(0, Math.min(255, value + rng.uniform(-by, by)));
+  return [level(rgb[0]), level(rgb[1]), level(rgb[2])];
+}
