@@ -165,7 +165,8 @@ describe("cutBox", () => {
   it("is black outside the image", () => {
     const white = { widthPx: 2, heightPx: 2, data: new Uint8Array(12).fill(255) };
     const cut = cutBox(white, box("original", -1, 1, 3, 3));
-    expect([...cut.data.filter((_, i) => i % 3 === 0)]).toEqual([0, 255, 255, 0, 0, 0, 0, 0]);
+    const reds = Array.from(cut.data).filter((_, i) => i % 3 === 0);
+    expect(reds).toEqual([0, 255, 255, 0, 0, 0, 0, 0]);
     expect(cutBox(white, box("original", 50, 50, 51, 51)).data).toEqual(new Uint8Array(3));
   });
 });

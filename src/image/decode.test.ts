@@ -13,20 +13,12 @@ const { pillow, files } = readFixture<{
 
 describe(`decodeImage reads what Pillow ${pillow} reads`, () => {
   for (const [name, expected] of Object.entries(files))
-    it(name, async () => {
+    it(`${name}`, async () => {
       const image = await decodeImage(fixturePath(name));
       expect([image.widthPx, image.heightPx]).toEqual(expected.size);
       expect(image.data.length).toBe(expected.size[0] * expected.size[1] * 3);
       expect(sha256(image.data)).toBe(expected.sha256);
     });
-
-  it("cmyk.jpg, close to the RGB it was made from", async () => {
-    const cmyk = await decodeImage(fixturePath("cmyk.jpg"));
-    const rgb = await decodeImage(fixturePath("rgb.jpg"));
-    expect([cmyk.widthPx, cmyk.heightPx]).toEqual([48, 32]);
-    const gaps = cmyk.data.map((level, i) => Math.abs(level - rgb.data[i]));
-    expect(gaps.reduce((sum, gap) => sum + gap, 0) / gaps.length).toBeLessThan(40);
-  });
 });
 
 describe("decodeImage", () => {

@@ -1,8 +1,8 @@
 /**
  * Files and bytes in, RGB pixels out, and back. sharp decodes and encodes; it never resizes pixels that
  * a model will see. Everything becomes 8-bit RGB: orientation applied, transparency laid on white,
- * grey, palette, CMYK and 16-bit converted. Colour profiles are ignored, as Pillow does, except where
- * CMYK needs one. Of an animation the first frame is taken.
+ * grey, palette, CMYK and 16-bit converted. Colour profiles are ignored, as Pillow does. Of an
+ * animation the first frame is taken.
  */
 
 import { readFile } from "node:fs/promises";
@@ -36,8 +36,7 @@ export async function decodeImage(
       hint: "download or export it again",
     });
   try {
-    const { data, info } = await pixels(bytes, maxPixels);
-    return { widthPx: info.width, heightPx: info.height, data: toRgb(data, info.channels) };
+    return await pixels(bytes, maxPixels);
   } catch (cause) {
     throw decodeError(name, cause, maxPixels);
   }
@@ -83,15 +82,32 @@ async function readBytes(path: string, name: string): Promise<Uint8Array> {
   }
 }
 
-/** Decodes to 8-bit raw pixels of 3 (RGB) or 4 (RGBA) channels. */
-async function pixels(bytes: Uint8Array, maxPixels: number) {
-  const options = { limitInputPixels: maxPixels, failOn: "error" } as const;
+async function pixels(bytes: Uint8Array, maxPixels: number): Promise<RgbImage> {
+  const options = { limitInputPixels: maxPixels, failOn: "error", ignoreIcc: true } as const;
   const { space } = await sharp(bytes, options).metadata();
-  return sharp(bytes, { ...options, ignoreIcc: space !== "cmyk" })
-    .autoOrient()
-    .toColourspace("srgb")
+  const upright = sharp(bytes, options).autoOrient();
+  const isCmyk = space === "cmyk";
+  const { data, info } = await (
+    isCmyk
+      ? upright.pipelineColourspace("cmyk").toColourspace("cmyk")
+      : upright.toColourspace("srgb")
+  )
     .raw({ depth: "uchar" })
     .toBuffer({ resolveWithObject: true });
+  const rgb = isCmyk ? cmykToRgb(data, info.channels) : toRgb(data, info.channels);
+  return { widthPx: info.width, heightPx: info.height, data: rgb };
+}
+
+/** Subtracts inks from white with Pillow's rounding; no ink profile. */
+function cmykToRgb(data: Uint8Array, numChannels: number): Uint8Array {
+  const numPixels = data.length / numChannels;
+  const result = new Uint8Array(numPixels * 3);
+  for (let i = 0; i < numPixels; i++) {
+    const light = 255 - data[i * numChannels + 3];
+    for (let c = 0; c < 3; c++)
+      result[i * 3 + c] = light - divideBy255(data[i * numChannels + c] * light);
+  }
+  return result;
 }
 
 /** Keeps RGB, widens grey, and lays RGBA on white with Pillow's rounding. */
@@ -105,11 +121,17 @@ function toRgb(data: Uint8Array, numChannels: number): Uint8Array {
     const from = i * numChannels;
     const alpha = hasAlpha ? data[from + numChannels - 1] : 255;
     for (let c = 0; c < 3; c++) {
-      const mixed = data[from + (isGrey ? 0 : c)] * alpha + 255 * (255 - alpha) + 128;
-      result[i * 3 + c] = ((mixed >> 8) + mixed) >> 8;
+      const level = data[from + (isGrey ? 0 : c)];
+      result[i * 3 + c] = divideBy255(level * alpha + 255 * (255 - alpha));
     }
   }
   return result;
+}
+
+/** Rounds value / 255 for values up to 255². */
+function divideBy255(value: number): number {
+  const moved = value + 128;
+  return ((moved >> 8) + moved) >> 8;
 }
 
 function decodeError(name: string, cause: unknown, maxPixels: number): VigorlError {

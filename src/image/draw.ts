@@ -127,7 +127,7 @@ export function drawMarker(
   drawDisc(image, centre, radius, colour, { colour: white, widthPx: scale });
   const left = Math.floor(centre.x) - Math.floor(textWidth / 2);
   const top = Math.floor(centre.y) - Math.floor(textHeight / 2);
-  for (const [i, digit] of [...digits].entries())
+  for (const [i, digit] of Array.from(digits).entries())
     drawGlyph(image, glyphs[Number(digit)], left + i * (glyphWidth + 1) * scale, top, scale);
 }
 
