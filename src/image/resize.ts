@@ -32,7 +32,8 @@ export function resize(image: RgbImage, size: Size, filter: Filter): RgbImage {
 
 /**
  * Pillow 13 starts with the columns when the height loses more than twice as many pixels as the width.
- * differs: before version 13 Pillow always started with the rows, which rounds a few levels otherwise.
+ * differs: before version 13 Pillow always started with the rows. Bytes clip between the passes, so the
+ * order shows: on pure noise, 640×480 → 644×476, by up to 22 levels.
  */
 function columnsFirst(from: Size, to: Size): boolean {
   const fewerRows = from.heightPx - to.heightPx;
