@@ -44,6 +44,12 @@ const Op& find(Call& call) {
   return op;
 }
 
+bool is_undefined(const Call& call, size_t i) {
+  napi_valuetype type;
+  napi_typeof(call.env, call.args[i], &type);
+  return type == napi_undefined;
+}
+
 // Pushes the default of an argument that JavaScript left out.
 void push_default(std::vector<c10::IValue>& stack, const ArgPlan& plan) {
   if (plan.has_default) {
@@ -87,6 +93,8 @@ void invoke(Call& call) {
   std::string message;
   std::vector<c10::IValue> before;
   try {
+    // What is left out at the end may be unknown to an older libtorch.
+    while (call.argc - 1 > op.args.size() && is_undefined(call, call.argc - 1)) call.argc--;
     if (call.argc - 1 > op.args.size()) {
       throw JsError("takes " + std::to_string(op.args.size()) + " arguments, got " +
                     std::to_string(call.argc - 1));

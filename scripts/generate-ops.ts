@@ -41,7 +41,7 @@ const unknown = opList.flatMap(({ aten, overloads }) =>
 if (unknown.length > 0) throw new Error(`libtorch has no ${unknown.join(", ")}`);
 const specs = opList.map((spec) => ({ spec, schemas: readSchemas(spec) }));
 const methods = specs.filter(({ schemas }) => isMethod(schemas[0]!));
-const functions = specs.filter(({ schemas }) => !isMethod(schemas[0]!));
+const functions = specs.filter(({ spec, schemas }) => !isMethod(schemas[0]!) || spec.free);
 const indices = specs
   .flatMap(({ schemas }) => schemas)
   .map((s) => `const ${s.constant} = native.op("${s.aten}", "${s.overload}");`);
@@ -128,9 +128,17 @@ function splitTop(text: string): string[] {
 }
 
 function camel(name: string): string {
-  const text = name.replace(/([a-z0-9])_([a-z0-9])/gi, (_, a: string, b: string) => a + b.toUpperCase());
-  const again = text.replace(/([a-z0-9])_([a-z0-9])/gi, (_, a: string, b: string) => a + b.toUpperCase());
-  return ["in", "function", "default", "new", "var", "delete"].includes(again) ? `${again}_` : again;
+  const text = name.replace(
+    /([a-z0-9])_([a-z0-9])/gi,
+    (_, a: string, b: string) => a + b.toUpperCase(),
+  );
+  const again = text.replace(
+    /([a-z0-9])_([a-z0-9])/gi,
+    (_, a: string, b: string) => a + b.toUpperCase(),
+  );
+  return ["in", "function", "default", "new", "var", "delete"].includes(again)
+    ? `${again}_`
+    : again;
 }
 
 function isMethod(schema: Schema): boolean {

@@ -1,7 +1,8 @@
 /**
  * The operators that `generate-ops.ts` writes methods and functions for, by the room they serve. An
  * entry is `name`, `name.overload|overload` (the first whose argument types fit is called) or
- * `tsName=name.overload`. Everything else of libtorch stays reachable through `native.call`.
+ * `tsName=name.overload`; `+` makes a free function besides the method, `!` defaults to float32 where
+ * libtorch would guess a dtype from a number. Everything else of libtorch stays reachable through `native.call`.
  */
 export interface OpSpec {
   name: string;
@@ -9,6 +10,8 @@ export interface OpSpec {
   overloads: string[];
   /** The dtype where the caller names none and libtorch would guess from a number. */
   dtype?: string;
+  /** Also a free function, though its first argument is `self`. */
+  free: boolean;
 }
 
 const arithmetic = `
@@ -36,7 +39,7 @@ const matrices = `
 const shapes = `
   view reshape transpose.int t permute movedim.int expand expand_as unsqueeze
   squeeze squeeze_dim=squeeze.dim flatten.using_ints unflatten.int narrow slice.Tensor select.int
-  chunk split.Tensor split_sizes=split_with_sizes unbind.int unfold cat stack contiguous clone detach detach_
+  chunk split.Tensor split_with_sizes unbind.int unfold cat stack contiguous clone detach detach_
   view_as reshape_as broadcast_to tile repeat repeat_interleave.self_int repeat_interleave_tensor=repeat_interleave.self_Tensor
   flip roll tril triu tril_ triu_ diag diagonal diag_embed pad meshgrid.indexing broadcast_tensors
   constant_pad_nd swapaxes as_strided alias
@@ -56,7 +59,7 @@ const reductions = `
   topk sort argsort kthvalue histc count_nonzero cummax diff
 `;
 const activations = `
-  relu relu_ silu silu_ gelu gelu_ leaky_relu elu hardtanh threshold glu mish
+  +relu relu_ +silu silu_ +gelu gelu_ leaky_relu elu hardtanh threshold glu mish
 `;
 const layers = `
   embedding layer_norm rms_norm group_norm batch_norm native_layer_norm dropout dropout_ conv1d conv2d conv3d
@@ -81,7 +84,8 @@ const foreach = `
   _foreach_div.List _foreach_div_.List foreach_div_scalar_=_foreach_div_.Scalar foreach_div_scalars_=_foreach_div_.ScalarList
   _foreach_sqrt _foreach_sqrt_ _foreach_neg_ _foreach_norm.Scalar _foreach_zero_ _foreach_copy_
   foreach_lerp_scalar_=_foreach_lerp_.Scalar
-  foreach_addcmul_=_foreach_addcmul_.Scalar foreach_addcdiv_=_foreach_addcdiv_.Scalar
+  foreach_addcmul_=_foreach_addcmul_.Scalar foreach_addcdiv_=_foreach_addcdiv_.Scalar foreach_addcdiv_scalars_=_foreach_addcdiv_.ScalarList
+  foreach_add_scalar=_foreach_add.Scalar foreach_abs=_foreach_abs foreach_maximum_=_foreach_maximum_.List
   _fused_adamw_
 `;
 
@@ -104,13 +108,14 @@ export const opList: OpSpec[] = fixed.flatMap((group) => group.trim().split(/\s+
 
 function parse(entry: string): OpSpec {
   const full = entry.endsWith("!");
-  const [left, right] = (full ? entry.slice(0, -1) : entry).split("=");
+  const free = entry.startsWith("+");
+  const [left, right] = entry.replace(/^\+|!$/g, "").split("=");
   const target = right ?? left!;
   const dot = target.indexOf(".");
   const aten = (dot < 0 ? target : target.slice(0, dot)).split("|")[0]!;
   const rest = dot < 0 ? target.split("|").slice(1) : target.slice(dot + 1).split("|");
   const overloads = (dot < 0 ? ["", ...rest] : rest).map((o) => (o === "." ? "" : o));
-  const spec = { name: camel(right === undefined ? aten : left!), aten, overloads };
+  const spec = { name: camel(right === undefined ? aten : left!), aten, overloads, free };
   return full ? { ...spec, dtype: "float32" } : spec;
 }
 

@@ -131,7 +131,9 @@ export function torchFacts(): TorchFacts {
 }
 
 function blasName(text: string): string {
-  return /oneAPI Math Kernel Library Version [\d.]+|Math Kernel Library Version [\d.]+|BLAS_INFO=\w+|Eigen|OpenBLAS/i
-    .exec(text)?.[0]
-    ?.replace("BLAS_INFO=", "") ?? "unknown";
+  return (
+    /oneAPI Math Kernel Library Version [\d.]+|Math Kernel Library Version [\d.]+|BLAS_INFO=\w+|Eigen|OpenBLAS/i
+      .exec(text)?.[0]
+      ?.replace("BLAS_INFO=", "") ?? "unknown"
+  );
 }

@@ -66,7 +66,5 @@ export function dtypeName(code: number): DType {
 }
 
 export function isFloating(dtype: DType): boolean {
-  return (
-    dtype === "float32" || dtype === "float64" || dtype === "bfloat16" || dtype === "float16"
-  );
+  return dtype === "float32" || dtype === "float64" || dtype === "bfloat16" || dtype === "float16";
 }

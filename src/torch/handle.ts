@@ -8,13 +8,7 @@ import { native } from "./native.ts";
 
 /** What `toArray` gives: the typed array of the dtype; float16 and bfloat16 come as float32. */
 export type TensorData =
-  | Float32Array
-  | Float64Array
-  | BigInt64Array
-  | Int32Array
-  | Int16Array
-  | Int8Array
-  | Uint8Array;
+  Float32Array | Float64Array | BigInt64Array | Int32Array | Int16Array | Int8Array | Uint8Array;
 
 export type NestedNumbers = number | NestedNumbers[];
 

@@ -9,13 +9,7 @@ import { VigorlError } from "../core/errors.ts";
 
 /** What an operator takes and gives at the border: handles, numbers, strings and lists of them. */
 export type NativeValue =
-  | number
-  | boolean
-  | string
-  | bigint
-  | null
-  | undefined
-  | readonly (number | boolean | null)[];
+  number | boolean | string | bigint | null | undefined | readonly (number | boolean | null)[];
 
 export interface Native {
   /** Index of an operator for `call` and `run`; one that libtorch lacks throws when called. */
@@ -25,7 +19,12 @@ export interface Native {
   hasOp(name: string, overload?: string): boolean;
   schema(name: string, overload?: string): string | null;
 
-  fromBytes(data: ArrayBufferView, shape: readonly number[], dtype: number, device?: string): number;
+  fromBytes(
+    data: ArrayBufferView,
+    shape: readonly number[],
+    dtype: number,
+    device?: string,
+  ): number;
   toBytes(id: number): ArrayBuffer;
   item(id: number): number;
   shape(id: number): number[];

@@ -381,6 +381,10 @@ const op__foreach_copy_ = native.op("aten::_foreach_copy_", "");
 const op__foreach_lerp__Scalar = native.op("aten::_foreach_lerp_", "Scalar");
 const op__foreach_addcmul__Scalar = native.op("aten::_foreach_addcmul_", "Scalar");
 const op__foreach_addcdiv__Scalar = native.op("aten::_foreach_addcdiv_", "Scalar");
+const op__foreach_addcdiv__ScalarList = native.op("aten::_foreach_addcdiv_", "ScalarList");
+const op__foreach_add_Scalar = native.op("aten::_foreach_add", "Scalar");
+const op__foreach_abs = native.op("aten::_foreach_abs", "");
+const op__foreach_maximum__List = native.op("aten::_foreach_maximum_", "List");
 const op__fused_adamw_ = native.op("aten::_fused_adamw_", "");
 
 function wrap(id: unknown): Tensor {
@@ -1042,7 +1046,7 @@ export class Tensor extends TensorHandle {
     return wrapAll(native.call(op_split_Tensor, this.id, splitSize, dim));
   }
   /** split_with_sizes(Tensor(a -> *) self, SymInt[] split_sizes, int dim=0) -> Tensor(a)[] */
-  splitSizes(splitSizes: readonly number[], dim?: number): Tensor[] {
+  splitWithSizes(splitSizes: readonly number[], dim?: number): Tensor[] {
     return wrapAll(native.call(op_split_with_sizes, this.id, splitSizes, dim));
   }
   /** unbind.int(Tensor(a -> *) self, int dim=0) -> Tensor(a)[] */
@@ -1716,6 +1720,21 @@ export function searchsorted(sortedSequence: Tensor, self: Tensor, options: { ou
   return wrap(native.call(op_searchsorted_Tensor, sortedSequence.id, self.id, options.outInt32, options.right, options.side, options.sorter?.id));
 }
 
+/** relu(Tensor self) -> Tensor */
+export function relu(self: Tensor): Tensor {
+  return wrap(native.call(op_relu, self.id));
+}
+
+/** silu(Tensor self) -> Tensor */
+export function silu(self: Tensor): Tensor {
+  return wrap(native.call(op_silu, self.id));
+}
+
+/** gelu(Tensor self, *, str approximate="none") -> Tensor */
+export function gelu(self: Tensor, options: { approximate?: string } = {}): Tensor {
+  return wrap(native.call(op_gelu, self.id, options.approximate));
+}
+
 /** embedding(Tensor weight, Tensor indices, SymInt padding_idx=-1, bool scale_grad_by_freq=False, bool sparse=False) -> Tensor */
 export function embedding(weight: Tensor, indices: Tensor, paddingIdx?: number, scaleGradByFreq?: boolean, sparse?: boolean): Tensor {
   return wrap(native.call(op_embedding, weight.id, indices.id, paddingIdx, scaleGradByFreq, sparse));
@@ -1969,6 +1988,26 @@ export function foreachAddcmul_(self: readonly Tensor[], tensor1: readonly Tenso
 /** _foreach_addcdiv_.Scalar(Tensor(a!)[] self, Tensor[] tensor1, Tensor[] tensor2, Scalar value=1) -> () */
 export function foreachAddcdiv_(self: readonly Tensor[], tensor1: readonly Tensor[], tensor2: readonly Tensor[], value?: number): void {
   native.run(op__foreach_addcdiv__Scalar, idsOf(self), idsOf(tensor1), idsOf(tensor2), value); return;
+}
+
+/** _foreach_addcdiv_.ScalarList(Tensor(a!)[] self, Tensor[] tensor1, Tensor[] tensor2, Scalar[] scalars) -> () */
+export function foreachAddcdivScalars_(self: readonly Tensor[], tensor1: readonly Tensor[], tensor2: readonly Tensor[], scalars: readonly number[]): void {
+  native.run(op__foreach_addcdiv__ScalarList, idsOf(self), idsOf(tensor1), idsOf(tensor2), scalars); return;
+}
+
+/** _foreach_add.Scalar(Tensor[] self, Scalar scalar) -> Tensor[] */
+export function foreachAddScalar(self: readonly Tensor[], scalar: number): Tensor[] {
+  return wrapAll(native.call(op__foreach_add_Scalar, idsOf(self), scalar));
+}
+
+/** _foreach_abs(Tensor[] self) -> Tensor[] */
+export function foreachAbs(self: readonly Tensor[]): Tensor[] {
+  return wrapAll(native.call(op__foreach_abs, idsOf(self)));
+}
+
+/** _foreach_maximum_.List(Tensor(a!)[] self, Tensor[] other) -> () */
+export function foreachMaximum_(self: readonly Tensor[], other: readonly Tensor[]): void {
+  native.run(op__foreach_maximum__List, idsOf(self), idsOf(other)); return;
 }
 
 /** _fused_adamw_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] exp_avgs, Tensor(d!)[] exp_avg_sqs, Tensor(e!)[] max_exp_avg_sqs, Tensor[] state_steps, *, float lr, float beta1, float beta2, float weight_decay, float eps, bool amsgrad, bool maximize, Tensor? grad_scale=None, Tensor? found_inf=None) -> () */

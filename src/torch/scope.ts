@@ -67,7 +67,10 @@ function withGradMode<T>(on: boolean, fn: () => T): T {
 
 function isPromise(value: unknown): value is Promise<unknown> {
   return (
-    typeof value === "object" && value !== null && "then" in value && typeof value.then === "function"
+    typeof value === "object" &&
+    value !== null &&
+    "then" in value &&
+    typeof value.then === "function"
   );
 }
 

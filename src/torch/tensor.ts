@@ -126,5 +126,8 @@ function flatten(
 }
 
 function ragged(shape: readonly number[]): VigorlError {
-  return new VigorlError("usage", `nested data are not rectangular (expected [${shape.join(",")}])`);
+  return new VigorlError(
+    "usage",
+    `nested data are not rectangular (expected [${shape.join(",")}])`,
+  );
 }

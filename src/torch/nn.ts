@@ -1,0 +1,109 @@
+/**
+ * Layers as functions of tensors: what the models call, with one path for libtorch 2.x and a plain
+ * one where an operator is newer than 1.13. No modules and no state: parameters are arguments.
+ * Legend: B batch, H query heads, KV key-value heads, T queries, S keys, D head size.
+ */
+import { hasOp } from "./native.ts";
+import {
+  layerNorm as atenLayerNorm,
+  linear as atenLinear,
+  rmsNorm as atenRmsNorm,
+  ones,
+  scaledDotProductAttention,
+  type Tensor,
+} from "./ops.ts";
+
+export interface AttentionOptions {
+  /** Broadcasts to [B, H, T, S]: boolean (true may look) or added to the scores. */
+  mask?: Tensor;
+  /** Query t looks at keys 0…t (aligned at the start, as in PyTorch). Not together with a mask. */
+  isCausal?: boolean;
+  /** Default 1/√D. */
+  scale?: number;
+}
+
+export interface CrossEntropyOptions {
+  /** Rows with this target count for nothing. Default -100. */
+  ignoreIndex?: number;
+  reduction?: "none" | "mean" | "sum";
+}
+
+const hasSdpa = hasOp("aten::scaled_dot_product_attention");
+const hasRmsNorm = hasOp("aten::rms_norm");
+const reductionCodes = { none: 0, mean: 1, sum: 2 } as const;
+
+/** x [..., in] times weight [out, in] transposed, plus bias [out]. */
+export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
+  return atenLinear(x, weight, bias);
+}
+
+/** Divides by the root mean square over the last dimension, in float32, and scales by `weight`. */
+export function rmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
+  return hasRmsNorm ? atenRmsNorm(x, weight.shape, weight, eps) : plainRmsNorm(x, weight, eps);
+}
+
+export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null, eps = 1e-5): Tensor {
+  return atenLayerNorm(x, weight.shape, weight, bias, eps);
+}
+
+/**
+ * Softmax attention. Queries [B, H, T, D], keys and values [B, KV, S, D] with KV dividing H.
+ * @returns [B, H, T, D]
+ */
+export function attention(
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  options: AttentionOptions = {},
+): Tensor {
+  if (!hasSdpa) return plainAttention(query, key, value, options);
+  const { mask = null, isCausal = false, scale } = options;
+  const grouped = query.size(1) !== key.size(1);
+  return scaledDotProductAttention(query, key, value, mask, 0, isCausal, {
+    scale,
+    enableGqa: grouped ? true : undefined,
+  });
+}
+
+/** Cross entropy of logits [N, V] against class indices [N] (int64). Mean over the counted rows. */
+export function crossEntropy(
+  logits: Tensor,
+  targets: Tensor,
+  options: CrossEntropyOptions = {},
+): Tensor {
+  const { ignoreIndex = -100, reduction = "mean" } = options;
+  return logits.crossEntropyLoss(targets, null, reductionCodes[reduction], ignoreIndex);
+}
+
+/** RMS norm in elementary operators; exported as the reference of the fused one. */
+export function plainRmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
+  const wide = x.to("float32");
+  const scale = wide.mul(wide).mean([-1], true).add(eps).rsqrt();
+  return wide.mul(scale).mul(weight.to("float32")).to(x.dtype);
+}
+
+/** Attention in elementary operators; exported as the reference of the fused one. */
+export function plainAttention(
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  options: AttentionOptions = {},
+): Tensor {
+  const { mask, isCausal = false, scale = 1 / Math.sqrt(query.size(-1)) } = options;
+  const repeats = query.size(1) / key.size(1);
+  const keys = repeats === 1 ? key : key.repeatInterleave(repeats, 1);
+  const values = repeats === 1 ? value : value.repeatInterleave(repeats, 1);
+  let scores = query.mul(scale).matmul(keys.transpose(-2, -1));
+  if (isCausal) {
+    const size = [query.size(-2), key.size(-2)];
+    const allowed = ones(size, { dtype: "bool", device: query.device }).tril();
+    scores = scores.maskedFill(allowed.logicalNot(), -Infinity);
+  }
+  if (mask !== undefined) {
+    scores =
+      mask.dtype === "bool"
+        ? scores.maskedFill(mask.logicalNot(), -Infinity)
+        : scores.add(mask.to(scores.dtype));
+  }
+  return scores.softmax(-1, "float32").to(value.dtype).matmul(values);
+}
