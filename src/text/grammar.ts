@@ -47,7 +47,7 @@ export interface ParsedTurn {
   readonly thinks: readonly string[];
   /** Points of the think blocks, in order; offsets count in the whole text. */
   readonly points: readonly TextPoint[];
-  /** The first tool call; later ones are never carried out. Null where there is none. */
+  /** The first tool call, closed or not; later ones are never carried out. Null where there is none. */
   readonly toolCall: ToolCallResult | null;
   /** The first answer, trimmed. `closed` is false when the text ends inside it. */
   readonly answer: { readonly text: string; readonly closed: boolean } | null;
@@ -126,7 +126,7 @@ export function splitSegments(text: string, tags: Tags = defaultTags): Segment[]
 export function readTurn(segments: readonly Segment[], options: GrammarOptions = {}): ParsedTurn {
   const of = (kind: BlockKind) => segments.filter((segment) => segment.kind === kind);
   const thinks = of("think");
-  const calls = of("toolCall").filter((segment) => segment.closed);
+  const calls = of("toolCall");
   const answers = of("answer");
   const answer = answers.find((segment) => segment.closed) ?? answers.at(-1);
   const toolCall =

@@ -1,0 +1,137 @@
+/**
+ * How episodes are played: the model folder's own format (tokenizer, chat template, preprocessor)
+ * and the settings of the recipe. Search, SFT, RL, evaluation and serving share one of these, so that
+ * they show a model the same prompts, observations and crops.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { VigorlError, errno } from "../core/errors.ts";
+import type { PixelBudget } from "../image/model-image.ts";
+import { parsePreprocessorConfig, type PreprocessorConfig } from "../image/preprocessor-config.ts";
+import { loadChatFormat, type ChatFormat } from "../text/chat.ts";
+import { promptSet, promptSetSchema, type AnswerKind, type PromptSet } from "../text/prompts.ts";
+import { zoomConfigSchema, type ZoomConfig } from "./zoom.ts";
+
+const promptStyles = ["direct", "thinking", "grounded", "ungrounded", "zoom", "nano"] as const;
+
+export const episodeSettingsSchema = z.strictObject({
+  zoom: zoomConfigSchema.prefault({}),
+  /** The wording; `style` defaults to "zoom" with the tool and "grounded" without. Sentences replace it. */
+  prompts: promptSetSchema
+    .partial()
+    .extend({ style: z.enum(promptStyles).optional() })
+    .prefault({}),
+  /** Area of an image as the model sees it; defaults to the model folder's preprocessor. */
+  image: z
+    .strictObject({
+      minPixels: z.int().positive().optional(),
+      maxPixels: z.int().positive().optional(),
+    })
+    .prefault({}),
+  sampling: z
+    .strictObject({
+      /** 0 is greedy. */
+      temperature: z.number().nonnegative().default(1),
+      topP: z.number().positive().max(1).default(1),
+      /** 0 switches it off. */
+      topK: z.int().nonnegative().default(0),
+    })
+    .prefault({}),
+  /** How the model writes coordinates; defaults to what its family does. */
+  coordinates: z.enum(["resized", "relative"]).optional(),
+  /** "whole" takes the whole reply as the answer, for models asked to answer directly. */
+  answerForm: z.enum(["tagged", "whole"]).default("tagged"),
+});
+
+export type EpisodeSettings = z.infer<typeof episodeSettingsSchema>;
+
+export interface Sampling {
+  readonly temperature: number;
+  readonly topP: number;
+  readonly topK: number;
+}
+
+export interface EpisodeConfig {
+  readonly chat: ChatFormat;
+  readonly preprocessor: PreprocessorConfig;
+  readonly budget: PixelBudget;
+  readonly zoom: ZoomConfig;
+  readonly promptsFor: (kind: AnswerKind) => PromptSet;
+  readonly sampling: Sampling;
+  readonly coordinates: "resized" | "relative";
+  readonly answerForm: "tagged" | "whole";
+}
+
+/**
+ * Joins a model folder and settings.
+ * @throws VigorlError("input") for a folder that lacks a file, "usage" for settings that contradict.
+ */
+export async function loadEpisodeConfig(
+  folder: string,
+  settings: EpisodeSettings = episodeSettingsSchema.parse({}),
+): Promise<EpisodeConfig> {
+  const preprocessorPath = join(folder, "preprocessor_config.json");
+  const [chat, preprocessorJson, modelJson] = await Promise.all([
+    loadChatFormat(folder),
+    readJson(preprocessorPath),
+    readJson(join(folder, "config.json")),
+  ]);
+  const preprocessor = parsePreprocessorConfig(preprocessorJson, preprocessorPath);
+  return makeEpisodeConfig(chat, preprocessor, coordinatesOf(modelJson), settings);
+}
+
+/** `loadEpisodeConfig` from parts that are already in memory. */
+export function makeEpisodeConfig(
+  chat: ChatFormat,
+  preprocessor: PreprocessorConfig,
+  coordinates: "resized" | "relative",
+  settings: EpisodeSettings,
+): EpisodeConfig {
+  const { zoom, sampling, answerForm } = settings;
+  if (answerForm === "whole" && zoom.enabled) {
+    throw new VigorlError("usage", 'answerForm "whole" does not go with the zoom tool', {
+      hint: "set zoom.enabled to false, or answerForm to tagged",
+    });
+  }
+  const budget = {
+    minPixels: settings.image.minPixels ?? preprocessor.minPixels,
+    maxPixels: settings.image.maxPixels ?? preprocessor.maxPixels,
+  };
+  const { style = zoom.enabled ? "zoom" : "grounded", ...sentences } = settings.prompts;
+  return {
+    chat,
+    preprocessor,
+    budget,
+    zoom,
+    promptsFor: (kind) => ({ ...promptSet(style, kind, zoom.toolName), ...present(sentences) }),
+    sampling,
+    coordinates: settings.coordinates ?? coordinates,
+    answerForm,
+  };
+}
+
+/** Qwen2.5-VL writes pixels of the image it sees; Qwen2-VL and Qwen3-VL write thousandths. */
+function coordinatesOf(config: unknown): "resized" | "relative" {
+  const type = z.looseObject({ model_type: z.string() }).safeParse(config).data?.model_type ?? "";
+  return type === "qwen2_vl" || type.startsWith("qwen3") ? "relative" : "resized";
+}
+
+function present<T extends object>(
+  value: T,
+): Partial<{ [K in keyof T]: Exclude<T[K], undefined> }> {
+  const entries = Object.entries(value).filter(([, entry]) => entry !== undefined);
+  return Object.fromEntries(entries) as Partial<{ [K in keyof T]: Exclude<T[K], undefined> }>;
+}
+
+async function readJson(path: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(path, "utf8"));
+  } catch (error) {
+    const reason = errno(error) === "ENOENT" ? "is missing" : "cannot be read as JSON";
+    throw new VigorlError("input", `${path} ${reason}`, {
+      hint: "name a model folder in Hugging Face layout",
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,251 @@
+import { describe, expect, test } from "vitest";
+import { deriveSeed } from "../core/random.ts";
+import { numPositions } from "../engine/types.ts";
+import { runEpisode } from "./episode.ts";
+import { answerTurn, chat, digitRecord, smallConfig, zoomCall } from "./fixtures/scene.ts";
+import { ScriptedSampler, type Line } from "./fixtures/scripted-sampler.ts";
+import type { TaskRecord } from "./record.ts";
+import { episodeToDatum, toChunks, type Episode } from "./trajectory.ts";
+
+const { tokenizer } = chat;
+
+async function play(
+  script: readonly Line[],
+  settings: Parameters<typeof smallConfig>[0] = {},
+  record: TaskRecord = digitRecord,
+  maxPositions = 10_000,
+): Promise<{ episode: Episode; sampler: ScriptedSampler }> {
+  const sampler = new ScriptedSampler(tokenizer, script, maxPositions);
+  const episode = await runEpisode(sampler, record, smallConfig(settings), 7);
+  return { episode, sampler };
+}
+
+/** The conversation as one text, images as their placeholder. */
+function transcript(episode: Episode): string {
+  return episode.chunks
+    .map((chunk) => (chunk.type === "text" ? tokenizer.decode(chunk.tokens) : "<|image_pad|>"))
+    .join("");
+}
+
+test("zoom, look, answer: the conversation of the template, token by token", async () => {
+  const { episode, sampler } = await play([zoomCall(57, 83), answerTurn("7")]);
+  expect(episode).toMatchObject({
+    stopReason: "answered",
+    answer: "7",
+    wellFormed: true,
+    error: null,
+  });
+  expect(transcript(episode)).toBe(
+    "<|im_start|>system\nYou look closely and answer.<|im_end|>\n" +
+      "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>which digit is on the red star?<|im_end|>\n" +
+      `<|im_start|>assistant\n${zoomCall(57, 83)}<|im_end|>\n` +
+      "<|im_start|>user\n<observation>\n<|vision_start|><|image_pad|><|vision_end|>\n</observation><|im_end|>\n" +
+      `<|im_start|>assistant\n${answerTurn("7")}<|im_end|>`,
+  );
+  expect(episode.response).toBe(
+    `${zoomCall(57, 83)}\nuser\n<observation>\n\n</observation>\nassistant\n${answerTurn("7")}`,
+  );
+  expect(episode.zooms).toHaveLength(1);
+  expect(episode.zooms[0]).toMatchObject({
+    turn: 0,
+    at: { frame: "resized", x: 57, y: 83 },
+    boxOriginal: { frame: "original", x0: 204, y0: 308, x1: 252, y1: 356 },
+    outputSize: { widthPx: 112, heightPx: 112 },
+  });
+  expect(episode.points).toMatchObject([{ turn: 0, x: 57, y: 83, inImage: true }]);
+  expect(sampler.released).toEqual([sampler.asked[0].session]);
+  expect(sampler.asked.map((asked) => asked.params.seed)).toEqual([
+    deriveSeed(7, 0),
+    deriveSeed(7, 1),
+  ]);
+});
+
+test("each turn's prompt is the last one, what was sampled, and the observation", async () => {
+  const { episode, sampler } = await play([zoomCall(57, 83), zoomCall(20, 20), answerTurn("7")]);
+  const whole = toChunks(episode.chunks);
+  const flat = (chunks: typeof whole) =>
+    chunks.flatMap((chunk): (string | number)[] =>
+      chunk.type === "text" ? [...chunk.tokens] : [chunk.image.hash],
+    );
+  for (const { prompt } of sampler.asked)
+    expect(flat(whole).slice(0, flat([...prompt]).length)).toEqual(flat([...prompt]));
+  expect(new Set(sampler.asked.map((asked) => asked.session)).size).toBe(1);
+});
+
+test("authors account for every position, and the datum weighs the model's tokens alone", async () => {
+  const { episode } = await play([zoomCall(57, 83), answerTurn("7")]);
+  const { prompt, model, environment, forced } = episode.numTokens;
+  expect(prompt + model + environment + forced).toBe(numPositions(toChunks(episode.chunks)));
+  expect(forced).toBe(0);
+  const datum = episodeToDatum(episode);
+  const length = numPositions(datum.chunks);
+  expect(datum.weights).toHaveLength(length);
+  expect(datum.weights.reduce((a, b) => a + b)).toBe(model);
+  expect(datum.weights.at(-1)).toBe(1);
+  const at = datum.weights.indexOf(1);
+  expect(datum.oldLogprobs?.[at]).toBe(-1 / 8);
+  expect(datum.oldLogprobs?.every((value, i) => (value !== 0) === (datum.weights[i] === 1))).toBe(
+    true,
+  );
+});
+
+test("the end of turn is the environment's after a stop string and the model's at its own end", async () => {
+  const { episode: stopped } = await play([answerTurn("7")]);
+  expect(stopped.chunks.at(-1)).toMatchObject({
+    author: "environment",
+    tokens: [chat.endOfTurnId],
+  });
+  const ownEnd = [...tokenizer.encode("<think> x </think><answer> 7"), chat.endOfTurnId];
+  const { episode: ended } = await play([ownEnd]);
+  expect(ended.chunks.at(-1)).toMatchObject({ author: "model" });
+  expect(ended).toMatchObject({ stopReason: "answered", answer: "7", wellFormed: false });
+});
+
+describe("a bad call is told to the model and the episode goes on", () => {
+  test.each([
+    [zoomCall(500, 20), "outside"],
+    [zoomCall(-1, 20), "outside"],
+    ["<think> x </think><tool_call>{</tool_call>", "notJson"],
+    [zoomCall(5, 5, "click"), "unknownTool"],
+    ['<think> x </think><tool_call>{"name": "crop"}</tool_call>', "noPlace"],
+  ] as const)("%s", async (line, fault) => {
+    const { episode, sampler } = await play([line, answerTurn("7")]);
+    expect(episode.stopReason).toBe("answered");
+    expect(episode.turns[0].fault).toBe(fault);
+    expect(episode.zooms).toEqual([]);
+    expect(transcript(episode)).toContain("<observation>\nno\n</observation><|im_end|>");
+    expect(sampler.asked).toHaveLength(2);
+  });
+});
+
+describe("every end has its name", () => {
+  const cases: [string, Line[], Parameters<typeof smallConfig>[0], Episode["stopReason"]][] = [
+    ["no action", ["I do not know"], {}, "noAnswer"],
+    ["a call while the tool is off", [zoomCall(5, 5)], { zoom: { enabled: false } }, "noAnswer"],
+    ["no turn left", [zoomCall(5, 5)], { zoom: { maxTurns: 1 } }, "turnLimit"],
+    ["no image left", [zoomCall(5, 5)], { zoom: { maxImages: 1 } }, "imageLimit"],
+    ["a long turn", [answerTurn("7")], { zoom: { maxTokensPerTurn: 5 } }, "turnTokenLimit"],
+    ["a long episode", [answerTurn("7")], { zoom: { maxTotalTokens: 5 } }, "tokenLimit"],
+    [
+      "no tokens for the next turn",
+      [zoomCall(5, 5), answerTurn("7")],
+      { zoom: { maxTotalTokens: 60 } },
+      "tokenLimit",
+    ],
+    ["an image placeholder", [[tokenizer.imagePadId]], {}, "badOutput"],
+    ["an id without a token", [[tokenizer.vocabSize]], {}, "badOutput"],
+    ["an empty sample", [[]], {}, "badOutput"],
+    ["an engine that fails", [new Error("cable cut")], {}, "samplerError"],
+  ];
+  test.each(cases)("%s", async (_, script, settings, stopReason) => {
+    const { episode, sampler } = await play(script, settings);
+    expect(episode.stopReason).toBe(stopReason);
+    expect(episode.answer).toBeNull();
+    expect(episode.wellFormed).toBe(false);
+    expect(episode.error !== null).toBe(["badOutput", "samplerError"].includes(stopReason));
+    expect(sampler.released).toHaveLength(1);
+  });
+
+  test("the model's positions are used up", async () => {
+    const { episode: long } = await play([answerTurn("7")]);
+    const positions = long.numTokens.prompt + 3;
+    const { episode } = await play([answerTurn("7")], {}, digitRecord, positions);
+    expect(episode.stopReason).toBe("contextLimit");
+  });
+
+  test("a missing image", async () => {
+    const record: TaskRecord = { ...digitRecord, images: [{ kind: "path", path: "/no/such.png" }] };
+    const { episode } = await play([], {}, record);
+    expect(episode).toMatchObject({ stopReason: "inputError", view: null });
+    expect(episode.error).toMatch(/digit-1.*such\.png/);
+  });
+});
+
+describe("a forced answer", () => {
+  test("opens in the last turn, in our name", async () => {
+    const settings = { zoom: { maxTurns: 2 }, prompts: { forcedThink: "Now." } };
+    const { episode, sampler } = await play([zoomCall(5, 5), " 7 </answer>"], settings);
+    expect(episode).toMatchObject({ stopReason: "answered", answer: "7", forced: true });
+    const forced = episode.chunks.find((chunk) => chunk.author === "forced");
+    expect(forced?.type === "text" && tokenizer.decode(forced.tokens)).toBe(
+      "<think> Now. </think>\n<answer>",
+    );
+    expect(episode.turns[1].text).toBe("<think> Now. </think>\n<answer> 7 </answer>");
+    const last = sampler.asked[1].prompt.at(-1);
+    expect(last?.type === "text" && tokenizer.decode(last.tokens)).toMatch(/<answer>$/);
+    expect(episodeToDatum(episode).weights.reduce((a, b) => a + b)).toBe(episode.numTokens.model);
+  });
+
+  test("opens when the images are used up", async () => {
+    const { episode } = await play([zoomCall(5, 5), "7 </answer>"], { zoom: { maxImages: 2 } });
+    expect(episode).toMatchObject({ stopReason: "answered", answer: "7", forced: true });
+  });
+
+  test("is left out where the recipe says so", async () => {
+    const settings = { zoom: { maxTurns: 2, forceAnswer: false } };
+    const { episode } = await play([zoomCall(5, 5), zoomCall(50, 50)], settings);
+    expect(episode.stopReason).toBe("turnLimit");
+    expect(episode.numTokens.forced).toBe(0);
+  });
+});
+
+test("a closing tag quoted in a thought does not end the turn", async () => {
+  const { episode, sampler } = await play([
+    "<think> I close with </answer> later",
+    ` </think>\n<answer> 7 </answer>`,
+  ]);
+  expect(episode).toMatchObject({ stopReason: "answered", answer: "7" });
+  expect(episode.turns).toHaveLength(1);
+  expect(sampler.asked[1].params.seed).toBe(deriveSeed(7, 0, 1));
+  const [first] = episode.chunks.filter((chunk) => chunk.author === "model");
+  const spent = first.type === "text" ? first.tokens.length : 0;
+  expect(sampler.asked[1].params.maxTokens).toBe(1024 - spent);
+});
+
+test("without the tool a task is one turn; a whole reply can be the answer", async () => {
+  const single = { zoom: { enabled: false } };
+  const { episode } = await play([answerTurn("7")], single);
+  expect(episode).toMatchObject({ stopReason: "answered", answer: "7", canZoom: false });
+  const { episode: whole, sampler } = await play(["7"], { ...single, answerForm: "whole" });
+  expect(whole).toMatchObject({ stopReason: "answered", answer: "7" });
+  expect(sampler.asked[0].params.stop).toEqual([]);
+  expect(() => smallConfig({ answerForm: "whole" })).toThrow(/zoom/);
+});
+
+test("the same seed gives the same bytes; another seed moves the sampling", async () => {
+  const script = [zoomCall(57, 83), answerTurn("7")];
+  const strip = ({ seconds: _, ...rest }: Episode) => JSON.stringify(rest);
+  const first = await play(script, { zoom: { control: "elsewhere" } });
+  const second = await play(script, { zoom: { control: "elsewhere" } });
+  expect(strip(first.episode)).toBe(strip(second.episode));
+});
+
+test("many episodes at once give what each gives alone", async () => {
+  const lines = (seed: number): string[] => [zoomCall(seed * 7, 20), answerTurn(String(seed))];
+  const run = (seed: number) =>
+    runEpisode(new ScriptedSampler(tokenizer, lines(seed)), digitRecord, smallConfig({}), seed);
+  const together = await Promise.all([1, 2, 3, 4].map(run));
+  for (const [i, episode] of together.entries()) {
+    const alone = await run(i + 1);
+    expect({ ...episode, seconds: 0 }).toEqual({ ...alone, seconds: 0 });
+  }
+});
+
+test("an abort is thrown, with its own reason", async () => {
+  const sampler = new ScriptedSampler(tokenizer, [zoomCall(5, 5)]);
+  const abort = new AbortController();
+  abort.abort(new Error("stopped by hand"));
+  const running = runEpisode(sampler, digitRecord, smallConfig({}), 7, { signal: abort.signal });
+  await expect(running).rejects.toThrow("stopped by hand");
+  expect(sampler.released).toHaveLength(1);
+});
+
+test("an abort while the engine samples is no sampler error", async () => {
+  const abort = new AbortController();
+  const sampler = new ScriptedSampler(tokenizer, () => {
+    abort.abort(new Error("stopped by hand"));
+    return new Error("cancelled");
+  });
+  const running = runEpisode(sampler, digitRecord, smallConfig({}), 7, { signal: abort.signal });
+  await expect(running).rejects.toThrow("stopped by hand");
+});
