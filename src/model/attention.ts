@@ -5,7 +5,8 @@
  * looks that far; two-sided attention masks the padded keys.
  * Legend: N flat rows, S segments, T longest segment, H query heads, KV key-value heads, D head size.
  */
-import { cat, scaledDotProductAttention, zeros, type Tensor } from "../torch/ops.ts";
+import { attention } from "../torch/nn.ts";
+import { cat, zeros, type Tensor } from "../torch/ops.ts";
 import { tensor, type Device } from "../torch/tensor.ts";
 import type { RotaryFactors } from "./rotary.ts";
 
@@ -94,21 +95,6 @@ export function attendSegments(
   return mixed.indexSelect(0, segments.rows);
 }
 
-/** Attention of queries [B, H, Tq, D] over keys and values [B, KV, Tk, D]; KV divides H. */
-export function attend(
-  queries: Tensor,
-  keys: Tensor,
-  values: Tensor,
-  options: { readonly causal?: boolean; readonly mask?: Tensor } = {},
-): Tensor {
-  const { causal = false, mask } = options;
-  if (queries.shape[1] === keys.shape[1])
-    return scaledDotProductAttention(queries, keys, values, mask ?? null, 0, causal);
-  return scaledDotProductAttention(queries, keys, values, mask ?? null, 0, causal, {
-    enableGqa: true,
-  });
-}
-
 /**
  * Rotates head vectors [N, heads, D] by their positions: x·cos plus the half-swapped x times the
  * signed sine, which is the published rotate-half form in three operators.
@@ -125,7 +111,10 @@ function attendPadded(queriesKeys: Tensor, values: Tensor, causal: boolean, mask
   const numKeyHeads = values.shape[2];
   const numHeads = heads - numKeyHeads;
   const [queries, keys] = queriesKeys.transpose(1, 2).splitWithSizes([numHeads, numKeyHeads], 1);
-  const mixed = attend(queries, keys, values.transpose(1, 2), { causal, mask });
+  const mixed = attention(queries, keys, values.transpose(1, 2), {
+    isCausal: causal,
+    mask,
+  });
   return mixed.transpose(1, 2).reshape([numSegments * longest, numHeads * size]);
 }
 

@@ -7,13 +7,13 @@
  * KV key-value heads, G = H / KV, D head size.
  */
 import { VigorlError } from "../core/errors.ts";
-import { rmsNorm } from "./norm.ts";
-import { cat, embedding, linear, ones, type Tensor } from "../torch/ops.ts";
+import { attention, linear, rmsNorm } from "../torch/nn.ts";
+import { cat, embedding, ones, type Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { tensor } from "../torch/tensor.ts";
-import { attend, rotate } from "./attention.ts";
+import { rotate } from "./attention.ts";
 import type { Batch } from "./batch.ts";
-import { KvCache, lengthBucket } from "./kv-cache.ts";
+import { KvCache } from "./kv-cache.ts";
 import { fusedProjection } from "./language.ts";
 import type { Qwen25VL } from "./qwen2-5-vl.ts";
 import type { RotaryFactors } from "./rotary.ts";
@@ -123,7 +123,7 @@ export class Decoder {
     }
     cache.checkRoom(longest);
     if (longest === 0) throw new VigorlError("numerics", "decode: no slot is active");
-    const attended = Math.ceil(longest / lengthBucket) * lengthBucket;
+    const attended = Math.ceil(longest / cache.bucket) * cache.bucket;
     return noGrad(() =>
       scope(() => {
         const model = this.#model;
@@ -175,11 +175,11 @@ export class Decoder {
       .splitWithSizes([numHeads, numKeyValueHeads], 0);
     cache.slot(index, 0, at.slot, at.offset, length).copy_(keys);
     cache.slot(index, 1, at.slot, at.offset, length).copy_(values.transpose(0, 1));
-    let mixed = attend(
+    let mixed = attention(
       queries.unsqueeze(0),
       cache.slot(index, 0, at.slot, 0, end).unsqueeze(0),
       cache.slot(index, 1, at.slot, 0, end).unsqueeze(0),
-      at.mask === undefined ? { causal: true } : { mask: at.mask },
+      at.mask === undefined ? { isCausal: true } : { mask: at.mask },
     )
       .transpose(1, 2)
       .reshape([length, numHeads * headDim]);
@@ -215,17 +215,41 @@ export class Decoder {
     );
     const written = cat([keys, values], 1).view([-1, headDim]);
     cache.layers[index].view([-1, headDim]).indexCopy_(0, step.rows, written);
-    // The G query heads of a key-value head are the rows of one small matrix.
-    const scores = step.mask.baddbmm(
-      queries.reshape([numRows, groups, headDim]),
-      cache.all(index, 0, step.attended).transpose(1, 2),
-      { alpha: headDim ** -0.5 },
-    );
-    const mixed = scores
-      .softmax(-1)
-      .bmm(cache.all(index, 1, step.attended))
-      .view([-1, numHeads * headDim]);
-    return this.#finish(layer, x, mixed);
+    const mixed = this.#attendCached(index, queries.reshape([numRows, groups, headDim]), step);
+    return this.#finish(layer, x, mixed.view([-1, numHeads * headDim]));
+  }
+
+  /**
+   * Attention of one query a head over the cache. The G query heads of a key-value head are the rows of
+   * one small matrix. How many positions are attended to depends on the longest slot, so the products
+   * must not round differently for more of them (weights beyond a slot's own end are exactly zero):
+   * up to two rows hold that as they are, more are summed bucket by bucket.
+   * @param queries [S · KV, G, D]
+   * @returns [S · KV, G, D]
+   */
+  #attendCached(
+    index: number,
+    queries: Tensor,
+    { mask, attended }: { mask: Tensor; attended: number },
+  ): Tensor {
+    const { cache } = this;
+    const [, groups, headDim] = queries.shape;
+    const size = groups <= 2 ? attended : cache.bucket;
+    const keys = cache.all(index, 0, attended).transpose(1, 2);
+    const values = cache.all(index, 1, attended);
+    const scores: Tensor[] = [];
+    for (let start = 0; start < attended; start += size) {
+      scores.push(
+        mask
+          .narrow(2, start, size)
+          .baddbmm(queries, keys.narrow(2, start, size), { alpha: headDim ** -0.5 }),
+      );
+    }
+    const weights = (scores.length === 1 ? scores[0] : cat(scores, 2)).softmax(-1);
+    let mixed = weights.narrow(2, 0, size).bmm(values.narrow(1, 0, size));
+    for (let start = size; start < attended; start += size)
+      mixed = mixed.baddbmm(weights.narrow(2, start, size), values.narrow(1, start, size));
+    return mixed;
   }
 
   #finish(layer: FusedLayer, residual: Tensor, mixed: Tensor): Tensor {

@@ -9,9 +9,6 @@ import { tensor, type Device, type DType } from "../torch/tensor.ts";
 import { VigorlError } from "../core/errors.ts";
 import type { TextConfig } from "./config.ts";
 
-/** Attention looks at a number of positions rounded up to this. */
-export const lengthBucket = 64;
-
 export interface KvOptions {
   readonly numSlots: number;
   /** Longest sequence a slot can hold. */
@@ -25,7 +22,10 @@ export class KvCache {
   readonly maxPositions: number;
   /** P: `maxPositions` and a spare one, rounded up to whole buckets. */
   readonly capacity: number;
+  /** KV. */
   readonly numHeads: number;
+  /** Attention looks at a number of positions rounded up to this. */
+  readonly bucket: number;
   /** By layer: keys and values in one tensor [2 · S · KV, P, D], all keys first. */
   readonly layers: readonly Tensor[];
   readonly #device: Device;
@@ -35,7 +35,8 @@ export class KvCache {
     this.numSlots = numSlots;
     this.maxPositions = maxPositions;
     this.numHeads = config.numKeyValueHeads;
-    this.capacity = Math.ceil((maxPositions + 1) / lengthBucket) * lengthBucket;
+    this.bucket = config.numHeads / config.numKeyValueHeads <= 2 ? 32 : 128;
+    this.capacity = Math.ceil((maxPositions + 1) / this.bucket) * this.bucket;
     this.#device = device;
     const shape = [2 * numSlots * this.numHeads, this.capacity, config.headDim];
     this.layers = Array.from({ length: config.numLayers }, () =>

@@ -4,8 +4,8 @@
  * last layer computes its output and MLP for those rows alone.
  * Legend: N flat rows, H query heads, KV key-value heads, D head size.
  */
-import { rmsNorm } from "./norm.ts";
-import { cat, linear, type Tensor } from "../torch/ops.ts";
+import { linear, rmsNorm } from "../torch/nn.ts";
+import { cat, type Tensor } from "../torch/ops.ts";
 import { attendSegments, rotate, type Segments } from "./attention.ts";
 import type { TextConfig } from "./config.ts";
 import { getLinear, getParameter, type Linear, type Parameters } from "./parameters.ts";

@@ -6,7 +6,8 @@
  * Legend: N flat positions of a batch, V vocabulary.
  */
 import { VigorlError } from "../core/errors.ts";
-import { embedding, linear, type Tensor } from "../torch/ops.ts";
+import { linear } from "../torch/nn.ts";
+import { embedding, type Tensor } from "../torch/ops.ts";
 import { noGrad } from "../torch/scope.ts";
 import { tensor, type Device, type DType } from "../torch/tensor.ts";
 import { segment } from "./attention.ts";
@@ -33,17 +34,20 @@ export class Qwen25VL {
   readonly params: Parameters;
   readonly dtype: DType;
   readonly device: Device;
+  /** Folder the weights were read from; tokenizer and preprocessor files lie there. */
+  readonly folder: string | undefined;
   readonly vision: VisionTower;
   readonly language: LanguageModel;
   readonly textRotary: Rotary;
   readonly visionRotary: Rotary;
 
   /** Takes ownership of the tensors in `params`. */
-  constructor(config: ModelConfig, params: Parameters) {
-    checkParameters(config, params);
+  constructor(config: ModelConfig, params: Parameters, folder?: string) {
+    checkParameters(config, params, folder);
     for (const parameter of params.values()) parameter.keep();
     this.config = config;
     this.params = params;
+    this.folder = folder;
     const { dtype, device } = getParameter(params, "model.embed_tokens.weight");
     this.dtype = dtype;
     this.device = device;
@@ -139,7 +143,7 @@ export class Qwen25VL {
       for (const [name, parameter] of this.params)
         copies.set(name, parameter.detach().clone().keep());
     });
-    return new Qwen25VL(this.config, copies);
+    return new Qwen25VL(this.config, copies, this.folder);
   }
 
   /** Overwrites the weights in place with those of another model of the same configuration. */
@@ -165,21 +169,19 @@ function featuresInPlace(batch: Batch, features: Tensor): Tensor {
 }
 
 /** @throws VigorlError "input" where a parameter is missing, unknown or of another shape */
-function checkParameters(config: ModelConfig, params: Parameters): void {
+function checkParameters(config: ModelConfig, params: Parameters, place = "weights"): void {
   const shapes = parameterShapes(config);
-  for (const [name, shape] of shapes) {
-    const found = params.get(name);
-    if (found === undefined) throw new VigorlError("input", `the weights lack ${name}`);
-    if (found.shape.join() !== shape.join()) {
-      throw new VigorlError(
-        "input",
-        `${name} is [${found.shape.join(", ")}], config.json asks for [${shape.join(", ")}]`,
-        { hint: "weights and config.json come from different models" },
-      );
-    }
+  const hint = "the folder is incomplete, or its config.json belongs to another model";
+  const missing = [...shapes.keys()].filter((name) => !params.has(name));
+  if (missing.length > 0) {
+    const what = `${missing.length} of ${shapes.size} weights are missing, first ${missing[0]}`;
+    throw new VigorlError("input", `${place}: ${what}`, { hint });
   }
-  for (const name of params.keys()) {
-    if (!shapes.has(name))
-      throw new VigorlError("input", `the weights hold ${name}, which config.json does not know`);
+  for (const [name, parameter] of params) {
+    const shape = shapes.get(name);
+    if (shape?.join() === parameter.shape.join()) continue;
+    const wanted = shape === undefined ? "does not know it" : `asks for [${shape.join(", ")}]`;
+    const found = `${name} [${parameter.shape.join(", ")}]`;
+    throw new VigorlError("input", `${place}: ${found}, but config.json ${wanted}`, { hint });
   }
 }

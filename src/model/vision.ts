@@ -6,8 +6,8 @@
  * published, but nothing above makes them.
  * Legend: P patches in all, U = P / 4 merged positions, C width, I grids.
  */
-import { rmsNorm } from "./norm.ts";
-import { linear, type Tensor } from "../torch/ops.ts";
+import { linear, rmsNorm } from "../torch/nn.ts";
+import type { Tensor } from "../torch/ops.ts";
 import { tensor, type Device } from "../torch/tensor.ts";
 import { attendSegments, rotate, segment, type Segments } from "./attention.ts";
 import { mergeUnit, patchDim, type VisionConfig } from "./config.ts";

@@ -1,0 +1,137 @@
+/**
+ * Model folders in Hugging Face layout: `config.json`, safetensors (one file or shards with an index)
+ * and the tokenizer, preprocessor and chat template beside them. What is saved here opens in
+ * transformers, vLLM and SGLang as it is, and theirs opens here.
+ */
+import { copyFile, readFile, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { errno, VigorlError } from "../core/errors.ts";
+import { ioError, replaceFolderAtomic } from "../core/files.ts";
+import { openSafetensors } from "../torch/safetensors.ts";
+import { writeSafetensorsFolder } from "../torch/safetensors-write.ts";
+import { scope } from "../torch/scope.ts";
+import type { Device, DType } from "../torch/tensor.ts";
+import { configToSave, parseModelConfig, type ModelConfig } from "./config.ts";
+import { canonicalName, type Parameters } from "./parameters.ts";
+import { Qwen25VL } from "./qwen2-5-vl.ts";
+
+export interface LoadOptions {
+  /** Dtype to compute in, whatever the files hold. Default float32. */
+  readonly dtype?: DType;
+  /** Default "cpu". */
+  readonly device?: Device;
+}
+
+export interface SaveOptions {
+  /** Dtype of the files. Default: that of the model. */
+  readonly dtype?: DType;
+  /** Folder to copy tokenizer, preprocessor and chat template from. Default: where it was loaded. */
+  readonly filesFrom?: string;
+  /** Writes what else belongs into the folder before it is put in place. */
+  readonly extra?: (folder: string) => Promise<void>;
+}
+
+/** Files that travel with a model unchanged, as far as they are there. */
+const companionFiles = new Set([
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "vocab.json",
+  "merges.txt",
+  "added_tokens.json",
+  "special_tokens_map.json",
+  "chat_template.jinja",
+  "chat_template.json",
+  "preprocessor_config.json",
+  "video_preprocessor_config.json",
+  "processor_config.json",
+  "generation_config.json",
+  "LICENSE",
+]);
+
+/** Reads and checks `config.json` of a model folder. Throws VigorlError "input". */
+export async function readModelConfig(folder: string): Promise<ModelConfig> {
+  const file = join(folder, "config.json");
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (error) {
+    if (errno(error) !== "ENOENT") throw ioError(error, file);
+    throw new VigorlError("input", `${file}: not found`, {
+      hint: "give the folder of a model in Hugging Face layout",
+    });
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new VigorlError("input", `${file}: not JSON`, {
+      hint: "the file is damaged; fetch the model folder again",
+      cause,
+    });
+  }
+  return parseModelConfig(json, file);
+}
+
+/**
+ * Opens a model folder. Weights may come under published names or transformers' module paths.
+ * @throws VigorlError "input" where files are missing or damaged, or weights and config disagree
+ */
+export async function loadModelFolder(
+  folder: string,
+  options: LoadOptions = {},
+): Promise<Qwen25VL> {
+  const { dtype = "float32", device = "cpu" } = options;
+  const config = await readModelConfig(folder);
+  const stored = openSafetensors(folder);
+  const params: Parameters = new Map();
+  try {
+    for (const name of stored.names) {
+      const canonical = canonicalName(name);
+      // A tied head is the word embeddings again; some files repeat it.
+      if (canonical === "lm_head.weight" && config.tieWordEmbeddings) continue;
+      if (canonical.endsWith("rotary_emb.inv_freq")) continue;
+      params.set(canonical, stored.read(name, { dtype, device }));
+    }
+    return new Qwen25VL(config, params, folder);
+  } catch (error) {
+    for (const parameter of params.values()) parameter.dispose();
+    throw error;
+  } finally {
+    stored.close();
+  }
+}
+
+/**
+ * Writes a model folder, in one step: beside its place, then renamed over what stood there.
+ * @throws VigorlError "io"
+ */
+export async function saveModelFolder(
+  model: Qwen25VL,
+  folder: string,
+  options: SaveOptions = {},
+): Promise<void> {
+  const { dtype = model.dtype, filesFrom = model.folder, extra } = options;
+  await replaceFolderAtomic(folder, async (beside) => {
+    if (filesFrom !== undefined) await copyCompanions(filesFrom, beside);
+    const json = JSON.stringify(configToSave(model.config, dtype), null, 2);
+    await writeFile(join(beside, "config.json"), json + "\n");
+    writeWeights(model, beside, dtype);
+    await extra?.(beside);
+  });
+}
+
+function writeWeights(model: Qwen25VL, folder: string, dtype: DType): void {
+  scope(() => {
+    const tensors: Parameters = new Map();
+    for (const [name, parameter] of model.params) {
+      tensors.set(name, parameter.dtype === dtype ? parameter : parameter.detach().to(dtype));
+    }
+    writeSafetensorsFolder(folder, tensors, { metadata: { format: "pt" } });
+  });
+}
+
+async function copyCompanions(from: string, to: string): Promise<void> {
+  for (const name of await readdir(from)) {
+    if (companionFiles.has(name)) await copyFile(join(from, name), join(to, name));
+  }
+}
