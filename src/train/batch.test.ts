@@ -1,14 +1,15 @@
 import { expect, test } from "vitest";
 import { grpoData, selectRollouts, splitUpdates, type Rollout } from "./batch.ts";
 
-function rollout(reward: number, overlong = false): Rollout {
+function rollout(reward: number, status: Rollout["status"] = "complete"): Rollout {
   return {
     id: `r${reward}`,
     chunks: [{ type: "text", tokens: [1, 2, 3] }],
     mask_T: Float32Array.of(0, 1, 1),
     logprobs_T: Float32Array.of(0, -1, -1),
     reward,
-    overlong,
+    status,
+    imageHashes: [],
     weightsVersion: 0,
   };
 }
@@ -29,10 +30,12 @@ test("flat groups are dropped and counted, or kept with advantage 0", () => {
 });
 
 test("episodes that were cut off: excluded, masked as the repository does, or kept", () => {
-  const group = [[rollout(1), rollout(0.5), rollout(0.6, true)]];
+  const group = [[rollout(1), rollout(0.5), rollout(0.6, "cutOff")]];
   expect(advantages(group, base)).toEqual([0.25, -0.25]);
   expect(advantages(group, { ...base, overlong: "mask" })).toEqual([0.5, 0]);
   expect(advantages(group, { ...base, overlong: "keep" }).length).toBe(3);
+  const failed = [[rollout(1), rollout(0.5), rollout(0, "failed")]];
+  expect(advantages(failed, { ...base, overlong: "keep" })).toEqual([0.25, -0.25]);
 });
 
 test("updates share the episodes evenly, each once, in a seeded order", () => {

@@ -21,8 +21,10 @@ export interface Rollout {
   /** Log-probabilities at sampling time; 0 where the mask is 0. */
   readonly logprobs_T: Float32Array;
   readonly reward: number;
-  /** Ended by a limit and not by the model. */
-  readonly overlong: boolean;
+  /** `cutOff`: ended by a limit and not by the model. `failed`: by an error, never learned from. */
+  readonly status: "complete" | "cutOff" | "failed";
+  /** Hashes of its images, as recorded when the model was shown them. */
+  readonly imageHashes: readonly string[];
   /** Optimiser steps that the sampling weights had seen; -1 where unknown. */
   readonly weightsVersion: number;
 }
@@ -47,9 +49,11 @@ export function selectRollouts(
   let numZeroVariance = 0;
   let numOverlong = 0;
   for (const group of groups_P_G) {
-    const cut_G = group.map((rollout) => rollout.overlong);
+    const cut_G = group.map((rollout) => rollout.status === "cutOff");
     numOverlong += cut_G.filter(Boolean).length;
-    const inBaseline_G = cut_G.map((cut) => !(cut && config.overlong === "exclude"));
+    const inBaseline_G = group.map(
+      ({ status }, g) => status !== "failed" && !(cut_G[g] && config.overlong === "exclude"),
+    );
     const rewards_G = group.map((rollout, g) =>
       cut_G[g] && config.overlong === "mask" ? 0 : rollout.reward,
     );
@@ -58,7 +62,7 @@ export function selectRollouts(
     if (flat) numZeroVariance++;
     if (flat && config.zeroVariance === "drop") continue;
     group.forEach((rollout, g) => {
-      const masked = cut_G[g] && config.overlong !== "keep";
+      const masked = rollout.status === "failed" || (cut_G[g] && config.overlong !== "keep");
       if (!masked) rollouts_N.push({ ...rollout, advantage: advantages_G[g] });
     });
   }

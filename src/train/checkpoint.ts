@@ -27,7 +27,7 @@ export type CheckpointState = z.infer<typeof stateSchema>;
 /** Saves step `state.step` under `checkpointsPath` and removes all but the newest `keep`. */
 export async function saveCheckpoint(
   checkpointsPath: string,
-  learner: Learner,
+  learner: Pick<Learner, "save">,
   state: Omit<CheckpointState, "version" | "files">,
   keep: number,
 ): Promise<string> {
@@ -75,7 +75,10 @@ export async function newestCheckpoint(checkpointsPath: string): Promise<string 
  * Checks every file of a checkpoint against its list and hands weights and optimiser to the
  * learner. Throws VigorlError("input") that names the file and the way out.
  */
-export async function loadCheckpoint(folder: string, learner: Learner): Promise<CheckpointState> {
+export async function loadCheckpoint(
+  folder: string,
+  learner: Pick<Learner, "load">,
+): Promise<CheckpointState> {
   const state = await verifyCheckpoint(folder);
   await learner.load(folder, { optimizer: true });
   return state;

@@ -10,9 +10,10 @@
  * Axes: N episodes, T positions.
  */
 import { VigorlError } from "../core/errors.ts";
-import type { Datum, Learner } from "../engine/types.ts";
+import type { Datum, DatumOutput, Learner } from "../engine/types.ts";
 import { imageHash, type ModelImage } from "../image/model-image.ts";
 import { qwenPreprocessor } from "../image/preprocessor-config.ts";
+import type { MetricName } from "./metrics.ts";
 import type { RlConfig } from "./rl-config.ts";
 
 /** What the sampler saw and said, written down while the episode ran. */
@@ -40,6 +41,7 @@ export interface Gap {
 }
 
 type ParityConfig = RlConfig["parity"];
+type ParityNumbers = Partial<Record<Extract<MetricName, `parity/${string}`>, number>>;
 
 /**
  * Checks 1 and 2 on the very data that the learner will get. Returns how many different images
@@ -171,25 +173,59 @@ export async function blindGaps(
   };
 }
 
-/** All four checks with forward passes of their own; the numbers are those of the metrics table. */
-export async function parityGate(
-  learner: Learner,
-  records_N: readonly ParityRecord[],
-  data_N: readonly Datum[],
-  placeholders: Placeholders,
-  config: ParityConfig,
-): Promise<{ gap: Gap; blindGap: Gap; numImages: number }> {
-  const numImages = checkImages(records_N, data_N, placeholders);
-  const outputs = await learner.forward(data_N);
-  const gaps = gapsOf(
-    records_N,
-    outputs.map((output) => output.logprobs),
-  );
-  requireSmallGaps(records_N, gaps, config);
-  const blind = await blindGaps(learner, records_N, data_N, config.blindEpisodes);
-  const blindGap = joinGaps(blind.gaps);
-  requireBlindGap(joinGaps(blind.chosen.map((n) => gaps[n])), blindGap, config);
-  return { gap: joinGaps(gaps), blindGap, numImages };
+/**
+ * The gate of a run: it costs nothing where the learner's forward pass is made anyway, plus one
+ * blind reading of a few episodes in the first step that learns and now and then after it.
+ */
+export class ParityGate {
+  private readonly learner: Learner;
+  private readonly config: ParityConfig;
+  private readonly placeholders: Placeholders;
+  private blindAt: number | undefined;
+  private numbers: ParityNumbers = {};
+
+  constructor(learner: Learner, config: ParityConfig, placeholders: Placeholders) {
+    this.learner = learner;
+    this.config = config;
+    this.placeholders = placeholders;
+  }
+
+  /**
+   * All checks on the data of an update and on what the learner said of them, before the optimiser
+   * moves a weight. Throws VigorlError("numerics").
+   */
+  async check(
+    step: number,
+    records_N: readonly ParityRecord[],
+    data_N: readonly Datum[],
+    outputs_N: readonly DatumOutput[],
+  ): Promise<void> {
+    const numImages = checkImages(records_N, data_N, this.placeholders);
+    const gaps_N = gapsOf(
+      records_N,
+      outputs_N.map((output) => output.logprobs),
+    );
+    requireSmallGaps(records_N, gaps_N, this.config);
+    const all = joinGaps(gaps_N);
+    this.numbers = {
+      "parity/gapMean": all.mean,
+      "parity/gapMax": all.max,
+      "parity/images": numImages,
+    };
+    if (this.blindAt !== undefined && step < this.blindAt + this.config.blindEvery) return;
+    const blind = await blindGaps(this.learner, records_N, data_N, this.config.blindEpisodes);
+    const blindGap = joinGaps(blind.gaps);
+    requireBlindGap(joinGaps(blind.chosen.map((n) => gaps_N[n])), blindGap, this.config);
+    this.numbers = { ...this.numbers, "parity/blindGap": blindGap.mean };
+    this.blindAt = step;
+  }
+
+  /** The numbers of the last check, once. */
+  takeMetrics(): ParityNumbers {
+    const numbers = this.numbers;
+    this.numbers = {};
+    return numbers;
+  }
 }
 
 function checkGrid(image: ModelImage, id: string, index: number, mergeSize: number): void {

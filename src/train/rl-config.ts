@@ -6,6 +6,7 @@
  * script of the repository. Episode limits (turns, tokens, crops) belong to `zoom`.
  */
 import { z } from "zod";
+import { rewardConfigSchema } from "../task/reward.ts";
 import { optimiserFields } from "./optimiser.ts";
 
 const rlFields = z.strictObject({
@@ -20,10 +21,7 @@ const rlFields = z.strictObject({
   temperature: z.number().min(0).default(1).describe("sampling temperature"),
   topP: z.number().gt(0).max(1).default(1).describe("nucleus sampling; 1 switches it off"),
   topK: z.int().min(0).default(0).describe("keep the k likeliest tokens; 0 switches it off"),
-  rewardProfile: z
-    .enum(["default", "paper", "repo"])
-    .default("default")
-    .describe("reward rules: ours, the paper's, or the repository's"),
+  reward: rewardConfigSchema.prefault({}).describe("reward rules and their weights"),
   advantage: z
     .enum(["centred", "normalised"])
     .default("normalised")
@@ -134,7 +132,7 @@ const shared: RlPreset = {
 
 const paper: RlPreset = {
   ...shared,
-  rewardProfile: "paper",
+  reward: { profile: "paper" },
   advantage: "centred",
   aggregation: "tokenMean",
   dualClip: null,
@@ -143,7 +141,7 @@ const paper: RlPreset = {
 
 const repo: RlPreset = {
   ...shared,
-  rewardProfile: "repo",
+  reward: { profile: "repo" },
   advantage: "normalised",
   aggregation: "microBatchMean",
   aggregationMicroBatch: 2,

@@ -34,13 +34,14 @@ const sftFields = z.strictObject({
       prompts: z.int().min(1).default(512).describe("records that the base model answers"),
       samplesPerPrompt: z.int().min(1).default(4).describe("episodes for each record"),
       temperature: z.number().min(0).default(1).describe("sampling temperature"),
-      minReward: z.number().default(1).describe("episodes of at least this accuracy are kept"),
+      minAccuracy: z.number().default(1).describe("episodes of at least this accuracy are kept"),
+      minZooms: z.int().min(0).default(0).describe("and of at least so many crops"),
       maxPerPrompt: z.int().min(1).default(2).describe("different episodes kept for one record"),
       maxExamples: z.int().min(1).default(1024).describe("examples in all"),
       balance: z
         .boolean()
         .default(true)
-        .describe("as many examples of each category as of the rarest, within a factor of two"),
+        .describe("take one of each category in turn until maxExamples are there"),
       concurrency: z.int().min(1).default(64).describe("episodes in flight at once"),
     })
     .prefault({})

@@ -1,0 +1,67 @@
+import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import {
+  checkpointSteps,
+  loadCheckpoint,
+  newestCheckpoint,
+  saveCheckpoint,
+  verifyCheckpoint,
+} from "./checkpoint.ts";
+
+/** Weights that are one text file. */
+class TextWeights {
+  text = "start";
+  async save(folder: string): Promise<void> {
+    await writeFile(join(folder, "model.safetensors"), this.text);
+    await writeFile(join(folder, "config.json"), "{}");
+  }
+  async load(folder: string): Promise<void> {
+    this.text = await readFile(join(folder, "model.safetensors"), "utf8");
+  }
+}
+
+async function saved(): Promise<{ path: string; weights: TextWeights; folder: string }> {
+  const path = await mkdtemp(join(tmpdir(), "vigorl-checkpoint-"));
+  const weights = new TextWeights();
+  weights.text = "weights of step 4";
+  const folder = await saveCheckpoint(path, weights, { verb: "rl", step: 4, updates: 8 }, 2);
+  return { path, weights, folder };
+}
+
+test("a checkpoint is written, found, and loaded again", async () => {
+  const { path, folder } = await saved();
+  const weights = new TextWeights();
+  expect(await newestCheckpoint(path)).toBe(folder);
+  const state = await loadCheckpoint(folder, weights);
+  expect(weights.text).toBe("weights of step 4");
+  expect(state).toMatchObject({ verb: "rl", step: 4, updates: 8 });
+  expect(state.files.map((file) => file.name)).toEqual(["config.json", "model.safetensors"]);
+});
+
+test("the newest stay, by number and not by name", async () => {
+  const { path, weights } = await saved();
+  for (const step of [9, 10])
+    await saveCheckpoint(path, weights, { verb: "rl", step, updates: step }, 2);
+  expect(await checkpointSteps(path)).toEqual([9, 10]);
+  expect((await readdir(path)).sort()).toEqual(["step-10", "step-9"]);
+  expect(await checkpointSteps(join(path, "none"))).toEqual([]);
+});
+
+test("a damaged checkpoint is refused with the name of the file", async () => {
+  const { folder } = await saved();
+  const file = join(folder, "model.safetensors");
+  await writeFile(file, "weights of step 5");
+  await expect(verifyCheckpoint(folder)).rejects.toThrow("model.safetensors was changed");
+  await truncate(file, 3);
+  await expect(loadCheckpoint(folder, new TextWeights())).rejects.toMatchObject({
+    code: "input",
+    message: `${folder}: damaged checkpoint: model.safetensors has 3 bytes, not 17`,
+    hint: expect.stringContaining("--resume") as string,
+  });
+  await rm(file);
+  await expect(verifyCheckpoint(folder)).rejects.toThrow("model.safetensors is missing");
+  await writeFile(join(folder, "state.json"), '{"version":1');
+  await expect(verifyCheckpoint(folder)).rejects.toThrow("damaged checkpoint: state.json");
+});

@@ -1,0 +1,118 @@
+/**
+ * Examples for a warm start by rejection sampling: the model answers records, and its correct
+ * episodes are kept as they were sampled, token for token; different ones per record, evenly over
+ * categories. No teacher is asked.
+ */
+import { stream } from "../core/random.ts";
+import { VigorlError } from "../core/errors.ts";
+import type { Sampler } from "../engine/types.ts";
+import type { EpisodeConfig } from "../task/episode-config.ts";
+import type { TaskRecord } from "../task/record.ts";
+import type { RewardConfig } from "../task/reward.ts";
+import { exampleFromEpisode } from "./examples.ts";
+import { sampleGroups, withImages, type ScoredEpisode } from "./rollouts.ts";
+import type { SftConfig } from "./sft-config.ts";
+import type { SftExample } from "./sft.ts";
+
+export interface CollectOptions {
+  readonly sampler: Sampler;
+  readonly records: readonly TaskRecord[];
+  readonly episode: EpisodeConfig;
+  readonly reward: RewardConfig;
+  readonly config: SftConfig["collect"];
+  readonly seed: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+export interface Collected {
+  readonly examples: SftExample[];
+  readonly numEpisodes: number;
+  /** Correct, well formed and with enough zooms. */
+  readonly numCorrect: number;
+  /** Of those, different from the others of their record. */
+  readonly numDistinct: number;
+}
+
+/**
+ * Runs the episodes and chooses. The same seed and weights choose the same examples.
+ * Throws VigorlError("input") where nothing was correct, and the signal's reason when aborted.
+ */
+export async function collectExamples(options: CollectOptions): Promise<Collected> {
+  const { config, seed, sampler, reward, signal } = options;
+  const { temperature, samplesPerPrompt, concurrency } = config;
+  const episode = { ...options.episode, sampling: { temperature, topP: 1, topK: 0 } };
+  const records = stream(seed, "collect").shuffle(options.records).slice(0, config.prompts);
+  const total = records.length * samplesPerPrompt;
+  const kept: ScoredEpisode[] = [];
+  let numCorrect = 0;
+  for (let start = 0; start < records.length; start += promptsAtOnce) {
+    const part = records.slice(start, start + promptsAtOnce);
+    const groups = await sampleGroups(await Promise.all(part.map(withImages)), {
+      sampler,
+      episode,
+      reward,
+      groupSize: samplesPerPrompt,
+      concurrency,
+      seed,
+      key: ["collect", start],
+      ...(signal === undefined ? {} : { signal }),
+      onEpisode: (done) => options.onProgress?.(start * samplesPerPrompt + done, total),
+    });
+    for (const group of groups) {
+      const correct = group.filter((one) => isGood(one, config));
+      numCorrect += correct.length;
+      kept.push(...distinct(correct).slice(0, config.maxPerPrompt));
+    }
+  }
+  if (kept.length === 0) {
+    throw new VigorlError("input", `sft.collect: none of ${total} episodes was correct`, {
+      hint: "ask easier records, sample more, or lower sft.collect.minAccuracy",
+    });
+  }
+  const chosen = config.balance ? inTurns(kept) : kept;
+  return {
+    examples: chosen.slice(0, config.maxExamples).map(exampleFromEpisode),
+    numEpisodes: total,
+    numCorrect,
+    numDistinct: kept.length,
+  };
+}
+
+/** Images of so many prompts are in memory at once. */
+const promptsAtOnce = 64;
+
+function isGood({ episode, reward }: ScoredEpisode, config: SftConfig["collect"]): boolean {
+  return (
+    episode.error === null &&
+    episode.wellFormed &&
+    episode.zooms.length >= config.minZooms &&
+    (reward.terms["accuracy"] ?? 0) >= config.minAccuracy
+  );
+}
+
+/** The first of each different sequence of model tokens. */
+function distinct(scored: readonly ScoredEpisode[]): ScoredEpisode[] {
+  const seen = new Set<string>();
+  return scored.filter(({ episode }) => {
+    const words = episode.turns.map((turn) => turn.text).join("\u0000");
+    return !seen.has(words) && seen.add(words);
+  });
+}
+
+/** One of each category in turn, as long as there are any. */
+function inTurns(scored: readonly ScoredEpisode[]): ScoredEpisode[] {
+  const rows = new Map<string, ScoredEpisode[]>();
+  for (const one of scored) {
+    const category = one.record.category ?? "";
+    rows.set(category, [...(rows.get(category) ?? []), one]);
+  }
+  const out: ScoredEpisode[] = [];
+  for (let row = 0; out.length < scored.length; row++) {
+    for (const category of [...rows.keys()].sort()) {
+      const one = rows.get(category)![row];
+      if (one !== undefined) out.push(one);
+    }
+  }
+  return out;
+}

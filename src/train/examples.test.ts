@@ -1,0 +1,35 @@
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { encodePng } from "../image/decode.ts";
+import { toModelImage } from "../image/model-image.ts";
+import { readExamples, writeExamples } from "./examples.ts";
+import type { SftExample } from "./sft.ts";
+
+const pixels = { widthPx: 56, heightPx: 28, data: new Uint8Array(56 * 28 * 3).map((_, i) => i) };
+const image = toModelImage(pixels, { minPixels: 1568, maxPixels: 1568 });
+
+const example: SftExample = {
+  id: "a#0",
+  category: "digit",
+  chunks: [
+    { type: "text", tokens: [1, 2] },
+    { type: "image", image },
+    { type: "text", tokens: [3, 4, 5, 6] },
+  ],
+  mask_T: Float32Array.of(0, 0, 0, 0, 0, 1, 1, 0),
+};
+
+test("examples come back as they were, with their images", async () => {
+  const file = join(await mkdtemp(join(tmpdir(), "vigorl-examples-")), "sft.jsonl");
+  await writeExamples(file, [example, { ...example, id: "b#1" }]);
+  const read = await readExamples(file);
+  expect(read.map((one) => one.id)).toEqual(["a#0", "b#1"]);
+  expect(read[0].chunks).toEqual(example.chunks);
+  expect(read[0].mask_T).toEqual(example.mask_T);
+
+  const other = await encodePng({ ...pixels, data: new Uint8Array(pixels.data.length) });
+  await writeFile(join(file, "..", "images", `${image.hash}.png`), other);
+  await expect(readExamples(file)).rejects.toThrow("its pixels are not those of the example");
+});

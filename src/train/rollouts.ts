@@ -1,0 +1,184 @@
+/**
+ * Episodes for training: P prompts times G members, all in flight at once up to a bound, none
+ * waiting for another. Seeds belong to (step, prompt, member), so that the bound changes nothing.
+ *
+ * Axes: P prompts, G members of a group.
+ */
+import pLimit from "p-limit";
+import { deriveSeed, stream } from "../core/random.ts";
+import type { Sampler } from "../engine/types.ts";
+import { countDistinct } from "../text/points.ts";
+import { runEpisode } from "../task/episode.ts";
+import type { EpisodeConfig } from "../task/episode-config.ts";
+import { loadImages, type TaskRecord } from "../task/record.ts";
+import { scoreEpisode, type RewardConfig } from "../task/reward.ts";
+import { episodeToDatum, type Episode, type StopReason } from "../task/trajectory.ts";
+import type { Rollout } from "./batch.ts";
+import { meanOf, type Metrics } from "./metrics.ts";
+
+export interface ScoredEpisode {
+  readonly record: TaskRecord;
+  readonly member: number;
+  readonly episode: Episode;
+  readonly reward: ReturnType<typeof scoreEpisode>;
+}
+
+export interface RolloutOptions {
+  readonly sampler: Sampler;
+  readonly episode: EpisodeConfig;
+  readonly reward: RewardConfig;
+  readonly groupSize: number;
+  readonly concurrency: number;
+  readonly seed: number;
+  /** Keys the seeds of this batch of episodes: a verb and a step. */
+  readonly key: readonly (string | number)[];
+  readonly signal?: AbortSignal;
+  readonly onEpisode?: (done: number) => void;
+}
+
+/** Runs and scores `groupSize` episodes for each record. Throws only when aborted. */
+export async function sampleGroups(
+  records_P: readonly TaskRecord[],
+  options: RolloutOptions,
+): Promise<ScoredEpisode[][]> {
+  const { sampler, episode: config, groupSize, seed, key, signal } = options;
+  const limit = pLimit(options.concurrency);
+  let done = 0;
+  const one = async (record: TaskRecord, p: number, member: number): Promise<ScoredEpisode> => {
+    signal?.throwIfAborted();
+    const episodeSeed = deriveSeed(seed, ...key, p, member);
+    const abort = signal === undefined ? {} : { signal };
+    const episode = await runEpisode(sampler, record, config, episodeSeed, abort);
+    options.onEpisode?.(++done);
+    return { record, member, episode, reward: scoreEpisode(episode, record, options.reward) };
+  };
+  const members = Array.from({ length: groupSize }, (_, member) => member);
+  return Promise.all(
+    records_P.map((record, p) =>
+      Promise.all(members.map((member) => limit(() => one(record, p, member)))),
+    ),
+  );
+}
+
+/** Reasons that are a limit and not the model's own end. */
+const cutOff: ReadonlySet<StopReason> = new Set(["turnTokenLimit", "tokenLimit", "contextLimit"]);
+
+/** An episode as the loss sees it. */
+export function toRollout({ record, member, episode, reward }: ScoredEpisode): Rollout {
+  const { chunks, weights, oldLogprobs } = episodeToDatum(episode);
+  return {
+    id: `${record.id}#${member}`,
+    chunks,
+    mask_T: weights,
+    logprobs_T: oldLogprobs ?? new Float32Array(weights.length),
+    reward: reward.total,
+    status:
+      episode.error !== null ? "failed" : cutOff.has(episode.stopReason) ? "cutOff" : "complete",
+    weightsVersion: oldestVersion(episode),
+    imageHashes: shownImages(episode),
+  };
+}
+
+/** Means over episodes, under the names of the metrics table. */
+export function episodeMetrics(
+  scored: readonly ScoredEpisode[],
+  minDistancePx: number,
+): Omit<Metrics, "step"> {
+  const each = (of: (one: ScoredEpisode) => number): number => meanOf(scored.map(of));
+  const terms = new Set(scored.flatMap(({ reward }) => Object.keys(reward.terms)));
+  return {
+    reward: each(({ reward }) => reward.total),
+    ...Object.fromEntries(
+      [...terms].map((term) => [`reward/${term}`, each(({ reward }) => reward.terms[term] ?? 0)]),
+    ),
+    accuracy: each(({ reward }) => reward.terms["accuracy"] ?? 0),
+    zoomsPerEpisode: each(({ episode }) => episode.zooms.length),
+    distinctPoints: each(({ episode }) => countDistinct(episode.points, minDistancePx)),
+    invalidCalls: each(({ episode }) => episode.turns.filter((turn) => turn.fault !== null).length),
+    episodeTokens: each(({ episode }) => episode.numTokens.model),
+    episodeTurns: each(({ episode }) => episode.turns.length),
+    overlongShare: each(({ episode }) => (cutOff.has(episode.stopReason) ? 1 : 0)),
+    errorShare: each(({ episode }) => (episode.error === null ? 0 : 1)),
+  };
+}
+
+/**
+ * The records of each step: every epoch is a shuffle of its own, and the images are loaded once per
+ * prompt, ahead of time where `prefetch` is called.
+ */
+export class PromptSource {
+  private readonly records: readonly TaskRecord[];
+  private readonly perStep: number;
+  private readonly seed: number;
+  private readonly loading = new Map<number, Promise<TaskRecord[]>>();
+  private order: { readonly epoch: number; readonly records: readonly TaskRecord[] } | undefined;
+
+  constructor(records: readonly TaskRecord[], perStep: number, seed: number) {
+    this.records = records;
+    this.perStep = perStep;
+    this.seed = seed;
+  }
+
+  /** Epochs that are behind step `step` (from 1), fractional. */
+  epochOf(step: number): number {
+    return (step * this.perStep) / this.records.length;
+  }
+
+  /** Records of step `step` (from 1), images in memory. */
+  async take(step: number): Promise<TaskRecord[]> {
+    this.prefetch(step);
+    const records = await this.loading.get(step)!;
+    this.loading.delete(step);
+    return records;
+  }
+
+  /** Starts loading a step's images. */
+  prefetch(step: number): void {
+    if (this.loading.has(step)) return;
+    const first = (step - 1) * this.perStep;
+    const chosen = Array.from({ length: this.perStep }, (_, i) => this.recordAt(first + i));
+    this.loading.set(step, Promise.all(chosen.map(withImages)));
+  }
+
+  private recordAt(index: number): TaskRecord {
+    const epoch = Math.floor(index / this.records.length);
+    if (this.order?.epoch !== epoch) {
+      const records = stream(this.seed, "prompts", epoch).shuffle(this.records);
+      this.order = { epoch, records };
+    }
+    return this.order.records[index % this.records.length];
+  }
+}
+
+/** The record with its images in memory; one whose images are broken stays, its episodes say why. */
+export async function withImages(record: TaskRecord): Promise<TaskRecord> {
+  try {
+    const images = await loadImages(record);
+    return {
+      ...record,
+      images: images.map((image, i) => ({
+        kind: "render",
+        name: `image ${i + 1}`,
+        render: () => image,
+      })),
+    };
+  } catch {
+    return record;
+  }
+}
+
+function oldestVersion(episode: Episode): number {
+  const versions = episode.turns.map((turn) => turn.weightsVersion);
+  return versions.length === 0 ? -1 : Math.min(...versions);
+}
+
+/** Hashes of the images that the model was shown, as the episode recorded them when it showed them. */
+function shownImages(episode: Episode): string[] {
+  const last = episode.chunks.findLastIndex((chunk) => chunk.author === "model");
+  const crops = episode.zooms.map((zoom) => zoom.imageHash);
+  let crop = 0;
+  return episode.chunks.slice(0, last + 1).flatMap((chunk) => {
+    if (chunk.type !== "image") return [];
+    return [chunk.author === "environment" ? (crops[crop++] ?? "unrecorded") : chunk.image.hash];
+  });
+}
