@@ -87,7 +87,7 @@ function isGood({ episode, reward }: ScoredEpisode, config: SftConfig["collect"]
     episode.error === null &&
     episode.wellFormed &&
     episode.zooms.length >= config.minZooms &&
-    (reward.terms["accuracy"] ?? 0) >= config.minAccuracy
+    reward.accuracy >= config.minAccuracy
   );
 }
 

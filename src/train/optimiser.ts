@@ -1,9 +1,10 @@
 /**
- * The optimiser's knobs, shared by `sft` and `rl`, and the learning rate of a step: linear warm-up,
- * then constant or half a cosine to zero.
+ * The optimiser's knobs, shared by `sft` and `rl`: AdamW, and a learning rate that warms up and
+ * then stays or falls along half a cosine to zero.
  */
 import { z } from "zod";
 import type { OptimParams } from "../engine/types.ts";
+import { learningRateAt } from "../torch/schedule.ts";
 
 export interface OptimiserConfig {
   readonly learningRate: number;
@@ -50,15 +51,8 @@ export function optimiserFields(
 
 /** Parameters of optimiser step `index` (from 0) of `total`. */
 export function optimParams(config: OptimiserConfig, index: number, total: number): OptimParams {
+  const { learningRate: peak, schedule: kind, warmupRatio } = config;
   const { beta1, beta2, eps, weightDecay, clipNorm } = config;
-  return { learningRate: rateAt(config, index, total), beta1, beta2, eps, weightDecay, clipNorm };
-}
-
-/** Warm-up takes ⌈warmupRatio · total⌉ steps, and its first step learns already. */
-function rateAt(config: OptimiserConfig, index: number, total: number): number {
-  const warmup = Math.ceil(config.warmupRatio * total);
-  if (index < warmup) return (config.learningRate * (index + 1)) / (warmup + 1);
-  if (config.schedule === "constant") return config.learningRate;
-  const progress = (index - warmup) / Math.max(1, total - warmup);
-  return 0.5 * config.learningRate * (1 + Math.cos(Math.PI * Math.min(1, progress)));
+  const learningRate = learningRateAt(index, { kind, peak, warmupRatio, totalSteps: total });
+  return { learningRate, beta1, beta2, eps, weightDecay, clipNorm };
 }

@@ -11,7 +11,7 @@ import { countDistinct } from "../text/points.ts";
 import { runEpisode } from "../task/episode.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import { loadImages, type TaskRecord } from "../task/record.ts";
-import { scoreEpisode, type RewardConfig } from "../task/reward.ts";
+import { scoreEpisode, type Reward, type RewardConfig } from "../task/reward.ts";
 import { episodeToDatum, type Episode, type StopReason } from "../task/trajectory.ts";
 import type { Rollout } from "./batch.ts";
 import { meanOf, type Metrics } from "./metrics.ts";
@@ -20,7 +20,7 @@ export interface ScoredEpisode {
   readonly record: TaskRecord;
   readonly member: number;
   readonly episode: Episode;
-  readonly reward: ReturnType<typeof scoreEpisode>;
+  readonly reward: Reward;
 }
 
 export interface RolloutOptions {
@@ -85,13 +85,13 @@ export function episodeMetrics(
   minDistancePx: number,
 ): Omit<Metrics, "step"> {
   const each = (of: (one: ScoredEpisode) => number): number => meanOf(scored.map(of));
-  const terms = new Set(scored.flatMap(({ reward }) => Object.keys(reward.terms)));
+  const terms = ["answer", "format", "distinct"] as const;
   return {
     reward: each(({ reward }) => reward.total),
     ...Object.fromEntries(
-      [...terms].map((term) => [`reward/${term}`, each(({ reward }) => reward.terms[term] ?? 0)]),
+      terms.map((term) => [`reward/${term}`, each(({ reward }) => reward.terms[term])]),
     ),
-    accuracy: each(({ reward }) => reward.terms["accuracy"] ?? 0),
+    accuracy: each(({ reward }) => reward.accuracy),
     zoomsPerEpisode: each(({ episode }) => episode.zooms.length),
     distinctPoints: each(({ episode }) => countDistinct(episode.points, minDistancePx)),
     invalidCalls: each(({ episode }) => episode.turns.filter((turn) => turn.fault !== null).length),
