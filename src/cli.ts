@@ -1,0 +1,38 @@
+/** The command line: one line a verb. Verbs live in `cli/`, what they share in `cli/frame.ts`. */
+import { Command } from "commander";
+import { askVerb } from "./cli/ask.ts";
+import { baseVerb } from "./cli/base.ts";
+import { dataVerb } from "./cli/data.ts";
+import { demoVerb } from "./cli/demo.ts";
+import { doctorVerb } from "./cli/doctor.ts";
+import { evalVerb } from "./cli/eval.ts";
+import { runCommandLine } from "./cli/frame.ts";
+import { rlVerb } from "./cli/rl.ts";
+import { sftVerb } from "./cli/sft.ts";
+import { ownVersion } from "./core/paths.ts";
+
+const program = new Command("vigorl")
+  .description("Train, run and inspect vision-language models that point at what they think about.")
+  .version(ownVersion())
+  .addHelpText(
+    "after",
+    `
+Any key of a recipe can be set on the command line: --rl.groupSize=8
+Start here:  ./vigorl demo        from the base model to a report, about a quarter of an hour
+             ./vigorl doctor      what is in use, and how to fix what is not`,
+  );
+
+const verbs = [
+  demoVerb(),
+  dataVerb(),
+  baseVerb(),
+  sftVerb(),
+  rlVerb(),
+  evalVerb(),
+  askVerb(),
+  doctorVerb(),
+];
+
+const code = await runCommandLine(program, verbs, process.argv.slice(2));
+// Waits for the pipe, then goes: a thread or a socket left open must not keep the terminal.
+process.stdout.write("", () => process.exit(code));

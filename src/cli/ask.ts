@@ -1,0 +1,112 @@
+/**
+ * `vigorl ask`: one image, one question. The steps are shown as they come; a copy of the picture is
+ * written with the places that the model named and the windows that it zoomed into.
+ */
+import { Command } from "commander";
+import { basename } from "node:path";
+import { VigorlError } from "../core/errors.ts";
+import { writeFileAtomic } from "../core/files.ts";
+import { findPath } from "../core/paths.ts";
+import type { Sampler } from "../engine/types.ts";
+import type { RgbImage } from "../image/decode.ts";
+import type { Episode } from "../task/trajectory.ts";
+import type { ChatFormat } from "../text/chat.ts";
+import { wholeNumber, type Context, type Verb } from "./frame.ts";
+import { checkModelFolder } from "./model-folder.ts";
+
+export function askVerb(): Verb {
+  return {
+    command: new Command("ask")
+      .description("ask a question about an image; writes an annotated copy")
+      .argument("<image>", "JPEG, PNG, WebP, …")
+      .argument("<question>")
+      .option(
+        "--model <folder>",
+        "model folder, or a run folder (its newest weights)",
+        "models/nano",
+      )
+      .option("--recipe <file>", "take zoom, prompts and image size from this recipe")
+      .option("--out <file>", "the annotated picture; default <image>-looked.png in this folder")
+      .option("--seed <number>", "seed of the sample", "1"),
+    run: async (context, [imagePath = "", question = ""], options) => {
+      const { decodeImage, encodePng } = await import("../image/decode.ts");
+      const image = await decodeImage(imagePath);
+      if (question.trim() === "") throw new VigorlError("usage", "ask: the question is empty");
+      const { modelOf, recipeOf } = await import("../recipe-of-model.ts");
+      const model = await modelOf(findPath(String(options.model)));
+      checkModelFolder(model);
+      const recipe = await recipeOf(model, options.recipe, context.overrides);
+      const seed = wholeNumber("--seed", options.seed);
+      const { episodeConfig, openEngine } = await import("../stages.ts");
+      const config = await episodeConfig(recipe, model);
+      const engine = await openEngine(recipe, model, "all");
+      try {
+        const { runEpisode } = await import("../task/episode.ts");
+        const record = {
+          id: basename(imagePath),
+          images: [{ kind: "render" as const, name: imagePath, render: () => image }],
+          question,
+          kind: "text" as const,
+          answer: "",
+        };
+        const sampler = streaming(engine, config.chat, context);
+        const episode = await runEpisode(sampler, record, config, seed, { signal: context.signal });
+        if (episode.error !== null) throw new VigorlError("input", `ask: ${episode.error}`);
+        const out = String(
+          options.out ?? `${basename(imagePath).replace(/\.\w+$/, "")}-looked.png`,
+        );
+        await writeFileAtomic(out, await encodePng(await drawn(image, episode)));
+        const { answer, stopReason, points, zooms, turns, numTokens, seconds } = episode;
+        return {
+          json: {
+            answer,
+            stopReason,
+            points,
+            zooms,
+            turns,
+            numTokens,
+            seconds,
+            picture: out,
+            model,
+          },
+          text: `${answer ?? `no answer (${stopReason})`}\n\n${out}`,
+        };
+      } finally {
+        await engine.close();
+      }
+    },
+  };
+}
+
+/** Shows each turn when it is there; episodes themselves stay as they are. */
+function streaming(sampler: Sampler, chat: ChatFormat, context: Context): Sampler {
+  let turn = 0;
+  return {
+    capabilities: sampler.capabilities,
+    release: (session) => sampler.release(session),
+    close: () => sampler.close(),
+    sample: async (prompt, params, options) => {
+      const sample = await sampler.sample(prompt, params, options);
+      const text = chat.tokenizer.decode(sample.tokens, { skipSpecial: true }).trim();
+      context.say(`${String(++turn).padStart(2)}  ${text.replaceAll("\n", "\n    ")}`);
+      return sample;
+    },
+  };
+}
+
+async function drawn(
+  image: RgbImage,
+  { points, zooms, view }: import("../task/trajectory.ts").Episode,
+) {
+  const { annotate } = await import("../image/draw.ts");
+  const { resizedToOriginal } = await import("../image/frames.ts");
+  if (view === null) return image;
+  const places = points
+    .filter((place) => place.inImage)
+    .map((place) => resizedToOriginal(place, view.original, view.resized));
+  return annotate(image, {
+    points: places,
+    path: places,
+    boxes: zooms.map((zoom) => zoom.boxOriginal),
+  });
+}

@@ -1,0 +1,74 @@
+/**
+ * `vigorl data`: `nano` writes questions of the nano world as a dataset with its images, `check`
+ * reads a dataset through and says what is in it or which line is wrong.
+ */
+import { Command } from "commander";
+import { VigorlError } from "../core/errors.ts";
+import { oneOf, wholeNumber, type Context, type Result, type Verb } from "./frame.ts";
+
+export function dataVerb(): Verb {
+  return {
+    command: new Command("data")
+      .description("make and check datasets")
+      .argument("<action>", "nano: write nano questions; check: read a dataset through")
+      .argument("[file]", "check: the dataset, .jsonl or .parquet")
+      .option("--task <name>", "nano: search, relation or click", "search")
+      .option("--split <name>", "nano: train or heldout", "train")
+      .option("--count <number>", "nano: how many", "1000")
+      .option("--seed <number>", "nano: seed", "1")
+      .option("--images <folder>", "check: folder of the images; default the file's own")
+      .option("--out <file>", "nano: where to write, .jsonl (images beside it) or .parquet"),
+    run: async (context, [action, file], options) =>
+      oneOf("data: the action", action, ["nano", "check"]) === "nano"
+        ? writeNano(options)
+        : checkDataset(file, options, context),
+  };
+}
+
+async function writeNano(options: Readonly<Record<string, unknown>>): Promise<Result> {
+  const task = oneOf("--task", options.task, ["search", "relation", "click"]);
+  const split = oneOf("--split", options.split, ["train", "heldout"]);
+  const count = wholeNumber("--count", options.count, 1);
+  const seed = wholeNumber("--seed", options.seed);
+  const out = String(options.out ?? `data/nano-${task}-${split}.jsonl`);
+  const { nanoRecords } = await import("../nano/tasks.ts");
+  const { writeDataset } = await import("../data/write.ts");
+  await writeDataset(out, nanoRecords({ task, split, count, seed }), { images: "copy" });
+  return { json: { file: out, task, split, count, seed }, text: `${count} questions\n${out}` };
+}
+
+async function checkDataset(
+  file: string | undefined,
+  options: Readonly<Record<string, unknown>>,
+  { signal }: Context,
+): Promise<Result> {
+  if (file === undefined) {
+    throw new VigorlError("usage", "data check: which file?", {
+      hint: "./vigorl data check train.jsonl",
+    });
+  }
+  const { openDataset } = await import("../data/dataset.ts");
+  const { loadImages } = await import("../task/record.ts");
+  const imageRoot = options.images === undefined ? {} : { imageRoot: String(options.images) };
+  const kinds: Record<string, number> = {};
+  const ids = new Set<string>();
+  let count = 0;
+  for await (const record of openDataset(file, imageRoot)) {
+    signal.throwIfAborted();
+    await loadImages(record);
+    if (ids.has(record.id)) {
+      throw new VigorlError(
+        "input",
+        `${file}: two records have the id ${JSON.stringify(record.id)}`,
+        {
+          hint: "ids must be unique in a dataset",
+        },
+      );
+    }
+    ids.add(record.id);
+    kinds[record.kind] = (kinds[record.kind] ?? 0) + 1;
+    count++;
+  }
+  const parts = Object.entries(kinds).map(([kind, n]) => `${n} ${kind}`);
+  return { json: { file, count, kinds }, text: `${count} records: ${parts.join(", ")}` };
+}

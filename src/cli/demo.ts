@@ -1,0 +1,27 @@
+/** `vigorl demo`: from the base model through warm start and GRPO to a report, in one command. */
+import { findPath } from "../core/paths.ts";
+import type { Verb } from "./frame.ts";
+import { checkModelFolder } from "./model-folder.ts";
+import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
+
+export function demoVerb(): Verb {
+  return {
+    command: recipeCommand(
+      "demo",
+      "the whole pipeline: base, sft, rl without and with zoom, report",
+    ),
+    run: async (context, [recipePath], options) => {
+      const stage = recipeRun(context, recipePath, options);
+      const model = findPath(stage.recipe.model);
+      checkModelFolder(model);
+      await sayResume(stage, context.say);
+      const { runPipeline } = await import("../pipeline.ts");
+      const { reportText } = await import("../eval/report.ts");
+      const { report, page } = await runPipeline(stage, model, context.command, context.say);
+      return {
+        json: { ...report, page },
+        text: `${reportText(report)}\n\nOpen ${page} to see where it looked.`,
+      };
+    },
+  };
+}

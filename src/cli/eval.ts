@@ -1,0 +1,24 @@
+/** `vigorl eval`: a model on held-out questions, with causal controls, to a report. */
+import { findPath } from "../core/paths.ts";
+import type { Verb } from "./frame.ts";
+import { checkModelFolder } from "./model-folder.ts";
+import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
+
+export function evalVerb(): Verb {
+  return {
+    command: recipeCommand("eval", "evaluate a model, with causal controls, to a report"),
+    run: async (context, [recipePath], options) => {
+      const stage = recipeRun(context, recipePath, options);
+      const model = findPath(stage.recipe.model);
+      checkModelFolder(model);
+      await sayResume(stage, context.say);
+      const { runEvaluation } = await import("../pipeline.ts");
+      const { reportText } = await import("../eval/report.ts");
+      const { report, page } = await runEvaluation(stage, model, context.command);
+      return {
+        json: { ...report, page },
+        text: `${reportText(report)}\n\n${page}`,
+      };
+    },
+  };
+}

@@ -1,0 +1,161 @@
+/**
+ * What all verbs share: options and overrides, one result (text for people, one JSON line with
+ * --json), interrupts, exit codes. A verb is a function from a context and its arguments to a result.
+ *
+ * Exit codes: 0 done, 1 a bug (with its stack), 2 a user's mistake, 130 interrupted and saved.
+ */
+import { Command, CommanderError } from "commander";
+import { nearestName, parseOverride, type Override } from "../core/config.ts";
+import { describeError, exitCode, VigorlError } from "../core/errors.ts";
+
+/** What a verb gets besides its own arguments. */
+export interface Context {
+  readonly json: boolean;
+  /** No progress display; set by --quiet and --json. */
+  readonly quiet: boolean;
+  /** `--key.path=value` arguments, in order. */
+  readonly overrides: readonly Override[];
+  /** Aborts at the first Ctrl-C or SIGTERM. */
+  readonly signal: AbortSignal;
+  /** The command as typed, for manifests and reports. */
+  readonly command: string;
+  /** Writes a line for people to stderr unless quiet. */
+  readonly say: (line: string) => void;
+}
+
+/** How a verb ends: `json` for machines, `text` for people. A verb may have failed softly (doctor). */
+export interface Result {
+  readonly json: Readonly<Record<string, unknown>>;
+  readonly text: string;
+  readonly code?: number;
+}
+
+/** A verb as commander knows it, and what it does. */
+export interface Verb {
+  readonly command: Command;
+  readonly run: (
+    context: Context,
+    args: readonly (string | undefined)[],
+    options: Readonly<Record<string, unknown>>,
+  ) => Promise<Result>;
+}
+
+/** Parses the command line, runs the verb, prints its result; returns the exit code. Never throws. */
+export async function runCommandLine(
+  program: Command,
+  verbs: readonly Verb[],
+  argv: readonly string[],
+): Promise<number> {
+  const { args, overrides } = splitOverrides(argv);
+  const json = args.includes("--json");
+  const signal = interruptSignal();
+  survivePipeEnd();
+  let code = 0;
+  for (const { command, run } of verbs) {
+    command
+      .option("--json", "print one line of JSON on stdout and nothing else")
+      .option("-q, --quiet", "no progress lines")
+      .action(async () => {
+        const options = command.opts<Record<string, unknown>>();
+        const quiet = options.quiet === true || json;
+        const say = (line: string) => void (quiet || process.stderr.write(`${line}\n`));
+        const typed = ["./vigorl", ...argv].join(" ");
+        const context = { json, quiet, overrides, signal, say, command: typed };
+        const result = await run(context, command.processedArgs as (string | undefined)[], options);
+        process.stdout.write(json ? `${JSON.stringify(result.json)}\n` : `${result.text}\n`);
+        code = result.code ?? 0;
+      });
+    exitInsteadOf(command);
+    program.addCommand(command);
+  }
+  exitInsteadOf(program);
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    report(error, json);
+    return exitCode(error);
+  }
+}
+
+/** Takes `--section.key=value` out of the arguments. @throws VigorlError("usage") never; see below. */
+export function splitOverrides(argv: readonly string[]): {
+  args: string[];
+  overrides: Override[];
+} {
+  const args: string[] = [];
+  const overrides: Override[] = [];
+  for (const argument of argv) {
+    const override = argument.includes(".") ? parseOverride(argument) : null;
+    if (override?.path.includes(".") === true) overrides.push(override);
+    else args.push(argument);
+  }
+  return { args, overrides };
+}
+
+/** Parses a whole number given on the command line. @throws VigorlError("usage"). */
+export function wholeNumber(flag: string, text: unknown, minimum = 0): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < minimum) {
+    throw new VigorlError(
+      "usage",
+      `${flag} must be a whole number ≥ ${minimum} (got ${String(text)})`,
+    );
+  }
+  return value;
+}
+
+/** Picks one of several words given on the command line. @throws VigorlError("usage"). */
+export function oneOf<T extends string>(flag: string, text: unknown, words: readonly T[]): T {
+  const word = words.find((candidate) => candidate === text);
+  if (word !== undefined) return word;
+  const near = nearestName(String(text), words);
+  throw new VigorlError(
+    "usage",
+    `${flag} must be one of ${words.join(", ")} (got ${String(text)})`,
+    {
+      ...(near === undefined ? {} : { hint: `did you mean ${near}?` }),
+    },
+  );
+}
+
+/** The first Ctrl-C aborts, so that the state is saved; the second ends the process at once. */
+function interruptSignal(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    process.on(name, () => {
+      if (controller.signal.aborted) process.exit(130);
+      process.stderr.write("\nstopping; the state is being saved (once more: stop at once)\n");
+      controller.abort(new VigorlError("interrupted", "interrupted"));
+    });
+  }
+  return controller.signal;
+}
+
+/** A reader that went away (`| head`) is no error: the run goes on, its output goes nowhere. */
+function survivePipeEnd(): void {
+  for (const output of [process.stdout, process.stderr]) {
+    output.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+    });
+  }
+}
+
+function report(error: unknown, json: boolean): void {
+  process.stderr.write(`${describeError(error)}\n`);
+  if (!json) return;
+  const code = error instanceof VigorlError ? error.code : "bug";
+  const hint = error instanceof VigorlError ? error.hint : undefined;
+  const message = error instanceof Error ? error.message : String(error);
+  process.stdout.write(`${JSON.stringify({ error: { code, message, hint } })}\n`);
+}
+
+/** Makes commander throw instead of leaving the process, and show the fix after a mistake. */
+function exitInsteadOf(command: Command): void {
+  command
+    .exitOverride()
+    .showHelpAfterError(
+      `  fix: see ./vigorl ${command.parent ? "" : ""}${command.name() === "vigorl" ? "" : `${command.name()} `}--help`,
+    );
+}

@@ -1,0 +1,26 @@
+/** `vigorl rl`: GRPO on grounded episodes. */
+import { findPath } from "../core/paths.ts";
+import { formatDuration } from "../core/progress.ts";
+import type { Verb } from "./frame.ts";
+import { checkModelFolder } from "./model-folder.ts";
+import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
+
+export function rlVerb(): Verb {
+  return {
+    command: recipeCommand("rl", "reinforcement learning: GRPO, single-turn or with the zoom tool"),
+    run: async (context, [recipePath], options) => {
+      const stage = recipeRun(context, recipePath, options);
+      const model = findPath(stage.recipe.model);
+      checkModelFolder(model);
+      const { loadTasks } = await import("../recipe.ts");
+      const { rlStage } = await import("../stages.ts");
+      const tasks = await loadTasks(stage.recipe, "train");
+      await sayResume(stage, context.say);
+      const result = await rlStage(stage, model, tasks);
+      return {
+        json: { ...result },
+        text: `${result.steps} steps, ${formatDuration(result.seconds)}\n${result.folder}`,
+      };
+    },
+  };
+}

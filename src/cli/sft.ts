@@ -1,0 +1,30 @@
+/** `vigorl sft`: warm start on the model's own right episodes. */
+import { findPath } from "../core/paths.ts";
+import { formatDuration } from "../core/progress.ts";
+import type { Verb } from "./frame.ts";
+import { checkModelFolder } from "./model-folder.ts";
+import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
+
+export function sftVerb(): Verb {
+  return {
+    command: recipeCommand(
+      "sft",
+      "warm start: collect the model's own right episodes, train on them",
+    ),
+    run: async (context, [recipePath], options) => {
+      const stage = recipeRun(context, recipePath, options);
+      const model = findPath(stage.recipe.model);
+      checkModelFolder(model);
+      const { loadTasks } = await import("../recipe.ts");
+      const { sftStage } = await import("../stages.ts");
+      const tasks = await loadTasks(stage.recipe, "train");
+      await sayResume(stage, context.say);
+      const result = await sftStage(stage, model, tasks);
+      const { examples, episodes, correct } = result.notes;
+      return {
+        json: { ...result },
+        text: `${correct} of ${episodes} episodes were right; trained on ${examples} of them, ${result.steps} steps, ${formatDuration(result.seconds)}\n${result.folder}`,
+      };
+    },
+  };
+}

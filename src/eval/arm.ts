@@ -1,0 +1,81 @@
+/**
+ * One arm on disk: `eval/<task>/<arm>/` holds outcomes.json (written last, so that it marks the arm
+ * as finished) and the traces of the questions that the report shows. An arm that is finished is
+ * read back instead of being run again.
+ */
+import { existsSync } from "node:fs";
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { writeFileAtomic } from "../core/files.ts";
+import { parseAt } from "../core/jsonl.ts";
+import { scoreEpisode, type RewardConfig } from "../task/reward.ts";
+import { toTrace, TraceWriter } from "../task/trace.ts";
+import { evaluate, type EvaluateOptions, type Evaluation } from "./evaluate.ts";
+
+const evaluationSchema = z.strictObject({
+  seconds: z.number(),
+  outcomes: z.array(
+    z.strictObject({
+      recordId: z.string(),
+      category: z.string().nullable(),
+      score: z.number(),
+      answer: z.string().nullable(),
+      zooms: z.int(),
+      stopReason: z.string(),
+      error: z.string().nullable(),
+    }),
+  ),
+});
+
+export interface ArmOptions extends Omit<EvaluateOptions, "onEpisode"> {
+  /** Run folder. */
+  readonly folder: string;
+  readonly task: string;
+  readonly arm: string;
+  /** For the rewards that traces show; the verdict is the judge's alone. */
+  readonly reward: RewardConfig;
+  readonly onProgress?: (done: number, figures: { accuracy: number; zooms: number }) => void;
+}
+
+/** Folder of an arm inside a run. */
+export function armFolder(run: string, task: string, arm: string): string {
+  return join(run, "eval", task, arm);
+}
+
+/** True where the arm was run to its end. */
+export function isArmDone(run: string, task: string, arm: string): boolean {
+  return existsSync(join(armFolder(run, task, arm), "outcomes.json"));
+}
+
+/** Outcomes of a finished arm. @throws VigorlError("input") where the file is damaged. */
+export async function readArm(run: string, task: string, arm: string): Promise<Evaluation> {
+  const file = join(armFolder(run, task, arm), "outcomes.json");
+  return parseAt(file, JSON.parse(await readFile(file, "utf8")), evaluationSchema);
+}
+
+/** Runs an arm and leaves its folder; or reads it back where it is finished. */
+export async function runArm(options: ArmOptions): Promise<Evaluation> {
+  const { folder: run, task, arm, episode: config, records, onProgress } = options;
+  if (isArmDone(run, task, arm)) return readArm(run, task, arm);
+  const folder = armFolder(run, task, arm);
+  await rm(folder, { recursive: true, force: true });
+  const traces = new TraceWriter(folder);
+  const traced = new Set(records.slice(0, options.config.traces).map((record) => record.id));
+  const sum = { done: 0, score: 0, zooms: 0 };
+  const evaluation = await evaluate({
+    ...options,
+    onEpisode: async (episode, record, score) => {
+      if (traced.has(record.id)) {
+        const reward = scoreEpisode(episode, record, options.reward);
+        await traces.append(toTrace(episode, record, reward, { arm }, config.chat), episode);
+      }
+      sum.done++;
+      sum.score += score;
+      sum.zooms += episode.zooms.length;
+      onProgress?.(sum.done, { accuracy: sum.score / sum.done, zooms: sum.zooms / sum.done });
+    },
+  });
+  await writeFileAtomic(join(folder, "outcomes.json"), `${JSON.stringify(evaluation)}\n`);
+  return evaluation;
+}

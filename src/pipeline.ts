@@ -1,0 +1,240 @@
+/**
+ * The pipeline from a base model to a report: warm start, GRPO without and with the zoom tool, and
+ * the evaluation of all of them with the controls of the last. Every stage leaves a file when it is
+ * done, so that a stopped pipeline goes on with the stage it was in.
+ */
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { cpus } from "node:os";
+import { join } from "node:path";
+import { z } from "zod";
+import { writeFileAtomic } from "./core/files.ts";
+import { parseAt } from "./core/jsonl.ts";
+import { formatDuration } from "./core/progress.ts";
+import type { RunFolder } from "./core/run-folder.ts";
+import { isArmDone, readArm } from "./eval/arm.ts";
+import { armOf, compareArms, type Evaluation } from "./eval/evaluate.ts";
+import { readCurves, writeReport } from "./eval/report-files.ts";
+import { percent, type Comparison, type Curve, type Report } from "./eval/report.ts";
+import { loadTasks, type Recipe, type TaskSet } from "./recipe.ts";
+import {
+  evaluateArms,
+  openRun,
+  rlStage,
+  sftStage,
+  type ArmPlan,
+  type StageOptions,
+  type Trained,
+} from "./stages.ts";
+import { torchFacts } from "./torch/device.ts";
+
+/** A finished report and the page it is shown on. */
+export interface Reported {
+  readonly report: Report;
+  readonly page: string;
+}
+
+/** Runs all stages; see the head of this file. Arms: base, sft, rl-single, rl-zoom and its controls. */
+export async function runPipeline(
+  options: StageOptions,
+  base: string,
+  command: string,
+  say: (line: string) => void,
+): Promise<Reported> {
+  const { recipe } = options;
+  const started = performance.now();
+  const { run, resume } = await openRun(options, "demo", base);
+  const training = await loadTasks(recipe, "train");
+  const heldout = await loadTasks(recipe, "heldout");
+  const stage = (name: string, changes: Partial<Recipe> = {}): StageOptions => ({
+    ...options,
+    resume,
+    recipe: { ...recipe, name, ...changes },
+    path: run.file(name),
+  });
+  const announce = (line: string) =>
+    say(`[${formatDuration((performance.now() - started) / 1000)}] ${line}`);
+
+  announce("1/4 warm start: the base model's own right episodes");
+  const sft = await once(run, "sft", () => sftStage(stage("sft"), base, training));
+  announce("2/4 GRPO without the tool");
+  const single = {
+    zoom: { ...recipe.zoom, enabled: false },
+    rl: { ...recipe.rl, steps: recipe.demo.singleSteps },
+  };
+  const rlSingle = await once(run, "rl-single", () =>
+    rlStage(stage("rl-single", single), sft.folder, training, "rl-single"),
+  );
+  announce("3/4 GRPO with the zoom tool");
+  const rlZoom = await once(run, "rl-zoom", () =>
+    rlStage(stage("rl-zoom"), sft.folder, training, "rl-zoom"),
+  );
+
+  announce("4/4 evaluation");
+  const model = (arm: string): ArmPlan => ({ arm, condition: "none", zoom: recipe.zoom.enabled });
+  const plans: [string, ArmPlan[]][] = [
+    [base, [model("base")]],
+    [sft.folder, [model("sft")]],
+    [rlSingle.folder, [{ ...model("rl-single"), zoom: false }]],
+    [rlZoom.folder, [model("rl-zoom"), ...controlsOf(recipe)]],
+  ];
+  const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, announce);
+  const report = {
+    ...reportHead(run, command, base),
+    facts: {
+      ...reportHead(run, command, base).facts,
+      ...stageFacts({ sft, "rl-single": rlSingle, "rl-zoom": rlZoom }),
+    },
+    ...results(evaluations, [
+      ["rl-zoom", "sft"],
+      ["rl-zoom", "base"],
+      ["rl-zoom", "rl-single"],
+      ["rl-zoom", "crop-blank"],
+    ]),
+    curves: await pipelineCurves(run),
+  };
+  return { report, page: await writeReport(run.path, report, heldout) };
+}
+
+/** Evaluates one model with the recipe's controls; arms: model and the controls. */
+export async function runEvaluation(
+  options: StageOptions,
+  model: string,
+  command: string,
+): Promise<Reported> {
+  const { recipe } = options;
+  const heldout = await loadTasks(recipe, "heldout");
+  const { run } = await openRun(options, "eval", model);
+  const plan: ArmPlan = { arm: "model", condition: "none", zoom: recipe.zoom.enabled };
+  const plans: [string, ArmPlan[]][] = [[model, [plan, ...controlsOf(recipe)]]];
+  const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, () => {});
+  const report = {
+    ...reportHead(run, command, model),
+    ...results(
+      evaluations,
+      recipe.eval.controls.map((control) => ["model", control]),
+    ),
+    curves: [],
+  };
+  return { report, page: await writeReport(run.path, report, heldout) };
+}
+
+/** Evaluations by task, then by arm, in the order of the plans. */
+type Evaluations = Map<string, Map<string, Evaluation>>;
+
+function controlsOf(recipe: Recipe): ArmPlan[] {
+  return recipe.eval.controls.map((condition) => ({
+    arm: condition,
+    condition,
+    zoom: recipe.zoom.enabled,
+  }));
+}
+
+async function evaluateAll(
+  options: StageOptions,
+  plans: readonly [model: string, plans: ArmPlan[]][],
+  heldout: readonly TaskSet[],
+  announce: (line: string) => void,
+): Promise<Evaluations> {
+  const evaluations: Evaluations = new Map(heldout.map(({ task }) => [task, new Map()]));
+  for (const [model, arms] of plans) {
+    const open = arms.filter(({ arm }) =>
+      heldout.some(({ task }) => !isArmDone(options.path, task, arm)),
+    );
+    if (open.length > 0)
+      await evaluateArms(options, model, open, heldout, (task, arm, { outcomes }) => {
+        const right = outcomes.reduce((sum, outcome) => sum + outcome.score, 0);
+        announce(`${task} · ${arm}: ${percent(right / outcomes.length)}`);
+      });
+    for (const { arm } of arms)
+      for (const { task } of heldout)
+        evaluations.get(task)?.set(arm, await readArm(options.path, task, arm));
+  }
+  return evaluations;
+}
+
+function results(
+  evaluations: Evaluations,
+  pairs: readonly (readonly [arm: string, against: string])[],
+): Pick<Report, "arms" | "comparisons"> {
+  const arms = [...evaluations].flatMap(([task, byArm]) =>
+    [...byArm].map(([arm, evaluation]) => armOf(arm, task, evaluation)),
+  );
+  const comparisons: Comparison[] = [];
+  for (const [task, byArm] of evaluations) {
+    for (const [arm, against] of pairs) {
+      const ours = byArm.get(arm);
+      const theirs = byArm.get(against);
+      if (ours && theirs)
+        comparisons.push(compareArms(task, [arm, ours.outcomes], [against, theirs.outcomes]));
+    }
+  }
+  return { arms, comparisons };
+}
+
+function reportHead(
+  run: RunFolder,
+  command: string,
+  model: string,
+): Pick<Report, "version" | "title" | "command" | "createdAt" | "facts"> {
+  const { name, seed, gitCommit, versions } = run.manifest;
+  const facts = torchFacts();
+  const [processor] = cpus();
+  return {
+    version: 1,
+    title: name,
+    command,
+    createdAt: new Date()
+      .toISOString()
+      .replace(/:\d\d\.\d+Z$/, " UTC")
+      .replace("T", " "),
+    facts: {
+      "start model": model,
+      seed: String(seed),
+      vigorl: `${versions.vigorl ?? ""}${gitCommit === null ? "" : ` (${gitCommit.slice(0, 12)}${gitCommit.endsWith("-dirty") ? ", changed" : ""})`}`,
+      node: process.version,
+      libtorch: `${facts.version}, ${facts.blas}, ${facts.threads} threads`,
+      machine: `${cpus().length} × ${processor?.model.trim() ?? "unknown"}`,
+    },
+  };
+}
+
+function stageFacts(stages: Readonly<Record<string, Trained>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(stages).map(([name, { steps, seconds, notes }]) => {
+      const words = Object.entries(notes).map(([note, value]) => `${value} ${note}`);
+      return [name, [`${steps} steps`, formatDuration(seconds), ...words].join(", ")];
+    }),
+  );
+}
+
+async function pipelineCurves(run: RunFolder): Promise<Curve[]> {
+  const rl = {
+    reward: "reward",
+    accuracy: "accuracy",
+    zoomsPerEpisode: "zooms per episode",
+    entropy: "entropy",
+  };
+  return [
+    ...(await readCurves(run.file("sft"), "sft", { loss: "loss" })),
+    ...(await readCurves(run.file("rl-zoom"), "rl-zoom", rl)),
+    ...(await readCurves(run.file("rl-single"), "rl-single", { accuracy: "accuracy" })),
+  ];
+}
+
+const trainedSchema = z.strictObject({
+  folder: z.string(),
+  steps: z.int(),
+  seconds: z.number(),
+  notes: z.record(z.string(), z.number()),
+});
+
+/** Does a training stage once: its result stands in `stages/<name>.json` when it is done. */
+async function once(run: RunFolder, name: string, work: () => Promise<Trained>): Promise<Trained> {
+  const file = join(run.path, "stages", `${name}.json`);
+  if (existsSync(file))
+    return parseAt(file, JSON.parse(await readFile(file, "utf8")), trainedSchema);
+  const result = await work();
+  await writeFileAtomic(file, `${JSON.stringify(result, null, 2)}\n`);
+  return result;
+}

@@ -1,0 +1,118 @@
+/**
+ * A recipe: one YAML file that says everything about a run. Each section is the schema of the room
+ * that reads it; this file only puts them together and finds the files they name.
+ */
+import { z } from "zod";
+import { loadConfig, type Override } from "./core/config.ts";
+import { VigorlError } from "./core/errors.ts";
+import { findPath } from "./core/paths.ts";
+import { readDataset } from "./data/dataset.ts";
+import { evalSchema } from "./eval/evaluate.ts";
+import { nanoRecords } from "./nano/tasks.ts";
+import { episodeSettingsSchema } from "./task/episode-config.ts";
+import type { TaskRecord } from "./task/record.ts";
+import { rlSchema } from "./train/rl-config.ts";
+import { sftSchema } from "./train/sft-config.ts";
+
+export const nanoTasks = ["search", "relation", "click"] as const;
+
+/** Where questions come from: the nano world, or a file. */
+const sourceSchema = z
+  .strictObject({
+    nano: z.enum(nanoTasks).optional().describe("a task of the nano world"),
+    file: z.string().min(1).optional().describe("a dataset: .jsonl or .parquet"),
+    images: z.string().min(1).optional().describe("folder of the images; default the file's own"),
+    task: z.string().min(1).optional().describe("name in reports; default the task or file name"),
+    count: z.int().min(1).optional().describe("at most so many records; nano: exactly so many"),
+  })
+  .refine((source) => (source.nano === undefined) !== (source.file === undefined), {
+    message: "give either nano or file",
+  })
+  .refine((source) => source.nano === undefined || source.count !== undefined, {
+    message: "a nano source needs a count",
+    path: ["count"],
+  });
+export type Source = z.infer<typeof sourceSchema>;
+
+export const recipeSchema = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[\w.-]+$/, "a name of letters, digits, dot, dash")
+    .default("run"),
+  seed: z.int().min(0).default(1),
+  model: z.string().min(1).default("models/nano").describe("a Hugging Face model folder"),
+  device: z.string().default("auto").describe("auto, cpu, cuda or cuda:N"),
+  dtype: z.enum(["float32", "bfloat16"]).default("float32").describe("arithmetic of the engine"),
+  ...episodeSettingsSchema.omit({ sampling: true }).shape,
+  promptsNoTool: episodeSettingsSchema.shape.prompts.describe(
+    "laid over prompts where the tool is off",
+  ),
+  data: z
+    .strictObject({
+      train: z.array(sourceSchema).default([]).describe("questions for sft and rl"),
+      heldout: z
+        .array(sourceSchema)
+        .default([])
+        .describe("questions for eval, one report section each"),
+    })
+    .prefault({}),
+  sft: sftSchema.prefault({}),
+  rl: rlSchema.prefault({}),
+  eval: evalSchema.prefault({}),
+  demo: z
+    .strictObject({
+      singleSteps: z.int().min(1).default(20).describe("GRPO steps of the arm without the tool"),
+    })
+    .prefault({})
+    .describe("what the whole pipeline does besides the sections above"),
+});
+export type Recipe = z.output<typeof recipeSchema>;
+
+/** Reads a recipe. @throws VigorlError("usage") naming file, line and key. */
+export function loadRecipe(path: string, overrides: readonly Override[]): Recipe {
+  return loadConfig(findPath(path), recipeSchema, overrides);
+}
+
+/** The questions of one task. */
+export interface TaskSet {
+  readonly task: string;
+  readonly records: readonly TaskRecord[];
+}
+
+/**
+ * Reads or makes the questions of each source.
+ * @throws VigorlError("usage") when the recipe names none, "input" for a bad line or image.
+ */
+export async function loadTasks(
+  recipe: Recipe,
+  split: "train" | "heldout",
+  seed: number = recipe.seed,
+): Promise<TaskSet[]> {
+  const sources = recipe.data[split];
+  if (sources.length === 0) {
+    throw new VigorlError("usage", `the recipe names no questions: data.${split} is empty`, {
+      hint: `add for example \`data: { ${split}: [{ nano: search, count: 512 }] }\``,
+    });
+  }
+  return Promise.all(sources.map(async (source) => loadSource(source, split, seed)));
+}
+
+async function loadSource(
+  source: Source,
+  split: "train" | "heldout",
+  seed: number,
+): Promise<TaskSet> {
+  const { nano, file, images, count } = source;
+  if (nano !== undefined) {
+    const records = nanoRecords({ task: nano, split, count: count ?? 0, seed });
+    return { task: source.task ?? nano, records };
+  }
+  const path = findPath(file ?? "");
+  const records = await readDataset(path, {
+    ...(images === undefined ? {} : { imageRoot: findPath(images) }),
+    ...(count === undefined ? {} : { limit: count }),
+  });
+  if (records.length === 0) throw new VigorlError("input", `${path}: holds no records`);
+  const stem = path.replace(/^.*\//, "").replace(/\.\w+$/, "");
+  return { task: source.task ?? stem, records };
+}
