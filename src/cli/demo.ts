@@ -11,7 +11,7 @@ export function demoVerb(): Verb {
       "the whole pipeline: base, sft, rl without and with zoom, report",
     ),
     run: async (context, [recipePath], options) => {
-      const stage = recipeRun(context, recipePath, options);
+      const stage = await recipeRun(context, recipePath, options);
       const model = findPath(stage.recipe.model);
       checkModelFolder(model);
       await sayResume(stage, context.say);

@@ -8,7 +8,7 @@ export function evalVerb(): Verb {
   return {
     command: recipeCommand("eval", "evaluate a model, with causal controls, to a report"),
     run: async (context, [recipePath], options) => {
-      const stage = recipeRun(context, recipePath, options);
+      const stage = await recipeRun(context, recipePath, options);
       const model = findPath(stage.recipe.model);
       checkModelFolder(model);
       await sayResume(stage, context.say);

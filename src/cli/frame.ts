@@ -79,7 +79,7 @@ export async function runCommandLine(
   }
 }
 
-/** Takes `--section.key=value` out of the arguments. @throws VigorlError("usage") never; see below. */
+/** Takes `--section.key=value` out of the arguments. */
 export function splitOverrides(argv: readonly string[]): {
   args: string[];
   overrides: Override[];
@@ -87,7 +87,7 @@ export function splitOverrides(argv: readonly string[]): {
   const args: string[] = [];
   const overrides: Override[] = [];
   for (const argument of argv) {
-    const override = argument.includes(".") ? parseOverride(argument) : null;
+    const override = parseOverride(argument);
     if (override?.path.includes(".") === true) overrides.push(override);
     else args.push(argument);
   }
@@ -151,11 +151,8 @@ function report(error: unknown, json: boolean): void {
   process.stdout.write(`${JSON.stringify({ error: { code, message, hint } })}\n`);
 }
 
-/** Makes commander throw instead of leaving the process, and show the fix after a mistake. */
+/** Makes commander throw instead of leaving the process, and say where help is after a mistake. */
 function exitInsteadOf(command: Command): void {
-  command
-    .exitOverride()
-    .showHelpAfterError(
-      `  fix: see ./vigorl ${command.parent ? "" : ""}${command.name() === "vigorl" ? "" : `${command.name()} `}--help`,
-    );
+  const verb = command.name() === "vigorl" ? "" : ` ${command.name()}`;
+  command.exitOverride().showHelpAfterError(`  fix: see ./vigorl${verb} --help`);
 }

@@ -7,7 +7,6 @@ import { join } from "node:path";
 import type { Override } from "../core/config.ts";
 import { VigorlError } from "../core/errors.ts";
 import { isRunFolder } from "../core/run-folder.ts";
-import { loadRecipe } from "../recipe.ts";
 import type { StageOptions } from "../stages.ts";
 import type { Context } from "./frame.ts";
 
@@ -29,14 +28,15 @@ export function recipeCommand(
 }
 
 /** Loads the recipe with flags and overrides applied, and says where the run goes. */
-export function recipeRun(
+export async function recipeRun(
   context: Context,
   recipePath: string | undefined,
   options: Readonly<Record<string, unknown>>,
-): StageOptions {
+): Promise<StageOptions> {
   const flags: Override[] = ["name", "model", "seed"]
     .filter((key) => typeof options[key] === "string")
     .map((path) => ({ path, value: String(options[path]) }));
+  const { loadRecipe } = await import("../recipe.ts");
   const recipe = loadRecipe(recipePath ?? "", [...context.overrides, ...flags]);
   if (options.resume === true && options.overwrite === true)
     throw new VigorlError("usage", "--resume and --overwrite exclude each other");

@@ -9,7 +9,7 @@ export function rlVerb(): Verb {
   return {
     command: recipeCommand("rl", "reinforcement learning: GRPO, single-turn or with the zoom tool"),
     run: async (context, [recipePath], options) => {
-      const stage = recipeRun(context, recipePath, options);
+      const stage = await recipeRun(context, recipePath, options);
       const model = findPath(stage.recipe.model);
       checkModelFolder(model);
       const { loadTasks } = await import("../recipe.ts");

@@ -12,7 +12,7 @@ export function sftVerb(): Verb {
       "warm start: collect the model's own right episodes, train on them",
     ),
     run: async (context, [recipePath], options) => {
-      const stage = recipeRun(context, recipePath, options);
+      const stage = await recipeRun(context, recipePath, options);
       const model = findPath(stage.recipe.model);
       checkModelFolder(model);
       const { loadTasks } = await import("../recipe.ts");

@@ -1,0 +1,25 @@
+/** `vigorl base`: trains the nano base model from random weights on generated scenes. */
+import { Command } from "commander";
+import { loadConfig } from "../core/config.ts";
+import { findPath } from "../core/paths.ts";
+import type { Verb } from "./frame.ts";
+
+export function baseVerb(): Verb {
+  return {
+    command: new Command("base")
+      .description("train the nano base model from random weights")
+      .argument("[recipe]", "a recipe in YAML", "recipes/nano-base.yaml")
+      .option("--resume", "go on where it was stopped"),
+    run: async (context, [recipePath = ""], options) => {
+      const { baseRecipeSchema, trainBase } = await import("../nano/base.ts");
+      const recipe = loadConfig(findPath(recipePath), baseRecipeSchema, context.overrides);
+      const result = await trainBase({
+        recipe,
+        resume: options.resume === true,
+        quiet: context.quiet,
+        signal: context.signal,
+      });
+      return { json: { ...result }, text: result.folder };
+    },
+  };
+}
