@@ -57,7 +57,7 @@ bool Call::missing(size_t i) const { return i >= argc || is_nullish(env, args[i]
 int64_t Call::integer(size_t i) const {
   double value = 0;
   if (i >= argc || napi_get_value_double(env, args[i], &value) != napi_ok ||
-      value != std::floor(value)) {
+      value != std::floor(value) || std::abs(value) > 9.2e18) {
     throw JsError("argument " + std::to_string(i) + " must be an integer");
   }
   return static_cast<int64_t>(value);

@@ -37,7 +37,7 @@ c10::Scalar to_scalar(napi_env env, const ArgPlan& plan, napi_value value) {
 int64_t to_int(napi_env env, const ArgPlan& plan, napi_value value) {
   double number = 0;
   if (napi_get_value_double(env, value, &number) == napi_ok) {
-    if (number != std::floor(number) || std::isinf(number)) wrong(plan);
+    if (number != std::floor(number) || std::abs(number) > 9.2e18) wrong(plan);
     return static_cast<int64_t>(number);
   }
   int64_t big = 0;
@@ -63,6 +63,7 @@ bool to_bool(napi_env env, const ArgPlan& plan, napi_value value) {
 const at::Tensor& to_tensor(const Call& call, const ArgPlan& plan, napi_value value) {
   double id = 0;
   if (napi_get_value_double(call.env, value, &id) != napi_ok) wrong(plan);
+  if (!(id >= 0 && id <= 2147483647)) id = 0;  // no handle, whatever it is
   try {
     return call.state->get(static_cast<int64_t>(id));
   } catch (const JsError&) {

@@ -121,14 +121,12 @@ export class TensorHandle {
 
   /** All elements as nested arrays of the tensor's shape; a number for a tensor without dimensions. */
   tolist(): NestedNumbers {
-    let level: NestedNumbers[] = this.toNumbers();
-    for (const size of [...this.shape].reverse()) {
-      const next: NestedNumbers[] = [];
-      const groups = level.length === 0 ? 0 : level.length / size;
-      for (let i = 0; i < groups; i++) next.push(level.slice(i * size, (i + 1) * size));
-      level = size === 0 ? [[]] : next;
-    }
-    return level[0] as NestedNumbers;
+    const flat = this.toNumbers();
+    const { shape } = this;
+    let at = 0;
+    const nest = (dim: number): NestedNumbers =>
+      dim === shape.length ? flat[at++]! : Array.from({ length: shape[dim]! }, () => nest(dim + 1));
+    return nest(0);
   }
 
   /** Converts dtype and/or device. Gives the same elements back where nothing changes. */

@@ -47,10 +47,10 @@ export class Muon implements Optimizer {
   constructor(parameters: MuonParameters, options: MuonOptions = {}) {
     const { momentum = 0.95, weightDecay = 0.1, newtonSchulzSteps = 5, adamw = {} } = options;
     this.options = { momentum, weightDecay, newtonSchulzSteps };
+    const rest = parameters.rest.flatMap((group) => [...group.parameters.keys()]);
+    refuseDuplicates([...parameters.matrices.keys(), ...rest]);
     this.slots = [...parameters.matrices].map(([name, parameter]) => newSlot(name, parameter));
     this.adamw = new AdamW(parameters.rest, adamw);
-    const rest = parameters.rest.flatMap((group) => [...group.parameters.keys()]);
-    refuseDuplicates([...this.slots, ...rest.map((name) => ({ name }))]);
   }
 
   step(learningRate: number): void {

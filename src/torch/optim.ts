@@ -74,12 +74,12 @@ export class AdamW implements Optimizer {
     this.betas = betas;
     this.eps = eps;
     this.fused = fused && hasFused;
+    refuseDuplicates(groups.flatMap((group) => [...group.parameters.keys()]));
     this.groups = groups.map((group) => ({
       slots: [...group.parameters].map(([name, parameter]) => newSlot(name, parameter)),
       weightDecay: group.weightDecay ?? weightDecay,
       scale: group.learningRateScale ?? 1,
     }));
-    refuseDuplicates(this.slots());
   }
 
   step(learningRate: number): void {
@@ -224,10 +224,10 @@ export function clipGradNorm(parameters: Iterable<Tensor>, maxNorm: number): num
   );
 }
 
-/** Throws when two groups hold one name. */
-export function refuseDuplicates(slots: readonly { name: string }[]): void {
+/** Throws when a name comes twice. */
+export function refuseDuplicates(names: readonly string[]): void {
   const seen = new Set<string>();
-  for (const { name } of slots) {
+  for (const name of names) {
     if (seen.has(name)) throw new VigorlError("usage", `optimiser: parameter ${name} comes twice`);
     seen.add(name);
   }

@@ -14,8 +14,8 @@ type Named = readonly [name: string, tensor: Tensor];
 
 const codes = new Map(Object.entries(safetensorsDtypes).map(([code, dtype]) => [dtype, code]));
 const alignment: readonly DType[] = [
-  "float64",
   "int64",
+  "float64",
   "float32",
   "int32",
   "bfloat16",

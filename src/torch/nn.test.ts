@@ -1,0 +1,88 @@
+/** Layers against values and gradients recorded from PyTorch, and against their plain forms. */
+import { describe, expect, it } from "vitest";
+import { fixture } from "./fixtures/torch.ts";
+import {
+  attention,
+  crossEntropy,
+  layerNorm,
+  linear,
+  plainAttention,
+  plainRmsNorm,
+  rmsNorm,
+} from "./nn.ts";
+import { ones, randn, zeros, type Tensor } from "./ops.ts";
+import { scope } from "./scope.ts";
+import { tensor } from "./tensor.ts";
+
+function expectClose(got: Tensor, wanted: readonly number[], tolerance = 1e-5): void {
+  const numbers = got.toNumbers();
+  expect(numbers.length).toBe(wanted.length);
+  numbers.forEach((v, i) => expect(Math.abs(v - wanted[i]!)).toBeLessThan(tolerance));
+}
+
+describe("layers", () => {
+  const { layers } = fixture;
+  it.each([
+    ["attention", attention],
+    ["plainAttention", plainAttention],
+  ])("%s with grouped heads follows PyTorch, forwards and backwards", (_, attend) => {
+    scope(() => {
+      const leaf = (data: number[], heads: number) =>
+        tensor(data, { shape: [2, heads, 5, 8], requiresGrad: true });
+      const [q, k, v] = [leaf(layers.q, 4), leaf(layers.k, 2), leaf(layers.v, 2)];
+      const y = attend(q, k, v, { isCausal: true });
+      expectClose(y, layers.y);
+      y.square().sum().backward();
+      expectClose(q.grad!, layers.gradQ, 1e-4);
+      expectClose(k.grad!, layers.gradK, 1e-4);
+      expectClose(v.grad!, layers.gradV, 1e-4);
+    });
+  });
+
+  it("attention takes boolean and additive masks", () => {
+    scope(() => {
+      const [q, k, v] = [randn([1, 2, 3, 4]), randn([1, 2, 6, 4]), randn([1, 2, 6, 4])];
+      const allowed = ones([3, 6], { dtype: "bool" }).tril(2);
+      const added = zeros([3, 6]).maskedFill(allowed.logicalNot(), -Infinity);
+      const wanted = plainAttention(q, k, v, { mask: added, scale: 0.3 }).toNumbers();
+      expectClose(attention(q, k, v, { mask: allowed, scale: 0.3 }), wanted);
+      expectClose(attention(q, k, v, { mask: added, scale: 0.3 }), wanted);
+      expectClose(plainAttention(q, k, v, { mask: allowed, scale: 0.3 }), wanted);
+    });
+  });
+
+  it.each([
+    ["rmsNorm", rmsNorm],
+    ["plainRmsNorm", plainRmsNorm],
+  ])("%s and cross entropy follow PyTorch", (_, norm) => {
+    scope(() => {
+      const x = tensor(layers.x, { shape: [3, 6], requiresGrad: true });
+      const w = tensor(layers.w, { requiresGrad: true });
+      const n = norm(x, w, 1e-6);
+      expectClose(n, layers.n);
+      const targets = tensor([1, -100, 4], { dtype: "int64" });
+      const loss = crossEntropy(n, targets);
+      expect(loss.item()).toBeCloseTo(layers.loss, 5);
+      loss.backward();
+      expectClose(x.grad!, layers.gradX);
+      expectClose(w.grad!, layers.gradW);
+      const each = crossEntropy(n, targets, { reduction: "none" });
+      expect(each.toNumbers()[1]).toBe(0);
+      expect(each.sum().item()).toBeCloseTo(layers.loss * 2, 5);
+    });
+  });
+
+  it("linear and layer norm do what their formulas say", () => {
+    scope(() => {
+      const x = tensor([[1, 2, 3]]);
+      const w = tensor([
+        [1, 0, 0],
+        [1, 1, 1],
+      ]);
+      expect(linear(x, w, tensor([10, 20])).tolist()).toEqual([[11, 26]]);
+      expect(linear(x, w).tolist()).toEqual([[1, 6]]);
+      const root = Math.sqrt(1.5);
+      expectClose(layerNorm(x, ones([3]), null, 0), [-root, 0, root]);
+    });
+  });
+});
