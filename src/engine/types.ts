@@ -105,10 +105,11 @@ export type Loss =
       readonly onPolicy: boolean;
     };
 
-/** What a forward pass says of one datum; arrays over T, 0 at position 0 and at image positions. */
+/** What a forward pass says of one datum; arrays over T, 0 where nothing was scored. */
 export interface DatumOutput {
+  /** Of the tokens with weight ≠ 0, or of every text token but the first (`positions: "all"`). */
   readonly logprobs: Float32Array;
-  /** Entropy of the distribution that predicted each token, in nats; only where weights ≠ 0. */
+  /** Entropy of the distribution that predicted each of these tokens, in nats. */
   readonly entropy: Float32Array;
 }
 
@@ -126,6 +127,8 @@ export interface ForwardOptions {
   readonly weights?: "policy" | "reference";
   /** Replace every image by black pixels of the same grid (the blind arm of the parity gate). */
   readonly blind?: boolean;
+  /** What to score: tokens with weight ≠ 0 (default), or every text token but the first. */
+  readonly positions?: "weighted" | "all";
 }
 
 export interface OptimParams {

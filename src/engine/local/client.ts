@@ -49,8 +49,7 @@ export async function openLocalEngine(
   options: LocalOptions = {},
 ): Promise<LocalEngine> {
   const start: WorkerStart = { folder, options };
-  const worker = new Worker(workerUrl(), { workerData: start, execArgv: workerArguments() });
-  const client = new Client(worker);
+  const client = new Client(startWorker(start));
   const capabilities = await client.ready;
   return new WorkerEngine(client, capabilities);
 }
@@ -236,18 +235,16 @@ class Client {
   }
 }
 
-/** The worker beside this file: TypeScript in a checkout, JavaScript in a build. */
-function workerUrl(): URL {
-  return new URL(runsFromSource() ? "./worker.ts" : "./worker.js", import.meta.url);
-}
-
-/** From source the worker needs the TypeScript loader, whichever tool loaded this file. */
-function workerArguments(): string[] {
-  if (!runsFromSource()) return process.execArgv;
-  const loader = createRequire(import.meta.url).resolve("tsx");
-  return ["--import", pathToFileURL(loader).href];
-}
-
-function runsFromSource(): boolean {
-  return import.meta.url.endsWith(".ts");
+/**
+ * Starts the worker beside this file: JavaScript in a build; in a checkout TypeScript, for which the
+ * thread first registers the loader, whichever tool loaded this file.
+ */
+function startWorker(start: WorkerStart): Worker {
+  if (!import.meta.url.endsWith(".ts"))
+    return new Worker(new URL("./worker.js", import.meta.url), { workerData: start });
+  const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx"));
+  const loader = new URL("./esm/api/index.mjs", tsx).href;
+  const file = new URL("./worker.ts", import.meta.url).href;
+  const code = `import("${loader}").then(({ register }) => { register(); return import("${file}"); })`;
+  return new Worker(code, { eval: true, workerData: start, execArgv: [] });
 }
