@@ -94,10 +94,7 @@ function streaming(sampler: Sampler, chat: ChatFormat, context: Context): Sample
   };
 }
 
-async function drawn(
-  image: RgbImage,
-  { points, zooms, view }: import("../task/trajectory.ts").Episode,
-) {
+async function drawn(image: RgbImage, { points, zooms, view }: Episode): Promise<RgbImage> {
   const { annotate } = await import("../image/draw.ts");
   const { resizedToOriginal } = await import("../image/frames.ts");
   if (view === null) return image;

@@ -6,17 +6,20 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { writeFileAtomic } from "../core/files.ts";
+import { hashText, writeFileAtomic } from "../core/files.ts";
 import { readJsonlAll } from "../core/jsonl.ts";
 import { z } from "zod";
 import { encodeJpeg, type RgbImage } from "../image/decode.ts";
-import { resizedToOriginal, point } from "../image/frames.ts";
+import { point, resizedToOriginal } from "../image/frames.ts";
 import { resize } from "../image/resize.ts";
+import { answerPoint, judge } from "../task/judge.ts";
 import { loadImages, type TaskRecord } from "../task/record.ts";
 import { readTraces, type Trace } from "../task/trace.ts";
+import type { AnswerView } from "../task/trajectory.ts";
 import { armFolder } from "./arm.ts";
+import type { Condition } from "./controls.ts";
 import { reportHtml } from "./report-html.ts";
-import type { PageImage, TraceView } from "./report-trace.ts";
+import type { PageImage, TraceTurn, TraceView } from "./report-trace.ts";
 import { reportJson, reportMarkdown, type Curve, type Report } from "./report.ts";
 
 /** The questions of one task, for the pictures of the page. */
@@ -73,17 +76,136 @@ async function taskViews(
   records: readonly TaskRecord[],
   images: Map<string, PageImage>,
 ): Promise<TraceView[]> {
-  const byId = new Map(records.map((record) => [record.id, record]));
+  const order = new Map(records.map((record, i) => [record.id, i]));
   const views: TraceView[] = [];
   for (const arm of arms) {
     const folder = armFolder(run, task, arm);
     if (!existsSync(join(folder, "traces.jsonl"))) continue;
     for (const trace of await readTraces(join(folder, "traces.jsonl"))) {
-      const record = byId.get(trace.recordId);
-      if (!record) continue;
-      views.push(await viewOf(trace, record, task, arm, folder, images));
+      const record = records[order.get(trace.recordId) ?? -1];
+      if (record === undefined || trace.view === null) continue;
+      views.push(viewOf(trace, trace.view, record, task, arm));
+      await keepImages(trace, record, arm, folder, images);
     }
   }
-  const order = new Map(records.map((record, i) => [record.id, i]));
-  return views.sort((a, b) => (order.get(a.recordId) ?? 0) - (order.get(b.recordId) ?? 0));
+  const place = (view: TraceView) => order.get(view.recordId) ?? 0;
+  return views.sort((a, b) => place(a) - place(b));
+}
+
+function viewOf(
+  trace: Trace,
+  view: AnswerView,
+  record: TaskRecord,
+  task: string,
+  arm: string,
+): TraceView {
+  const { recordId, question, answer, stopReason, error, reward } = trace;
+  const at = answer !== null && record.kind === "point" ? answerPoint(answer, view) : null;
+  return {
+    recordId,
+    task,
+    arm,
+    question,
+    ...truthOf(record),
+    answer,
+    score: judge(record, answer, { view }),
+    reward: reward === null ? {} : { reward: reward.total, ...reward.terms },
+    stopReason,
+    error,
+    imageHash: pictureKey(trace, arm),
+    points: trace.points
+      .filter((place) => place.inImage)
+      .map(({ x, y, turn }) => ({
+        ...resizedToOriginal(point("resized", x, y), view.original, view.resized),
+        turn,
+      })),
+    ...(at === null ? {} : { answerAt: { x: at.x, y: at.y } }),
+    zooms: trace.zooms.map(({ turn, boxOriginal, imageHash }) => ({
+      turn,
+      box: boxOriginal,
+      imageHash,
+    })),
+    turns: readableTurns(trace.parts),
+  };
+}
+
+function truthOf({ answer }: TaskRecord): Pick<TraceView, "truth" | "truthBox"> {
+  if (typeof answer === "string") return { truth: answer };
+  if ("box" in answer) {
+    return { truth: `in the box (${answer.box.join(", ")})`, truthBox: answer.box };
+  }
+  const [x, y] = answer.point;
+  const { radius } = answer;
+  return {
+    truth: `within ${radius} of (${x}, ${y})`,
+    truthBox: [x - radius, y - radius, x + radius, y + radius],
+  };
+}
+
+/** The conversation for readers: control tokens left out, neighbours of one author joined. */
+function readableTurns(parts: Trace["parts"]): TraceTurn[] {
+  const turns: TraceTurn[] = [];
+  let crops = 0;
+  for (const part of parts) {
+    const text =
+      part.type === "text"
+        ? part.text
+            .replace(/<\|im_start\|>(?:system|user|assistant)\n/g, "")
+            .replace(/<\|\w+\|>/g, "")
+        : part.frame === "crop"
+          ? `[zoom ${++crops}]`
+          : "[picture]";
+    const last = turns.at(-1);
+    if (last?.author === part.author) {
+      turns[turns.length - 1] = { author: part.author, text: last.text + text };
+    } else if (text.trim() !== "") {
+      turns.push({ author: part.author, text });
+    }
+  }
+  return turns;
+}
+
+/** Pictures are shared by the arms; where the picture was taken away, what was shown instead. */
+function pictureKey(trace: Trace, arm: string): string {
+  const blind: Condition = "no-image";
+  const shown = trace.parts.find((part) => part.type === "image");
+  return arm === blind && shown?.type === "image"
+    ? `${shown.hash}-as-original`
+    : hashText(trace.recordId).slice(0, 32);
+}
+
+async function keepImages(
+  trace: Trace,
+  record: TaskRecord,
+  arm: string,
+  folder: string,
+  images: Map<string, PageImage>,
+): Promise<void> {
+  const key = pictureKey(trace, arm);
+  const size = trace.view?.original ?? { widthPx: 1, heightPx: 1 };
+  if (!images.has(key)) {
+    const dataUri = key.endsWith("-as-original")
+      ? await pngUri(folder, key.replace("-as-original", ""))
+      : jpegUri(await encodeJpeg(fit((await loadImages(record))[0]), 85));
+    images.set(key, { dataUri, ...size });
+  }
+  for (const { imageHash, outputSize } of trace.zooms)
+    if (!images.has(imageHash))
+      images.set(imageHash, { dataUri: await pngUri(folder, imageHash), ...outputSize });
+}
+
+async function pngUri(folder: string, hash: string): Promise<string> {
+  const bytes = await readFile(join(folder, "images", `${hash}.png`));
+  return `data:image/png;base64,${bytes.toString("base64")}`;
+}
+
+function jpegUri(bytes: Uint8Array): string {
+  return `data:image/jpeg;base64,${Buffer.from(bytes).toString("base64")}`;
+}
+
+function fit(image: RgbImage): RgbImage {
+  const scale = pictureSidePx / Math.max(image.widthPx, image.heightPx);
+  if (scale >= 1) return image;
+  const side = (length: number) => Math.max(1, Math.round(length * scale));
+  return resize(image, { widthPx: side(image.widthPx), heightPx: side(image.heightPx) }, "bicubic");
 }

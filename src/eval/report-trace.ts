@@ -44,6 +44,8 @@ export interface TraceView {
   readonly error: string | null;
   readonly imageHash: string;
   readonly points: readonly { readonly x: number; readonly y: number; readonly turn: number }[];
+  /** The answer, where it is a place. */
+  readonly answerAt?: { readonly x: number; readonly y: number };
   readonly zooms: readonly TraceZoom[];
   readonly turns: readonly TraceTurn[];
 }
@@ -118,6 +120,7 @@ function picture(trace: TraceView, images: ReadonlyMap<string, PageImage>): Html
     ${trace.points.length > 1 && html`<polyline class="path" points="${trace.points.map((p) => `${round(p.x)},${round(p.y)}`).join(" ")}" stroke-width="${0.5 * unit}" />`}
     ${trace.zooms.map((zoom) => html`<rect class="zoom" ${rectangle(zoom.box)} stroke-width="${0.7 * unit}" />`)}
     ${trace.points.map((p, i) => marker(p.x, p.y, i + 1, unit))}
+    ${trace.answerAt && html`<path class="answer" d="M0 ${-2.4 * unit}L${2.4 * unit} 0L0 ${2.4 * unit}L${-2.4 * unit} 0Z" transform="translate(${round(trace.answerAt.x)} ${round(trace.answerAt.y)})" />`}
   </svg>`;
 }
 
