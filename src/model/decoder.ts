@@ -97,7 +97,10 @@ export class Decoder {
             : ones([length, offset + length], { dtype: "bool", device: model.device }).tril(offset);
         for (const [i, layer] of this.#fused.entries()) {
           const last = i === this.#fused.length - 1;
-          x = this.#prefillLayer(layer, i, x, factors, { slot, offset, mask, last });
+          const input = x;
+          x = scope(() =>
+            this.#prefillLayer(layer, i, input, factors, { slot, offset, mask, last }),
+          );
         }
         return model.logits(rmsNorm(x, model.language.norm, model.config.text.rmsNormEps));
       }),
@@ -139,7 +142,7 @@ export class Decoder {
         const factors = model.textRotary.at([positions, positions, positions]);
         let x = embedding(model.language.embedTokens, tokens);
         for (const [i, layer] of this.#fused.entries())
-          x = this.#decodeLayer(layer, i, x, factors, { rows, mask, attended });
+          x = scope(() => this.#decodeLayer(layer, i, x, factors, { rows, mask, attended }));
         return model.logits(rmsNorm(x, model.language.norm, rmsNormEps));
       }),
     );

@@ -7,6 +7,7 @@
 import { linear, rmsNorm } from "../torch/nn.ts";
 import { cat, type Tensor } from "../torch/ops.ts";
 import { attendSegments, rotate, type Segments } from "./attention.ts";
+import { scope } from "../torch/scope.ts";
 import type { TextConfig } from "./config.ts";
 import { getLinear, getParameter, type Linear, type Parameters } from "./parameters.ts";
 import type { RotaryFactors } from "./rotary.ts";
@@ -71,7 +72,9 @@ export function languageForward(
   let x = embeds;
   for (const [i, layer] of model.layers.entries()) {
     const last = i === model.layers.length - 1;
-    x = layerForward(layer, config, x, factors, segments, last ? rows : undefined);
+    const input = x;
+    // A scope a layer: what autograd does not need is free before the next layer runs.
+    x = scope(() => layerForward(layer, config, input, factors, segments, last ? rows : undefined));
   }
   return rmsNorm(x, model.norm, config.rmsNormEps);
 }

@@ -8,6 +8,7 @@
  */
 import { linear, rmsNorm } from "../torch/nn.ts";
 import type { Tensor } from "../torch/ops.ts";
+import { scope } from "../torch/scope.ts";
 import { tensor, type Device } from "../torch/tensor.ts";
 import { attendSegments, rotate, segment, type Segments } from "./attention.ts";
 import { mergeUnit, patchDim, type VisionConfig } from "./config.ts";
@@ -90,7 +91,8 @@ export function encodePatches(
     : segment(plan.imageLengths, device);
   for (const [i, block] of tower.blocks.entries()) {
     const segments = config.fullAttentionBlocks.includes(i) ? whole : windows;
-    x = blockForward(block, config, x, factors, segments);
+    const input = x;
+    x = scope(() => blockForward(block, config, input, factors, segments));
   }
   const merged = rmsNorm(x, tower.mergerNorm, epsilon).view([-1, width * unit]);
   const hidden = linear(merged, tower.mergerIn.weight, tower.mergerIn.bias).gelu();

@@ -1,0 +1,224 @@
+import { afterAll, describe, expect, it } from "vitest";
+import { noGrad, scope } from "../torch/scope.ts";
+import { planBatch, type ImageRef, type InputChunk } from "./batch.ts";
+import { parseModelConfig, type ModelConfig } from "./config.ts";
+import { Decoder } from "./decoder.ts";
+import { goldenNames, goldenPatches, maxDifference, readGolden } from "./fixtures/golden.ts";
+import { loadModelFolder } from "./folder.ts";
+import { initModel } from "./init.ts";
+import type { Qwen25VL } from "./qwen2-5-vl.ts";
+
+const numSlots = 3;
+const noTokens = new Int32Array(numSlots);
+
+/** Greedy state of all slots of a decoder, advanced one token at a time. */
+class Slots {
+  readonly decoder: Decoder;
+  readonly lengths = new Int32Array(numSlots);
+  readonly positions = new Int32Array(numSlots);
+  readonly active = new Uint8Array(numSlots);
+  readonly #model: Qwen25VL;
+  readonly #patches: (image: ImageRef) => Float32Array;
+
+  constructor(model: Qwen25VL, patches: (image: ImageRef) => Float32Array, maxPositions = 200) {
+    this.#model = model;
+    this.#patches = patches;
+    this.decoder = new Decoder(model, { numSlots, maxPositions });
+  }
+
+  /** Appends chunks to a slot; logits of the last position. */
+  prefill(slot: number, chunks: InputChunk<ImageRef>[]): number[] {
+    return scope(() => {
+      const batch = planBatch([chunks], this.#model.config, [this.positions[slot]]);
+      const { images } = batch;
+      const features =
+        images.length === 0
+          ? undefined
+          : noGrad(() => this.#model.encodeImages(images, this.#patches));
+      const logits = this.decoder.prefill(slot, this.lengths[slot], batch, features).toNumbers();
+      this.lengths[slot] += batch.lengths[0];
+      this.positions[slot] = batch.next[0];
+      this.active[slot] = 1;
+      return logits;
+    });
+  }
+
+  decode(tokens: Int32Array): number[][] {
+    const { decoder, lengths, positions, active } = this;
+    const flat = scope(() => decoder.decode({ tokens, positions, lengths, active }).toNumbers());
+    const width = flat.length / numSlots;
+    for (let slot = 0; slot < numSlots; slot++) {
+      if (active[slot] !== 1) continue;
+      lengths[slot]++;
+      positions[slot]++;
+    }
+    return Array.from({ length: numSlots }, (_, s) => flat.slice(s * width, (s + 1) * width));
+  }
+}
+
+function argmax(logits: number[]): number {
+  return logits.indexOf(Math.max(...logits));
+}
+
+describe.each(goldenNames)("Decoder against transformers, %s", (name) => {
+  it("continues every sequence with the same greedy tokens, in slots side by side", async () => {
+    const golden = readGolden(name);
+    const model = await loadModelFolder(golden.folder);
+    const slots = new Slots(model, goldenPatches(golden));
+    const count = Math.min(numSlots, golden.sequences.length);
+    const produced: number[][] = [];
+    for (let s = 0; s < count; s++) produced.push([argmax(slots.prefill(s, golden.sequences[s]))]);
+    for (let n = 1; n < 12; n++) {
+      const newest = noTokens.slice();
+      for (let s = 0; s < count; s++) newest[s] = produced[s][n - 1];
+      const logits = slots.decode(newest);
+      for (let s = 0; s < count; s++) produced[s].push(argmax(logits[s]));
+    }
+    expect(produced).toEqual(golden.greedy.slice(0, count));
+    slots.decoder.dispose();
+    model.dispose();
+  });
+
+  it("gives the logits of the full forward pass, token by token and turn by turn", async () => {
+    const golden = readGolden(name);
+    const model = await loadModelFolder(golden.folder);
+    const patches = goldenPatches(golden);
+    const slots = new Slots(model, patches);
+    const sequence = golden.sequences[0];
+    const full = scope(() =>
+      noGrad(() => {
+        const batch = planBatch([sequence], model.config);
+        const features = model.encodeImages(batch.images, patches);
+        return model.logits(model.hidden(batch, { features })).toNumbers();
+      }),
+    );
+    const width = model.config.text.vocabSize;
+    const at = (t: number): number[] => full.slice(t * width, (t + 1) * width);
+    for (const chunk of sequence) {
+      if (chunk.type === "image" || slots.lengths[1] === 0) {
+        expect(maxDifference(slots.prefill(1, [chunk]), at(slots.lengths[1] - 1))).toBeLessThan(
+          1e-4,
+        );
+        continue;
+      }
+      for (const token of chunk.tokens) {
+        const logits = slots.decode(noTokens.slice().fill(token))[1];
+        expect(maxDifference(logits, at(slots.lengths[1] - 1))).toBeLessThan(1e-4);
+      }
+    }
+    slots.decoder.dispose();
+    model.dispose();
+  });
+});
+
+describe.each([
+  { heads: 4, keyHeads: 2 },
+  { heads: 8, keyHeads: 1 },
+])("Decoder with $heads heads on $keyHeads", ({ heads, keyHeads }) => {
+  const model = initModel(textConfig(heads, keyHeads), { seed: 3 });
+  const text = (seed: number, length: number): InputChunk<ImageRef>[] => [
+    { type: "text", tokens: Array.from({ length }, (_, i) => (i * seed + 7) % 60) },
+  ];
+  const noImages = (): Float32Array => new Float32Array(0);
+  const opened: Slots[] = [];
+  const open = (): Slots => {
+    const slots = new Slots(model, noImages);
+    opened.push(slots);
+    return slots;
+  };
+  afterAll(() => {
+    for (const slots of opened) slots.decoder.dispose();
+    model.dispose();
+  });
+
+  it("computes the same bits in a slot whatever the others hold", () => {
+    const alone = open();
+    const crowded = open();
+    const first = alone.prefill(1, text(5, 9));
+    crowded.prefill(0, text(3, 150));
+    expect(crowded.prefill(1, text(5, 9))).toEqual(first);
+    for (let n = 0; n < 30; n++) {
+      if (n === 4) crowded.prefill(2, text(11, 70));
+      const expected = alone.decode(noTokens.slice().fill(n))[1];
+      const tokens = Int32Array.from([(n * 13) % 60, n, (n * 29) % 60]);
+      expect(crowded.decode(tokens)[1]).toEqual(expected);
+    }
+  });
+
+  it("leaves idle slots as they are", () => {
+    const slots = open();
+    slots.prefill(0, text(5, 12));
+    slots.prefill(1, text(7, 30));
+    const other = open();
+    other.prefill(0, text(5, 12));
+    slots.active[0] = 0;
+    for (let n = 0; n < 5; n++) slots.decode(noTokens.slice().fill(n));
+    slots.active[0] = 1;
+    expect(slots.prefill(0, text(9, 3))).toEqual(other.prefill(0, text(9, 3)));
+  });
+
+  it("shares a prefix with the same bits as a prefill of its own", () => {
+    const shared = open();
+    const own = open();
+    shared.prefill(0, text(5, 20));
+    shared.decoder.copyPrefix(0, [0, 2], 20);
+    shared.lengths[2] = 20;
+    shared.positions[2] = 20;
+    shared.active[2] = 1;
+    own.prefill(2, text(5, 20));
+    const tokens = Int32Array.from([1, 2, 3]);
+    expect(shared.decode(tokens)[2]).toEqual(own.decode(tokens)[2]);
+  });
+
+  it("follows the weights after refresh", () => {
+    const copy = model.clone();
+    const decoder = new Decoder(copy, { numSlots, maxPositions: 50 });
+    const ask = (): number[] =>
+      scope(() => decoder.prefill(0, 0, planBatch([text(5, 8)], copy.config)).toNumbers());
+    const before = ask();
+    noGrad(() => {
+      for (const parameter of copy.params.values()) parameter.mul_(1.5);
+    });
+    decoder.refresh();
+    expect(ask()).not.toEqual(before);
+    decoder.dispose();
+    copy.dispose();
+  });
+
+  it("says when a sequence does not fit, and when nothing is active", () => {
+    const slots = open();
+    expect(() => slots.prefill(0, text(5, 201))).toThrow(/201 positions.*cache of 200/);
+    expect(() => slots.decode(noTokens)).toThrow(/no slot is active/);
+    slots.prefill(0, text(5, 199));
+    slots.decode(noTokens);
+    expect(() => slots.decode(noTokens)).toThrow(/201 positions/);
+  });
+});
+
+function textConfig(heads: number, keyHeads: number): ModelConfig {
+  return parseModelConfig(
+    {
+      model_type: "qwen2_5_vl",
+      image_token_id: 60,
+      tie_word_embeddings: true,
+      text_config: {
+        vocab_size: 64,
+        hidden_size: heads * 16,
+        intermediate_size: 48,
+        num_hidden_layers: 2,
+        num_attention_heads: heads,
+        num_key_value_heads: keyHeads,
+        initializer_range: 0.3,
+        rope_parameters: { rope_type: "default", rope_theta: 1e4, mrope_section: [2, 3, 3] },
+      },
+      vision_config: {
+        depth: 1,
+        hidden_size: 8,
+        intermediate_size: 8,
+        num_heads: 1,
+        out_hidden_size: heads * 16,
+      },
+    },
+    "test",
+  );
+}
