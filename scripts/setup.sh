@@ -27,10 +27,19 @@ mkdir -p build
 exec 8>build/.lock
 if command -v flock >/dev/null; then flock 8; fi
 
-if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+# npm keeps a list of what it installed; whatever the lock file wants beyond it means installing.
+installed() {
+  node -e '
+    const { readFileSync } = require("node:fs");
+    const read = (file) => JSON.parse(readFileSync(file, "utf8")).packages;
+    const [wanted, have] = [read("package-lock.json"), read("node_modules/.package-lock.json")];
+    const ok = Object.entries(wanted).every(
+      ([key, p]) => key === "" || p.optional || have[key]?.version === p.version);
+    process.exit(ok ? 0 : 1)' 2>/dev/null
+}
+if ! installed; then
   say "installing npm packages"
   npm ci --no-audit --no-fund >&2
-  touch node_modules/.package-lock.json
 fi
 
 source scripts/libtorch.sh
