@@ -6,6 +6,7 @@
  * script of the repository. Episode limits (turns, tokens, crops) belong to `zoom`.
  */
 import { z } from "zod";
+import { withPreset } from "../core/preset.ts";
 import { rewardConfigSchema } from "../task/reward.ts";
 import { optimiserFields } from "./optimiser.ts";
 
@@ -95,7 +96,7 @@ const rlFields = z.strictObject({
       minBlindGap: z
         .number()
         .min(0)
-        .default(0.002)
+        .default(1e-4)
         .describe("and to at least so many nats; 0 switches the blind test off"),
       blindEpisodes: z.int().min(1).default(4).describe("episodes read again without pixels"),
       blindEvery: z.int().min(1).default(10).describe("steps between two such readings"),
@@ -162,10 +163,3 @@ export const rlProfiles: Readonly<Record<RlConfig["profile"], RlPreset>> = {
 
 /** Parses the `rl` section of a recipe: written keys over the preset over the defaults. */
 export const rlSchema = z.preprocess((input) => withPreset(input, rlProfiles), rlFields);
-
-/** Lays the written keys of a section over the preset that its `profile` names. */
-export function withPreset(input: unknown, presets: Readonly<Record<string, object>>): unknown {
-  if (typeof input !== "object" || input === null) return input;
-  const profile = "profile" in input ? input.profile : undefined;
-  return { ...(typeof profile === "string" ? presets[profile] : undefined), ...input };
-}

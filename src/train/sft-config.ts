@@ -3,8 +3,8 @@
  * repository (which differ in the number of epochs alone).
  */
 import { z } from "zod";
+import { withPreset } from "../core/preset.ts";
 import { optimiserFields } from "./optimiser.ts";
-import { withPreset } from "./rl-config.ts";
 
 const sftFields = z.strictObject({
   profile: z
