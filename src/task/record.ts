@@ -67,6 +67,11 @@ export const recordLineSchema = z
 
 export type RecordLine = z.infer<typeof recordLineSchema>;
 
+const lineWithImage = recordLineSchema.refine(
+  (line) => line.image !== undefined || line.images !== undefined,
+  "no image or images",
+);
+
 /**
  * Streams the records of a JSONL file.
  * @throws VigorlError("input") naming `file:line` at the first bad line.
@@ -75,7 +80,7 @@ export async function* readRecords(
   file: string,
   imageRoot: string = dirname(file),
 ): AsyncGenerator<TaskRecord> {
-  for await (const line of readJsonl(file, recordLineSchema)) {
+  for await (const line of readJsonl(file, lineWithImage)) {
     yield fromLine(
       line,
       pathsOf(line).map((path) => ({ kind: "path", path: resolve(imageRoot, path) })),

@@ -1,0 +1,115 @@
+/**
+ * Data sets out: JSONL with images beside it, or Parquet with images inside. What is written reads
+ * back as the same records.
+ */
+import { mkdir, readFile } from "node:fs/promises";
+import { dirname, extname, join, relative, resolve } from "node:path";
+import { VigorlError } from "../core/errors.ts";
+import { hashText, ioError, writeFileAtomic } from "../core/files.ts";
+import { writeJsonl } from "../core/jsonl.ts";
+import { encodePng } from "../image/decode.ts";
+import { toLine, type ImageSource, type RecordLine, type TaskRecord } from "../task/record.ts";
+import { writeParquetRows, type ParquetRow } from "./parquet.ts";
+
+export interface WriteOptions {
+  /**
+   * "copy" puts every image into `images/` beside a JSONL file, each once; "reference" writes the
+   * paths of images that are files already. Parquet always holds the bytes.
+   */
+  readonly images: "copy" | "reference";
+}
+
+/**
+ * Writes records to a .jsonl or .parquet file, which appears only when it is complete.
+ * Returns how many. @throws VigorlError("input") for a broken image, "io" when the disk refuses.
+ */
+export async function writeDataset(
+  file: string,
+  records: Iterable<TaskRecord> | AsyncIterable<TaskRecord>,
+  options: WriteOptions,
+): Promise<number> {
+  await mkdir(dirname(resolve(file)), { recursive: true }).catch((error: unknown) => {
+    throw ioError(error, file);
+  });
+  if (file.endsWith(".jsonl")) return writeLines(file, records, options);
+  if (file.endsWith(".parquet")) return writeParquet(file, records);
+  throw new VigorlError("usage", `${file}: a data set is written as .jsonl or .parquet`);
+}
+
+async function writeLines(
+  file: string,
+  records: Iterable<TaskRecord> | AsyncIterable<TaskRecord>,
+  { images }: WriteOptions,
+): Promise<number> {
+  const folder = dirname(resolve(file));
+  const written = new Set<string>();
+  const lines: RecordLine[] = [];
+  for await (const record of records) {
+    const paths: string[] = [];
+    for (const source of record.images) {
+      if (images === "reference" && source.kind === "path") {
+        paths.push(relative(folder, source.path));
+        continue;
+      }
+      const { bytes, extension } = await encoded(record, source);
+      const path = join("images", `${hashText(bytes).slice(0, 32)}${extension}`);
+      if (!written.has(path)) await writeFileAtomic(join(folder, path), bytes);
+      written.add(path);
+      paths.push(path);
+    }
+    lines.push(toLine(record, paths));
+  }
+  await writeJsonl(file, lines);
+  return lines.length;
+}
+
+async function writeParquet(
+  file: string,
+  records: Iterable<TaskRecord> | AsyncIterable<TaskRecord>,
+): Promise<number> {
+  let count = 0;
+  async function* rows(): AsyncGenerator<ParquetRow> {
+    for await (const record of records) {
+      count++;
+      const images: ParquetRow["images"][number][] = [];
+      for (const [i, source] of record.images.entries()) {
+        const { bytes, extension } = await encoded(record, source);
+        images.push({ bytes, path: `${record.id}-${i + 1}${extension}` });
+      }
+      const { answer } = record;
+      yield {
+        id: record.id,
+        images,
+        question: record.question,
+        kind: record.kind,
+        answer: typeof answer === "string" ? answer : JSON.stringify(answer),
+        choices: record.choices ?? null,
+        category: record.category ?? null,
+        source: record.source ?? null,
+      };
+    }
+  }
+  await writeParquetRows(file, rows());
+  return count;
+}
+
+/** An image file's bytes as they are; a drawn image as PNG. */
+async function encoded(
+  record: TaskRecord,
+  source: ImageSource,
+): Promise<{ bytes: Uint8Array; extension: string }> {
+  switch (source.kind) {
+    case "render":
+      return { bytes: await encodePng(await source.render()), extension: ".png" };
+    case "bytes":
+      return { bytes: source.bytes, extension: extname(source.name) };
+    case "path":
+      try {
+        return { bytes: await readFile(source.path), extension: extname(source.path) };
+      } catch (cause) {
+        throw new VigorlError("input", `record ${record.id}: ${source.path}: image not found`, {
+          cause,
+        });
+      }
+  }
+}

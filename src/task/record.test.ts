@@ -1,0 +1,66 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { encodePng } from "../image/decode.ts";
+import { gradientImage } from "./fixtures/scene.ts";
+import { letterIndex, loadImages, readRecords, toLine, type TaskRecord } from "./record.ts";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "vigorl-record-"));
+});
+afterEach(async () => {
+  await rm(folder, { recursive: true });
+});
+
+async function read(...lines: unknown[]): Promise<TaskRecord[]> {
+  const file = join(folder, "train.jsonl");
+  await writeFile(file, lines.map((line) => JSON.stringify(line)).join("\n"));
+  const records: TaskRecord[] = [];
+  for await (const record of readRecords(file)) records.push(record);
+  return records;
+}
+
+const line = { id: "a", image: "a.png", question: "which?", kind: "text", answer: "7" };
+
+test("reads records with their images beside the file", async () => {
+  await writeFile(join(folder, "a.png"), await encodePng(gradientImage(6, 4)));
+  const [record] = await read({ ...line, category: "digits", source: "made" });
+  expect(record).toMatchObject({ id: "a", kind: "text", answer: "7", category: "digits" });
+  expect(await loadImages(record)).toEqual([gradientImage(6, 4)]);
+  expect(toLine(record, ["a.png"])).toEqual({ ...line, category: "digits", source: "made" });
+});
+
+test.each<[string, object, RegExp]>([
+  ["an unknown key", { ...line, answr: "7" }, /train\.jsonl:1: .*answr/],
+  ["no image", { ...line, image: undefined }, /:1: no image/],
+  ["two ways to name images", { ...line, images: ["b.png"] }, /images: give image or images/],
+  ["an empty answer", { ...line, answer: " " }, /every reply would match/],
+  ["a number that is none", { ...line, kind: "number", answer: "seven" }, /no number/],
+  ["a point without a region", { ...line, kind: "point" }, /wants \{box\}/],
+  ["an empty box", { ...line, kind: "point", answer: { box: [5, 5, 5, 9] } }, /box is empty/],
+  ["a region for a text", { ...line, answer: { box: [1, 1, 2, 2] } }, /wants a text/],
+  [
+    "an answer that is no choice",
+    { ...line, kind: "choice", answer: "up", choices: ["left", "right"] },
+    /none of the choices/,
+  ],
+])("names the line of %s", async (_, bad, message) => {
+  await expect(read(bad)).rejects.toThrow(message);
+});
+
+test("names the second line when that is the bad one", async () => {
+  await expect(read(line, { ...line, kind: "riddle" })).rejects.toThrow(/train\.jsonl:2: kind/);
+});
+
+test("a missing image is found when it is needed, and named", async () => {
+  const [record] = await read(line);
+  await expect(loadImages(record)).rejects.toThrow(/record a: .*a\.png: image not found/);
+});
+
+test("letters name choices", () => {
+  expect(["A", "b", "(C)", "d.", "B)", "E", "AB", ""].map((text) => letterIndex(text, 4))).toEqual([
+    0, 1, 2, 3, 1, -1, -1, -1,
+  ]);
+});
