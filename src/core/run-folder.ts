@@ -46,7 +46,6 @@ export interface RunDescription {
 export class RunFolder {
   readonly path: string;
   readonly manifest: Manifest;
-  private readonly images = new Set<string>();
 
   constructor(path: string, manifest: Manifest) {
     this.path = path;
@@ -63,18 +62,6 @@ export class RunFolder {
 
   async appendMetrics(row: Readonly<Record<string, unknown>>): Promise<void> {
     await appendJsonl(this.file("metrics.jsonl"), [row]);
-  }
-
-  async appendTraces(rows: readonly unknown[]): Promise<void> {
-    await appendJsonl(this.file("traces.jsonl"), rows);
-  }
-
-  /** Writes images/<hash>.png once; `encode` is not called where it is there already. */
-  async saveImage(hash: string, encode: () => Promise<Uint8Array>): Promise<void> {
-    if (this.images.has(hash)) return;
-    this.images.add(hash);
-    const file = join(this.path, "images", `${hash}.png`);
-    if (!(await exists(file))) await writeFileAtomic(file, await encode());
   }
 
   /** Forgets metrics and traces behind `step`, and half-written files. */
