@@ -43,6 +43,7 @@ export const recipeSchema = z.strictObject({
   model: z.string().min(1).default("models/nano").describe("a Hugging Face model folder"),
   device: z.string().default("auto").describe("auto, cpu, cuda or cuda:N"),
   dtype: z.enum(["float32", "bfloat16"]).default("float32").describe("arithmetic of the engine"),
+  threads: z.int().min(1).optional().describe("threads of the tensor engine; default all cores"),
   ...episodeSettingsSchema.omit({ sampling: true }).shape,
   promptsNoTool: episodeSettingsSchema.shape.prompts.describe(
     "laid over prompts where the tool is off",

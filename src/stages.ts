@@ -219,14 +219,15 @@ export async function openRun(
 
 /** Opens a model folder as an engine on the recipe's device. */
 export async function openEngine(
-  recipe: Pick<Recipe, "device" | "dtype">,
+  { device, dtype, threads }: Pick<Recipe, "device" | "dtype" | "threads">,
   model: string,
   trainable: "all" | "language",
 ): Promise<LocalEngine> {
   return openLocalEngine(model, {
-    device: resolveDevice(recipe.device),
-    dtype: recipe.dtype,
+    device: resolveDevice(device),
+    dtype,
     trainable,
+    ...(threads === undefined ? {} : { threads }),
   });
 }
 

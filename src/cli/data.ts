@@ -47,28 +47,17 @@ async function checkDataset(
       hint: "./vigorl data check train.jsonl",
     });
   }
-  const { openDataset } = await import("../data/dataset.ts");
+  const { readDataset } = await import("../data/dataset.ts");
   const { loadImages } = await import("../task/record.ts");
   const imageRoot = options.images === undefined ? {} : { imageRoot: String(options.images) };
+  const records = await readDataset(file, imageRoot);
   const kinds: Record<string, number> = {};
-  const ids = new Set<string>();
-  let count = 0;
-  for await (const record of openDataset(file, imageRoot)) {
+  for (const record of records) {
     signal.throwIfAborted();
     await loadImages(record);
-    if (ids.has(record.id)) {
-      throw new VigorlError(
-        "input",
-        `${file}: two records have the id ${JSON.stringify(record.id)}`,
-        {
-          hint: "ids must be unique in a dataset",
-        },
-      );
-    }
-    ids.add(record.id);
     kinds[record.kind] = (kinds[record.kind] ?? 0) + 1;
-    count++;
   }
+  const count = records.length;
   const parts = Object.entries(kinds).map(([kind, n]) => `${n} ${kind}`);
   return { json: { file, count, kinds }, text: `${count} records: ${parts.join(", ")}` };
 }
