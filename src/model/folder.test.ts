@@ -26,8 +26,6 @@ const hasTransformers =
     "-c",
     "import importlib.util as u, sys; sys.exit(u.find_spec('transformers') is None)",
   ]).status === 0;
-if (!hasTransformers)
-  console.info(`no transformers in ${python} (VIGORL_PYTHON): folders are not opened in it`);
 
 describe("model folders", () => {
   it("come back as they were saved, in place of what stood there", async () => {
@@ -37,8 +35,10 @@ describe("model folders", () => {
     await saveModelFolder(model, folder);
     const again = await loadModelFolder(folder);
     expect([...again.params.keys()].sort()).toEqual([...model.params.keys()].sort());
-    for (const [name, parameter] of model.params)
-      expect(again.params.get(name)?.toNumbers(), name).toEqual(parameter.toNumbers());
+    const changed = [...model.params].filter(
+      ([name, parameter]) => again.params.get(name)?.equal(parameter) !== true,
+    );
+    expect(changed).toEqual([]);
     expect((await readdir(root)).filter((name) => name.includes("writing"))).toEqual([]);
     model.dispose();
     again.dispose();
@@ -140,8 +140,8 @@ describe("initModel", () => {
   });
 });
 
-describe.skipIf(!hasTransformers)("transformers opens what we save", () => {
-  it("with the same logits", async () => {
+describe.skipIf(!hasTransformers)("what we save, in transformers (VIGORL_PYTHON)", () => {
+  it("has the same logits", async () => {
     const mine: number[][] = [];
     const paths: string[] = [];
     for (const name of goldenNames) {
@@ -170,7 +170,7 @@ describe.skipIf(!hasTransformers)("transformers opens what we save", () => {
       env: { ...process.env, OMP_NUM_THREADS: "1" },
     });
     const theirs = JSON.parse(out) as number[][];
-    for (const [i, logits] of mine.entries())
-      expect(maxDifference(logits, theirs[i]), goldenNames[i]).toBeLessThan(1e-4);
+    const differences = mine.map((logits, i) => maxDifference(logits, theirs[i]));
+    expect(Math.max(...differences)).toBeLessThan(1e-4);
   });
 });
