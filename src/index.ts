@@ -1,0 +1,41 @@
+/** The public API: what a program needs to run, train and evaluate. Rooms hold the rest. */
+export { loadConfig, type Override } from "./core/config.ts";
+export { describeError, exitCode, VigorlError, type ErrorCode } from "./core/errors.ts";
+export { createRunFolder, openRunFolder, RunFolder } from "./core/run-folder.ts";
+export { bootstrapDifference, mcNemar, wilsonInterval } from "./core/statistics.ts";
+export { openDataset, readDataset } from "./data/dataset.ts";
+export { writeDataset } from "./data/write.ts";
+export { openLocalEngine, type LocalEngine } from "./engine/local/client.ts";
+export type {
+  Chunk,
+  Datum,
+  Learner,
+  Loss,
+  OptimParams,
+  Sample,
+  Sampler,
+  SampleParams,
+} from "./engine/types.ts";
+export { conditionRecord, conditionZoom, type Condition } from "./eval/controls.ts";
+export { armOf, compareArms, evaluate, type Evaluation } from "./eval/evaluate.ts";
+export { writeReport } from "./eval/report-files.ts";
+export { reportMarkdown, reportText, type Arm, type Report } from "./eval/report.ts";
+export { decodeImage, encodePng, type RgbImage } from "./image/decode.ts";
+export { annotate } from "./image/draw.ts";
+export * from "./image/frames.ts";
+export { runPipeline, runEvaluation } from "./pipeline.ts";
+export { loadRecipe, loadTasks, type Recipe } from "./recipe.ts";
+export {
+  episodeSettingsSchema,
+  loadEpisodeConfig,
+  type EpisodeConfig,
+} from "./task/episode-config.ts";
+export { runEpisode } from "./task/episode.ts";
+export { judge } from "./task/judge.ts";
+export { loadImages, type TaskRecord } from "./task/record.ts";
+export { rewardConfigSchema, scoreEpisode } from "./task/reward.ts";
+export { readTraces, toTrace, TraceWriter, type Trace } from "./task/trace.ts";
+export { episodeToDatum, type Episode } from "./task/trajectory.ts";
+export { collectExamples } from "./train/collect.ts";
+export { trainRl } from "./train/grpo.ts";
+export { trainSft } from "./train/sft.ts";
