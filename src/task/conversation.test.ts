@@ -51,7 +51,9 @@ test("the model is taught its words and the end of its turns, nothing else", () 
     chunks: conversationToChunks(chat, conversation, [image, image]),
   });
   const ids = chunks.flatMap((chunk) =>
-    chunk.type === "text" ? [...chunk.tokens] : new Array<number>(chunk.image.numTokens).fill(-1),
+    chunk.type === "text"
+      ? [...chunk.tokens]
+      : Array.from({ length: chunk.image.numTokens }, () => -1),
   );
   const taught = ids.filter((_, i) => weights[i] === 1);
   expect(chat.tokenizer.decode(taught)).toBe(

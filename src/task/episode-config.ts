@@ -13,7 +13,15 @@ import { loadChatFormat, type ChatFormat } from "../text/chat.ts";
 import { promptSet, promptSetSchema, type AnswerKind, type PromptSet } from "../text/prompts.ts";
 import { zoomConfigSchema, type ZoomConfig } from "./zoom.ts";
 
-const promptStyles = ["direct", "thinking", "grounded", "ungrounded", "zoom", "nano"] as const;
+const promptStyles = [
+  "direct",
+  "thinking",
+  "grounded",
+  "ungrounded",
+  "zoom",
+  "steps",
+  "nano",
+] as const;
 
 export const episodeSettingsSchema = z.strictObject({
   zoom: zoomConfigSchema.prefault({}),

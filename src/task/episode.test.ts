@@ -2,7 +2,14 @@ import { describe, expect, test } from "vitest";
 import { deriveSeed } from "../core/random.ts";
 import { numPositions } from "../engine/types.ts";
 import { runEpisode } from "./episode.ts";
-import { answerTurn, chat, digitRecord, smallConfig, zoomCall } from "./fixtures/scene.ts";
+import {
+  answerTurn,
+  chat,
+  digitRecord,
+  gradientImage,
+  smallConfig,
+  zoomCall,
+} from "./fixtures/scene.ts";
 import { ScriptedSampler, type Line } from "./fixtures/scripted-sampler.ts";
 import type { TaskRecord } from "./record.ts";
 import { episodeToDatum, toChunks, type Episode } from "./trajectory.ts";
@@ -18,6 +25,14 @@ async function play(
   const sampler = new ScriptedSampler(tokenizer, script, maxPositions);
   const episode = await runEpisode(sampler, record, smallConfig(settings), 7);
   return { episode, sampler };
+}
+
+/** All of an episode but its clock, images by hash. */
+function fingerprint(episode: Episode): string {
+  const chunks = episode.chunks.map((chunk) =>
+    chunk.type === "text" ? chunk : { ...chunk, image: chunk.image.hash },
+  );
+  return JSON.stringify({ ...episode, chunks, seconds: 0 });
 }
 
 /** The conversation as one text, images as their placeholder. */
@@ -214,10 +229,9 @@ test("without the tool a task is one turn; a whole reply can be the answer", asy
 
 test("the same seed gives the same bytes; another seed moves the sampling", async () => {
   const script = [zoomCall(57, 83), answerTurn("7")];
-  const strip = ({ seconds: _, ...rest }: Episode) => JSON.stringify(rest);
   const first = await play(script, { zoom: { control: "elsewhere" } });
   const second = await play(script, { zoom: { control: "elsewhere" } });
-  expect(strip(first.episode)).toBe(strip(second.episode));
+  expect(fingerprint(first.episode)).toBe(fingerprint(second.episode));
 });
 
 test("many episodes at once give what each gives alone", async () => {
@@ -227,8 +241,39 @@ test("many episodes at once give what each gives alone", async () => {
   const together = await Promise.all([1, 2, 3, 4].map(run));
   for (const [i, episode] of together.entries()) {
     const alone = await run(i + 1);
-    expect({ ...episode, seconds: 0 }).toEqual({ ...alone, seconds: 0 });
+    expect(fingerprint(episode)).toBe(fingerprint(alone));
   }
+});
+
+test("a group that plays at once draws its image once, and shares it", async () => {
+  let numDrawn = 0;
+  const render = () => {
+    numDrawn++;
+    return gradientImage(448, 448);
+  };
+  const record: TaskRecord = { ...digitRecord, images: [{ kind: "render", name: "g", render }] };
+  const config = smallConfig({});
+  const run = (seed: number) =>
+    runEpisode(new ScriptedSampler(tokenizer, [answerTurn("7")]), record, config, seed);
+  const episodes = await Promise.all([1, 2, 3, 4].map(run));
+  expect(numDrawn).toBe(1);
+  const images = episodes.map(
+    ({ chunks }) => chunks.find((chunk) => chunk.type === "image")?.image,
+  );
+  expect(new Set(images).size).toBe(1);
+});
+
+test("a broken image is tried again the next time", async () => {
+  let numTries = 0;
+  const render = () => {
+    if (numTries++ === 0) throw new Error("disk asleep");
+    return gradientImage(448, 448);
+  };
+  const record: TaskRecord = { ...digitRecord, images: [{ kind: "render", name: "g", render }] };
+  const first = await play([answerTurn("7")], {}, record);
+  expect(first.episode).toMatchObject({ stopReason: "inputError", error: "disk asleep" });
+  const second = await play([answerTurn("7")], {}, record);
+  expect(second.episode.stopReason).toBe("answered");
 });
 
 test("an abort is thrown, with its own reason", async () => {

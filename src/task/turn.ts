@@ -65,10 +65,37 @@ export interface TurnOptions {
 }
 
 /**
- * Loads the images of a record and writes its prompt.
+ * Loads the images of a record and writes its prompt. Episodes of one record that are played at the
+ * same time share one scene, so that a group decodes and resizes its images once.
  * @throws VigorlError("input") when an image is missing or broken.
  */
 export async function openScene(record: TaskRecord, config: EpisodeConfig): Promise<Scene> {
+  const known = openScenes.get(record);
+  const shared = known?.config === config ? (known.pending ?? known.scene?.deref()) : undefined;
+  if (shared !== undefined) return shared;
+  const pending = loadScene(record, config);
+  openScenes.set(record, { config, pending, scene: null });
+  try {
+    const scene = await pending;
+    openScenes.set(record, { config, pending: null, scene: new WeakRef(scene) });
+    return scene;
+  } catch (error) {
+    openScenes.delete(record);
+    throw error;
+  }
+}
+
+/** Scenes that somebody may still hold; a scene that nobody holds is forgotten. */
+const openScenes = new WeakMap<
+  TaskRecord,
+  {
+    readonly config: EpisodeConfig;
+    readonly pending: Promise<Scene> | null;
+    readonly scene: WeakRef<Scene> | null;
+  }
+>();
+
+async function loadScene(record: TaskRecord, config: EpisodeConfig): Promise<Scene> {
   const images = await loadImages(record);
   const { seen, view } = viewImages(config, images);
   const prompt = promptChunks(config, record, seen);

@@ -66,8 +66,9 @@ test("parse(format(turn)) = turn, in both layouts and with other tags", () => {
       const parsed = parseTurn(formatTurn(said, shape, tags), { tags });
       expect(parsed.wellFormed).toBe(true);
       expect(parsed.thinks).toEqual([said.think]);
-      if ("answer" in said) expect(parsed.answer).toEqual({ text: said.answer, closed: true });
-      else expect(parsed.toolCall).toEqual({ ok: true, call: said.toolCall });
+      const { answer, toolCall: called } = parsed;
+      expect(answer).toEqual("answer" in said ? { text: said.answer, closed: true } : null);
+      expect(called).toEqual("toolCall" in said ? { ok: true, call: said.toolCall } : null);
     }),
   );
 });
@@ -126,7 +127,7 @@ describe("turns that are not well formed still say what they can", () => {
       "<think> x </think><observation> a crop </observation><answer> 7 </answer>",
       "<think> x </think><answer> 7 </answer> bye",
     ])
-      expect(parseTurn(text).wellFormed, text).toBe(false);
+      expect([text, parseTurn(text).wellFormed]).toEqual([text, false]);
     expect(parseTurn("<think> x </think>\n<answer> 7 </answer>\n").wellFormed).toBe(true);
   });
 });
