@@ -22,9 +22,11 @@ interface FusedLayer {
   readonly inputNorm: Tensor;
   readonly qkv: Tensor;
   readonly qkvBias: Tensor;
+  /** Transposed view. */
   readonly o: Tensor;
   readonly postNorm: Tensor;
   readonly gateUp: Tensor;
+  /** Transposed view. */
   readonly down: Tensor;
 }
 
@@ -56,8 +58,7 @@ export class Decoder {
 
   /** Takes over the model's present weights; call it after every optimiser step or load. */
   refresh(): void {
-    for (const layer of this.#fused)
-      for (const own of [layer.qkv, layer.qkvBias, layer.gateUp]) own.dispose();
+    this.#release();
     this.#fused = noGrad(() =>
       scope(() =>
         this.#model.language.layers.map((layer) => {
@@ -66,10 +67,10 @@ export class Decoder {
             inputNorm: layer.inputNorm,
             qkv: weight.keep(),
             qkvBias: bias.keep(),
-            o: layer.o.weight,
+            o: layer.o.weight.t().keep(),
             postNorm: layer.postNorm,
             gateUp: cat([layer.gate.weight, layer.up.weight], 0).keep(),
-            down: layer.down.weight,
+            down: layer.down.weight.t().keep(),
           };
         }),
       ),
@@ -150,8 +151,12 @@ export class Decoder {
 
   dispose(): void {
     this.cache.dispose();
-    for (const layer of this.#fused)
-      for (const own of [layer.qkv, layer.qkvBias, layer.gateUp]) own.dispose();
+    this.#release();
+  }
+
+  #release(): void {
+    for (const { qkv, qkvBias, o, gateUp, down } of this.#fused)
+      for (const own of [qkv, qkvBias, o, gateUp, down]) own.dispose();
     this.#fused = [];
   }
 
@@ -240,15 +245,14 @@ export class Decoder {
     const size = groups <= 2 ? attended : cache.bucket;
     const keys = cache.all(index, 0, attended).transpose(1, 2);
     const values = cache.all(index, 1, attended);
+    const alpha = headDim ** -0.5;
+    if (size === attended) return mask.baddbmm(queries, keys, { alpha }).softmax(-1).bmm(values);
     const scores: Tensor[] = [];
     for (let start = 0; start < attended; start += size) {
-      scores.push(
-        mask
-          .narrow(2, start, size)
-          .baddbmm(queries, keys.narrow(2, start, size), { alpha: headDim ** -0.5 }),
-      );
+      const part = keys.narrow(2, start, size);
+      scores.push(mask.narrow(2, start, size).baddbmm(queries, part, { alpha }));
     }
-    const weights = (scores.length === 1 ? scores[0] : cat(scores, 2)).softmax(-1);
+    const weights = cat(scores, 2).softmax(-1);
     let mixed = weights.narrow(2, 0, size).bmm(values.narrow(1, 0, size));
     for (let start = size; start < attended; start += size)
       mixed = mixed.baddbmm(weights.narrow(2, start, size), values.narrow(1, start, size));
@@ -257,10 +261,10 @@ export class Decoder {
 
   #finish(layer: FusedLayer, residual: Tensor, mixed: Tensor): Tensor {
     const { rmsNormEps } = this.#model.config.text;
-    const attended = residual.addmm(mixed, layer.o.t());
+    const attended = residual.addmm(mixed, layer.o);
     const inner = rmsNorm(attended, layer.postNorm, rmsNormEps);
     const [gate, up] = linear(inner, layer.gateUp).chunk(2, -1);
-    return attended.addmm(gate.silu().mul(up), layer.down.t());
+    return attended.addmm(gate.silu_().mul_(up), layer.down);
   }
 }
 

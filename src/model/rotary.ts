@@ -15,10 +15,13 @@ export interface RotaryFactors {
 
 export class Rotary {
   readonly #frequencies: readonly (readonly number[])[];
+  readonly #axisOf: readonly number[];
   readonly #dtype: DType;
   readonly #device: Device;
   #numPositions = 0;
   #blocks: Tensor[] = [];
+  /** All axes side by side: what a token needs whose ids are one and the same. */
+  #joined!: Tensor;
 
   /** @param frequencies by axis; the head dimension is twice their total number */
   constructor(frequencies: readonly (readonly number[])[], dtype: DType, device: Device) {
@@ -27,21 +30,18 @@ export class Rotary {
     this.#dtype = dtype;
     this.#device = device;
   }
-  readonly #axisOf: readonly number[];
 
-  /** Factors at the position ids of each axis (arrays of one length N). */
+  /** Factors at the position ids of each axis: arrays of length N; text passes one for all axes. */
   at(axes: readonly Int32Array[]): RotaryFactors {
     let highest = 0;
     for (const axis of this.#axisOf) for (const id of axes[axis]) if (id > highest) highest = id;
     this.#grow(highest + 1);
-    const ids = new Map<Int32Array, Tensor>();
-    const parts = this.#axisOf.map((axis, i) => {
-      const key = axes[axis];
-      const index = ids.get(key) ?? tensor(key, { dtype: "int64", device: this.#device });
-      ids.set(key, index);
-      return this.#blocks[i].indexSelect(0, index);
-    });
-    const joined = parts.length === 1 ? parts[0] : cat(parts, 2);
+    const joined = this.#axisOf.every((axis) => axes[axis] === axes[this.#axisOf[0]])
+      ? this.#look(this.#joined, axes[this.#axisOf[0]])
+      : cat(
+          this.#blocks.map((block, i) => this.#look(block, axes[this.#axisOf[i]])),
+          2,
+        );
     const [length, , half] = joined.shape;
     const pairs = joined.view([length, 2, half * 2]);
     return { cos: pairs.select(1, 0), sin: pairs.select(1, 1) };
@@ -49,8 +49,13 @@ export class Rotary {
 
   dispose(): void {
     for (const block of this.#blocks) block.dispose();
+    if (this.#numPositions > 0) this.#joined.dispose();
     this.#blocks = [];
     this.#numPositions = 0;
+  }
+
+  #look(table: Tensor, ids: Int32Array): Tensor {
+    return table.indexSelect(0, tensor(ids, { dtype: "int64", device: this.#device }));
   }
 
   #grow(needed: number): void {
@@ -67,5 +72,6 @@ export class Rotary {
         }).to(this.#dtype),
       ).keep(),
     );
+    this.#joined = cat(this.#blocks, 2).keep();
   }
 }
