@@ -27,7 +27,7 @@ test("plain streams get lines, terminals one line that is rewritten, quiet ones 
     progress.finish();
     return text;
   };
-  expect(run({ isTTY: false }).split("\n").length).toBe(5);
+  expect(run({ isTTY: false }).split("\n").length).toBe(4);
   expect(run({ isTTY: false })).not.toContain("\r");
   expect(run({ isTTY: true })).toContain("\r\x1b[2Khello\n");
   expect(run({ isTTY: true, quiet: true })).toBe("");

@@ -34,6 +34,7 @@ export class Progress {
   private readonly startedAtMs = Date.now();
   private shownAtMs = 0;
   private done: number;
+  private shownDone: number;
   private figures: Figures = {};
   private lineOpen = false;
   private finished = false;
@@ -48,6 +49,7 @@ export class Progress {
       ...options,
     };
     this.done = this.options.done;
+    this.shownDone = this.done;
   }
 
   /** Says how many units are done, and the figures to show beside them. */
@@ -69,7 +71,7 @@ export class Progress {
   finish(): void {
     if (this.finished) return;
     this.finished = true;
-    if (this.done > this.options.done) this.show();
+    if (this.done !== this.shownDone) this.show();
     if (this.lineOpen) this.options.stream.write("\n");
     this.lineOpen = false;
   }
@@ -77,6 +79,7 @@ export class Progress {
   private show(): void {
     if (this.options.quiet) return;
     this.shownAtMs = Date.now();
+    this.shownDone = this.done;
     const { label, total, unit, stream } = this.options;
     const seconds = (this.shownAtMs - this.startedAtMs) / 1000;
     const line = progressLine({
