@@ -133,12 +133,11 @@ function parseNumber(text: string): number {
 
 /** Case, width, blanks, surrounding quotes and closing punctuation do not matter. */
 function normalise(text: string): string {
-  return text
-    .normalize("NFKC")
-    .toLowerCase()
-    .replaceAll(/\s+/g, " ")
-    .trim()
-    .replace(/^(["'])(.*)\1$/s, "$2")
-    .replace(/[.!?]+$/, "")
-    .trim();
+  const folded = text.normalize("NFKC").toLowerCase().replaceAll(/\s+/g, " ").trim();
+  const quote = folded[0];
+  const isQuoted = (quote === '"' || quote === "'") && folded.length > 1 && folded.endsWith(quote);
+  const bare = isQuoted ? folded.slice(1, -1) : folded;
+  let end = bare.length;
+  while (end > 0 && ".!? ".includes(bare[end - 1])) end--;
+  return bare.slice(0, end).trimStart();
 }

@@ -1,4 +1,6 @@
-import { readFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
@@ -95,4 +97,29 @@ test("a template that loses an image, or does not parse, is refused", () => {
   const format = new ChatFormat(tokenizer, losing, "m");
   expect(() => format.renderPrompt(question)).toThrow(/0 image placeholders for 1/);
   expect(() => new ChatFormat(tokenizer, "{% for %}", "m")).toThrow(/does not parse/);
+});
+
+test("the template may stand in three files; the one of its own comes first", async () => {
+  const copy = await mkdtemp(join(tmpdir(), "vigorl-chat-"));
+  try {
+    await cp(folder, copy, { recursive: true });
+    const say = async (file: string, template: string) => writeFile(join(copy, file), template);
+    const opening = async () => {
+      const [piece] = (await loadChatFormat(copy)).renderPrompt([{ role: "user", content: "hi" }]);
+      return piece.type === "text" ? piece.text.slice(0, 2) : "";
+    };
+    const template = (mark: string) =>
+      `${mark}{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}`;
+    expect(await opening()).toBe("<|");
+    await say("chat_template.json", JSON.stringify({ chat_template: template("J:") }));
+    expect(await opening()).toBe("J:");
+    await say("chat_template.jinja", template("T:"));
+    expect(await opening()).toBe("T:");
+    await rm(join(copy, "chat_template.jinja"));
+    await rm(join(copy, "chat_template.json"));
+    await say("tokenizer_config.json", JSON.stringify({ eos_token: "<|im_end|>" }));
+    await expect(loadChatFormat(copy)).rejects.toThrow(/no chat template/);
+  } finally {
+    await rm(copy, { recursive: true });
+  }
 });
