@@ -36,8 +36,12 @@ export const promptSetSchema = z.strictObject({
 
 export type PromptSet = z.infer<typeof promptSetSchema>;
 
-/** How a model is asked to work. "nano" says next to nothing: that model knows some 600 words. */
-export type PromptStyle = "direct" | "thinking" | "grounded" | "ungrounded" | "zoom" | "nano";
+/**
+ * How a model is asked to work. "steps" is for search: one thought at a time. "nano" says next to
+ * nothing: that model knows some 600 words.
+ */
+export type PromptStyle =
+  "direct" | "thinking" | "grounded" | "ungrounded" | "zoom" | "steps" | "nano";
 
 /** The prompts of a style for one kind of task. `toolName` is what "zoom" tells the model to call. */
 export function promptSet(
@@ -108,6 +112,7 @@ function systemPrompt(
   if (style === "direct")
     return `${ROLES[kind]}\n${ANSWER_RULES[kind]} Reply with the answer alone.`;
   if (style === "zoom") return zoomSystemPrompt(kind, toolName, tags, answer);
+  if (style === "steps") return stepsSystemPrompt(kind, tags, answer);
   const grounding: Record<"thinking" | "grounded" | "ungrounded", readonly string[]> = {
     thinking: [],
     grounded: [
@@ -162,6 +167,28 @@ function zoomSystemPrompt(kind: AnswerKind, toolName: string, tags: Tags, answer
     "",
     "A reply that answers:",
     `${tags.think.open} ... ${tags.think.close}`,
+    answer,
+  ].join("\n");
+}
+
+function stepsSystemPrompt(kind: AnswerKind, tags: Tags, answer: string): string {
+  return [
+    ROLES[kind],
+    "You work in single steps. A step is one thought, or the answer.",
+    "",
+    "Rules:",
+    ...bullets([
+      `A thought stands between ${tags.think.open} and ${tags.think.close}. It looks at one region of the image, names it once as (x, y), in whole pixels counted from the top left corner, says what is there, and what that means for the task and for the thoughts before.`,
+      "Regions do not overlap, and no coordinate comes twice. Look at different regions first, unlikely ones too, before you decide.",
+      "Check your finding once more before you answer.",
+      `The answer stands between ${tags.answer.open} and ${tags.answer.close}.`,
+      ANSWER_RULES[kind],
+      "When you are unsure, give the most likely answer.",
+    ]),
+    "",
+    "Form of a step:",
+    `${tags.think.open} ... (x, y) ... ${tags.think.close}`,
+    "or",
     answer,
   ].join("\n");
 }

@@ -1,0 +1,255 @@
+/**
+ * Searches many records: a bounded number of trees grow at once over one pool of calls, and each
+ * finished tree is appended to `trees.jsonl` in one write. What fails goes to `failures.jsonl` and
+ * holds nobody up. A run that was stopped, or killed, goes on where it was: what succeeded is skipped,
+ * the rest is done again. Neither order nor concurrency changes a tree.
+ */
+import { join } from "node:path";
+import { z } from "zod";
+import { VigorlError } from "../core/errors.ts";
+import { appendJsonl, readJsonl, truncateJsonl } from "../core/jsonl.ts";
+import type { Sampler } from "../engine/types.ts";
+import type { EpisodeConfig } from "../task/episode-config.ts";
+import type { TaskRecord } from "../task/record.ts";
+import { CallPool, mayStillSucceed, within } from "./call-pool.ts";
+import { rulesOf, settingsOf, type SearchConfig } from "./search-config.ts";
+import { searchTree } from "./search-tree.ts";
+import { readTrees, type TreeLine } from "./tree-line.ts";
+
+export const treesFile = "trees.jsonl";
+export const failuresFile = "failures.jsonl";
+
+export const failureLineSchema = z.strictObject({
+  version: z.literal(1),
+  recordId: z.string(),
+  code: z.string(),
+  message: z.string(),
+  seconds: z.number(),
+});
+export type FailureLine = z.infer<typeof failureLineSchema>;
+
+export interface RunSearchOptions {
+  /** Taken one by one as trees finish, so they need not fit in memory. Ids must differ. */
+  readonly records: Iterable<TaskRecord> | AsyncIterable<TaskRecord>;
+  readonly sampler: Sampler;
+  readonly episode: EpisodeConfig;
+  readonly config: SearchConfig;
+  /** Gets the two files. */
+  readonly folder: string;
+  readonly seed: number;
+  /** Go on with the trees that are in the folder already; else it must hold none. */
+  readonly resume?: boolean;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: SearchProgress) => void;
+}
+
+/** Counts over the trees of this run; `skipped` were finished before. */
+export interface SearchProgress {
+  readonly done: number;
+  readonly skipped: number;
+  readonly failed: number;
+  /** Trees, earlier ones too, with at least one correct answer. */
+  readonly solved: number;
+  readonly nodes: number;
+  readonly calls: number;
+  readonly retries: number;
+  readonly modelTokens: number;
+  readonly seconds: number;
+}
+
+/**
+ * Searches all records.
+ * @throws VigorlError("usage") for a folder whose trees were made with other settings or another seed,
+ *   "io" where a file cannot be written, or the signal's reason; finished trees are on disk by then.
+ */
+export async function runSearch(options: RunSearchOptions): Promise<SearchProgress> {
+  const { records, config, folder, signal } = options;
+  const started = performance.now();
+  const rules = rulesOf(config, options.episode);
+  const earlier = await openTrees(options, JSON.stringify(settingsOf(rules, options.episode)));
+  const pool = new CallPool(options.sampler, config.run);
+  const counts = {
+    done: 0,
+    skipped: 0,
+    failed: 0,
+    solved: earlier.solved,
+    nodes: 0,
+    calls: 0,
+    modelTokens: 0,
+  };
+  const progress = (): SearchProgress => ({
+    ...counts,
+    retries: pool.numRetries,
+    seconds: (performance.now() - started) / 1000,
+  });
+  const keep = async (tree: TreeLine) => {
+    await appendJsonl(join(folder, treesFile), [tree]);
+    counts.done++;
+    if (tree.numCorrect > 0) counts.solved++;
+    counts.nodes += tree.numNodes;
+    counts.calls += tree.numCalls;
+    counts.modelTokens += tree.numTokens.model;
+  };
+  const grow = async (record: TaskRecord, halt: AbortSignal): Promise<void> => {
+    const since = performance.now();
+    const tree = await within(config.run.treeTimeoutSeconds, halt, (inner) =>
+      searchTree({ ...options, sampler: pool, record, rules, signal: inner }),
+    ).catch((error: unknown) => {
+      halt.throwIfAborted();
+      if (!isFailure(error)) throw error;
+      return failureOf(record, error, since);
+    });
+    if ("code" in tree) {
+      counts.failed++;
+      await appendJsonl(join(folder, failuresFile), [tree]);
+      giveUpWhereNothingWorks(counts, tree);
+    } else await keep(tree);
+    options.onProgress?.(progress());
+  };
+
+  const seen = new Set<string>();
+  await forEach(records, config.run.trees, signal, async (record, halt) => {
+    if (seen.has(record.id)) {
+      throw new VigorlError("input", `two records have the id ${record.id}`, {
+        hint: "give every record an id of its own",
+      });
+    }
+    seen.add(record.id);
+    if (earlier.ids.has(record.id)) counts.skipped++;
+    else await grow(record, halt);
+  });
+  return progress();
+}
+
+/** Reads the failures of a folder whose records have no tree (yet). */
+export async function readFailures(folder: string): Promise<FailureLine[]> {
+  const done = new Set<string>();
+  for await (const tree of treesOf(folder)) done.add(tree.recordId);
+  const last = new Map<string, FailureLine>();
+  const file = join(folder, failuresFile);
+  try {
+    for await (const line of readJsonl(file, failureLineSchema, { allowTornLastLine: true }))
+      if (!done.has(line.recordId)) last.set(line.recordId, line);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+  return [...last.values()];
+}
+
+/** What is in the folder already, a torn last line cut off. */
+async function openTrees(
+  { folder, resume, seed }: RunSearchOptions,
+  settings: string,
+): Promise<{ ids: Set<string>; solved: number }> {
+  const ids = new Set<string>();
+  let solved = 0;
+  const whole = () => true;
+  const numLines = await truncateJsonl(join(folder, treesFile), whole);
+  await truncateJsonl(join(folder, failuresFile), whole);
+  if (numLines > 0 && resume !== true) {
+    throw new VigorlError("usage", `${folder}: holds ${numLines} trees already`, {
+      hint: "go on with --resume, or choose another --name",
+    });
+  }
+  for await (const tree of treesOf(folder)) {
+    if (tree.seed !== seed || JSON.stringify(tree.settings) !== settings) {
+      throw new VigorlError(
+        "usage",
+        `${folder}: the tree of ${tree.recordId} was made with other settings or another seed`,
+        { hint: "resume with the recipe it was started with, or choose another --name" },
+      );
+    }
+    ids.add(tree.recordId);
+    if (tree.numCorrect > 0) solved++;
+  }
+  return { ids, solved };
+}
+
+async function* treesOf(folder: string): AsyncGenerator<TreeLine> {
+  try {
+    yield* readTrees(join(folder, treesFile));
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return (
+    error instanceof VigorlError &&
+    error.code === "io" &&
+    (error.cause as NodeJS.ErrnoException | undefined)?.code === "ENOENT"
+  );
+}
+
+/**
+ * A tree may fail for its record's images or the sampler's connection. Anything else (a wrong key, a
+ * request that no server takes, a bug) would fail every tree, and stops the run.
+ */
+function isFailure(error: unknown): boolean {
+  return mayStillSucceed(error) || (error instanceof VigorlError && error.code === "input");
+}
+
+function giveUpWhereNothingWorks(
+  counts: { readonly done: number; readonly failed: number },
+  last: FailureLine,
+): void {
+  if (counts.done > 0 || counts.failed < 20) return;
+  throw new VigorlError(
+    "io",
+    `search: all of the first ${counts.failed} trees failed: ${last.message}`,
+    {
+      hint: "see failures.jsonl; once the cause is gone, go on with --resume",
+    },
+  );
+}
+
+function failureOf(record: TaskRecord, error: unknown, since: number): FailureLine {
+  return {
+    version: 1,
+    recordId: record.id,
+    code: error instanceof VigorlError ? error.code : "other",
+    message: error instanceof Error ? error.message : String(error),
+    seconds: (performance.now() - since) / 1000,
+  };
+}
+
+/**
+ * Does `work` for every item, so many at once. The first error stops the rest through the signal that
+ * `work` gets, and is thrown when all have stopped.
+ */
+async function forEach<T>(
+  items: Iterable<T> | AsyncIterable<T>,
+  atOnce: number,
+  outer: AbortSignal | undefined,
+  work: (item: T, halt: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const controller = new AbortController();
+  const onOuter = () => controller.abort(outer?.reason);
+  outer?.throwIfAborted();
+  outer?.addEventListener("abort", onOuter, { once: true });
+  const iterator = each(items);
+  const worker = async (): Promise<void> => {
+    try {
+      for (;;) {
+        controller.signal.throwIfAborted();
+        const next = await iterator.next();
+        if (next.done === true) return;
+        await work(next.value, controller.signal);
+      }
+    } catch (error) {
+      controller.abort(error);
+      throw error;
+    }
+  };
+  try {
+    const ends = await Promise.allSettled(Array.from({ length: atOnce }, worker));
+    if (ends.some(({ status }) => status === "rejected")) throw controller.signal.reason;
+  } finally {
+    outer?.removeEventListener("abort", onOuter);
+    await iterator.return(undefined);
+  }
+}
+
+async function* each<T>(items: Iterable<T> | AsyncIterable<T>): AsyncGenerator<T> {
+  yield* items;
+}

@@ -1,0 +1,191 @@
+/**
+ * Every knob of `search`, with its default and its meaning, and the presets of the paper and of its
+ * repository. What a tree looks like depends on everything here but `run`, which only says how the
+ * work is done.
+ * differs: no preset judges a thought as if it were an answer, as the repository does when a rollout
+ * runs out of steps.
+ */
+import { z } from "zod";
+import { withPreset } from "../core/preset.ts";
+import type { EpisodeConfig } from "../task/episode-config.ts";
+
+const searchFields = z.strictObject({
+  profile: z
+    .enum(["default", "paper", "repo"])
+    .default("default")
+    .describe("preset that fills in what is not written: ours, the paper's, or the repository's"),
+  steps: z
+    .enum(["auto", "zoom", "thought", "packed"])
+    .default("auto")
+    .describe(
+      "a node is: a turn that may zoom; a think block of one message; or a reply to a prompt that lists the thoughts so far. auto: zoom where the recipe offers the tool, else thought",
+    ),
+  simulations: z.int().min(1).default(20).describe("selections of a leaf to expand, per tree"),
+  maxDepth: z.int().min(1).default(10).describe("steps before an answer is forced"),
+  children: z.int().min(1).default(3).describe("replies sampled when a node is expanded"),
+  rollouts: z.int().min(1).default(2).describe("rollouts from each new child"),
+  rolloutSteps: z.int().min(1).default(5).describe("steps of a rollout; the last one must answer"),
+  exploration: z.number().min(0).default(2).describe("the constant c of UCT"),
+  score: z
+    .enum(["paper", "repo"])
+    .default("paper")
+    .describe("Q + c·√(ln N / n), or with one added to N and n"),
+  expansions: z
+    .int()
+    .min(1)
+    .default(4)
+    .describe("times a node may be expanded, the later ones once everything below is exhausted"),
+  revisitTerminals: z
+    .boolean()
+    .default(false)
+    .describe("as published: simulations may end at answers and expand childless nodes for ever"),
+  repeats: z
+    .enum(["near", "written"])
+    .default("near")
+    .describe("a child is dropped when its place lies near an earlier one, or is written the same"),
+  repeatRadiusPx: z
+    .number()
+    .min(0)
+    .default(10)
+    .describe("how near, in pixels of the image as the model sees it"),
+  wave: z
+    .int()
+    .min(1)
+    .default(1)
+    .describe("simulations of one tree that run at once, kept apart by virtual loss"),
+  stopAfterCorrect: z
+    .int()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe("end a tree after so many correct answers"),
+  maxTokens: z
+    .int()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe("end a tree once the model wrote so many tokens"),
+  maxSeconds: z
+    .number()
+    .positive()
+    .nullable()
+    .default(null)
+    .describe("end a tree, with what it has, after so long; makes trees depend on the clock"),
+  temperature: z.number().min(0).default(1).describe("sampling temperature of every step"),
+  topP: z.number().gt(0).max(1).default(1).describe("nucleus sampling; 1 switches it off"),
+  topK: z.int().min(0).default(0).describe("keep the k likeliest tokens; 0 switches it off"),
+  maxTokensPerStep: z.int().min(1).default(512).describe("tokens of one step"),
+  judge: z
+    .enum(["default", "repo"])
+    .default("default")
+    .describe("rules by which an answer is right: ours, or the published ones"),
+  prompts: z
+    .strictObject({
+      system: z
+        .string()
+        .nullable()
+        .optional()
+        .describe("system prompt of thought and packed steps; absent: ours, null: none"),
+      previousThought: z
+        .string()
+        .default("Previous thought {i}: {text}")
+        .describe("packed: how an earlier thought is told"),
+      finish: z
+        .string()
+        .default("That was the last thought. Give your answer now as <answer> ... </answer>.")
+        .describe("packed: asks for the answer, as a message of its own"),
+      minThoughts: z
+        .tuple([z.int().min(1), z.int().min(1)])
+        .nullable()
+        .default(null)
+        .describe("packed: asks for at least n thoughts, n drawn from this range for each record"),
+      minThoughtsText: z
+        .string()
+        .default("Give at least {n} thoughts before you answer.")
+        .describe("packed: how that is asked"),
+    })
+    .prefault({})
+    .describe("what the teacher is told besides the recipe's prompts"),
+  run: z
+    .strictObject({
+      trees: z.int().min(1).default(64).describe("trees that grow at once"),
+      calls: z.int().min(1).default(64).describe("calls of the sampler in flight at once, in all"),
+      callTimeoutSeconds: z.number().positive().default(120).describe("limit of one call"),
+      retries: z.int().min(0).default(4).describe("further tries of a call that may succeed yet"),
+      retryDelaySeconds: z
+        .number()
+        .min(0)
+        .default(1)
+        .describe("pause before the first of them; it doubles with each"),
+      treeTimeoutSeconds: z
+        .number()
+        .positive()
+        .default(3600)
+        .describe("limit of one tree; beyond it the tree counts as failed"),
+    })
+    .prefault({})
+    .describe("how the work is done; changes no tree"),
+});
+
+export type SearchConfig = z.infer<typeof searchFields>;
+/** What a tree depends on; written beside every tree. */
+export type SearchRules = Omit<SearchConfig, "run" | "steps"> & {
+  readonly steps: StepKind;
+};
+export type StepKind = "zoom" | "thought" | "packed";
+
+const published: Partial<z.input<typeof searchFields>> = {
+  steps: "packed",
+  maxDepth: 10,
+  children: 3,
+  rollouts: 2,
+  rolloutSteps: 5,
+  exploration: 2,
+  revisitTerminals: true,
+  repeats: "written",
+  temperature: 1,
+  topP: 1,
+  maxTokensPerStep: 512,
+  judge: "repo",
+  wave: 1,
+};
+
+export const searchProfiles: Readonly<
+  Record<SearchConfig["profile"], Partial<z.input<typeof searchFields>>>
+> = {
+  default: {},
+  paper: { ...published, simulations: 20, score: "paper" },
+  repo: { ...published, simulations: 8, score: "repo" },
+};
+
+/** Parses the `search` section of a recipe: written keys over the preset over the defaults. */
+export const searchConfig = z.preprocess(
+  (input) => withPreset(input, searchProfiles),
+  searchFields,
+);
+
+/** The bound on calls of one simulation: an expansion, and a full rollout behind each child. */
+export function callsPerSimulation({
+  children,
+  rollouts,
+  rolloutSteps,
+}: Pick<SearchConfig, "children" | "rollouts" | "rolloutSteps">): number {
+  return children + children * rollouts * rolloutSteps;
+}
+
+/** What trees depend on, with `auto` resolved by whether the recipe offers the zoom tool. */
+export function rulesOf(
+  { run: _, steps, ...rules }: SearchConfig,
+  episode: Pick<EpisodeConfig, "zoom">,
+): SearchRules {
+  const kind = episode.zoom.enabled ? "zoom" : "thought";
+  return { ...rules, steps: steps === "auto" ? kind : steps };
+}
+
+/** Everything a tree depends on besides the model, the record and the seed; written beside it. */
+export function settingsOf(
+  rules: SearchRules,
+  { zoom, budget, coordinates }: Pick<EpisodeConfig, "zoom" | "budget" | "coordinates">,
+) {
+  return { ...rules, zoom, budget, coordinates };
+}
