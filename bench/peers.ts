@@ -1,0 +1,103 @@
+/**
+ * What every benchmark needs of its Python peer: a virtual environment with exactly the versions of
+ * `peers/requirements.txt` (made once per user), a process in it that answers line by line, and the
+ * facts of this machine.
+ */
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpus, homedir, totalmem } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { VigorlError } from "../src/core/errors.ts";
+import { torchFacts } from "../src/torch/device.ts";
+
+const peersFolder = fileURLToPath(new URL("peers/", import.meta.url));
+const requirements = join(peersFolder, "requirements.txt");
+
+/** Path of the peers' Python interpreter; makes the environment where it is missing or outdated. */
+export function peerPython(): string {
+  const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache");
+  const folder = join(cache, "vigorl", "peers");
+  const python = join(folder, "bin", "python");
+  const record = join(folder, "requirements.sha256");
+  const wanted = createHash("sha256").update(readFileSync(requirements)).digest("hex");
+  if (existsSync(record) && existsSync(python) && readFileSync(record, "utf8") === wanted)
+    return python;
+  process.stderr.write(`bench: installing the Python peers into ${folder}\n`);
+  mkdirSync(folder, { recursive: true });
+  if (!existsSync(python)) execute("python3", ["-m", "venv", folder]);
+  const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+  execute(python, [...pip, "-r", requirements]);
+  writeFileSync(record, wanted);
+  return python;
+}
+
+/** A peer script that prints one JSON object a line, the first when it is ready. */
+export class Peer {
+  private readonly child: ChildProcess;
+  private readonly lines: AsyncIterator<string>;
+
+  constructor(script: string, args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+    this.child = spawn(peerPython(), [join(peersFolder, script), ...args], {
+      stdio: ["pipe", "pipe", "inherit"],
+      env: { ...process.env, ...env },
+    });
+    this.lines = createInterface({ input: this.child.stdout! })[Symbol.asyncIterator]();
+  }
+
+  /** Sends a line, where there is one to send, and waits for the next object. */
+  async ask(request?: unknown): Promise<unknown> {
+    if (request !== undefined) this.child.stdin!.write(`${JSON.stringify(request)}\n`);
+    const { value, done } = await this.lines.next();
+    if (done === true) throw new VigorlError("missing", "the Python peer ended early (see above)");
+    return JSON.parse(value);
+  }
+
+  close(): void {
+    this.child.stdin!.end();
+  }
+}
+
+/** What the numbers were measured on. */
+export function machine(): Record<string, unknown> {
+  const { version, threads, blas } = torchFacts();
+  return {
+    cpu: cpus()[0]?.model.trim(),
+    cores: cpus().length,
+    memoryGb: Math.round(totalmem() / 2 ** 30),
+    node: process.version,
+    libtorch: version,
+    blas,
+    threads,
+  };
+}
+
+/** Prints the line that every benchmark ends with. */
+export function printResult(result: {
+  readonly name: string;
+  readonly ratios: Readonly<Record<string, number>>;
+  readonly ours: unknown;
+  readonly peer: unknown;
+}): void {
+  const rounded = Object.fromEntries(
+    Object.entries(result.ratios).map(([name, ratio]) => [name, Number(ratio.toFixed(3))]),
+  );
+  console.log(JSON.stringify({ ...result, ratios: rounded, machine: machine() }));
+}
+
+/** The middle value, or the mean of the two in the middle. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+function execute(command: string, args: readonly string[]): void {
+  const { status } = spawnSync(command, args, { stdio: ["ignore", 2, 2] });
+  if (status !== 0)
+    throw new VigorlError("missing", `${command} ${args.join(" ")} failed (see above)`, {
+      hint: "the benchmark's peers need python3 with venv and a package index that pip can reach",
+    });
+}

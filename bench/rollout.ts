@@ -1,0 +1,173 @@
+/**
+ * Tokens per second of a rollout: 8 prompts (an image of 112×112 and a question) × 8 members × 64 new
+ * tokens at temperature 1, through our engine and through transformers' `generate` on the same
+ * checkpoint, prompts and number of threads, in turns on one machine. No end token, so that both do
+ * the same work. New images and questions every round: nothing is left over from the last.
+ *
+ *   npm run bench -- rollout [--json] [--rounds 7] [--threads 2] [--model models/nano]
+ */
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cpus, tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { z } from "zod";
+import { stream } from "../src/core/random.ts";
+import { openLocalEngine } from "../src/engine/local/client.ts";
+import type { Chunk } from "../src/engine/types.ts";
+import { patches, toModelImage } from "../src/image/model-image.ts";
+import { loadTokenizer } from "../src/text/tokenizer.ts";
+import { median, Peer, peerPython, printResult } from "./peers.ts";
+
+const numPrompts = 8;
+const groupSize = 8;
+const newTokens = 64;
+const viewPx = 112;
+
+const { values } = parseArgs({
+  options: {
+    json: { type: "boolean", default: false },
+    rounds: { type: "string", default: "7" },
+    threads: { type: "string", default: String(cpus().length) },
+    model: { type: "string", default: "models/nano" },
+  },
+});
+const rounds = Number(values.rounds);
+const threads = Number(values.threads);
+
+const readySchema = z.object({
+  ready: z.literal(true),
+  versions: z.record(z.string(), z.string()),
+});
+const roundSchema = z.object({ seconds: z.number(), tokens: z.number(), peakMb: z.number() });
+const greedySchema = z.object({ greedy: z.array(z.array(z.number())) });
+
+peerPython();
+const work = await mkdtemp(join(tmpdir(), "vigorl-rollout-"));
+try {
+  await benchmark();
+} finally {
+  await rm(work, { recursive: true, force: true });
+}
+
+async function benchmark(): Promise<void> {
+  const model = join(work, "model");
+  await cp(values.model, model, { recursive: true });
+  const tokenizer = await loadTokenizer(model);
+  // Without tokenizer and end tokens every sample has its full length.
+  await rm(join(model, "tokenizer.json"));
+  await writeFile(join(model, "generation_config.json"), "{}\n");
+  const allPrompts = Array.from({ length: rounds + 1 }, (_, round) => promptsOf(round));
+  for (const [round, prompts] of allPrompts.entries()) await writeRound(round, prompts);
+
+  const peer = new Peer("rollout.py", [
+    ...["--model", model, "--rounds", work, "--pad", String(tokenizer.imagePadId)],
+    ...["--group", String(groupSize), "--tokens", String(newTokens), "--threads", String(threads)],
+  ]);
+  const { versions } = readySchema.parse(await peer.ask());
+  const engine = await openLocalEngine(model, { threads, maxPositions: 256 });
+
+  const ours: number[] = [];
+  const theirs: number[] = [];
+  let peerPeakMb = 0;
+  // Round 0 warms both sides up.
+  for (const [round, prompts] of allPrompts.entries()) {
+    const mine = await sampleRound(prompts);
+    const other = roundSchema.parse(await peer.ask({ round }));
+    peerPeakMb = other.peakMb;
+    if (round === 0) continue;
+    ours.push(mine.tokens / mine.seconds);
+    theirs.push(other.tokens / other.seconds);
+    if (!values.json)
+      console.log(
+        `round ${round}: ours ${ours.at(-1)!.toFixed(0)}, transformers ${theirs.at(-1)!.toFixed(0)} tokens/s`,
+      );
+  }
+  const sameGreedyTokens = await compareGreedy();
+  const facts = await engine.facts();
+  await engine.close();
+  peer.close();
+  printResult({
+    name: "rollout",
+    ratios: { tokensPerSecond: median(ours) / median(theirs) },
+    ours: {
+      tokensPerSecond: Math.round(median(ours)),
+      peakMb: Math.round(process.resourceUsage().maxRSS / 1024),
+      prefillShare: Number(
+        (facts.prefillSeconds / (facts.prefillSeconds + facts.decodeSeconds)).toFixed(3),
+      ),
+      sameGreedyTokens,
+    },
+    peer: {
+      tokensPerSecond: Math.round(median(theirs)),
+      peakMb: Math.round(peerPeakMb),
+      ...versions,
+    },
+  });
+
+  async function sampleRound(
+    prompts: readonly Chunk[][],
+  ): Promise<{ tokens: number; seconds: number }> {
+    const start = performance.now();
+    const samples = await Promise.all(
+      prompts.flatMap((prompt, p) =>
+        Array.from({ length: groupSize }, (_, g) =>
+          engine.sample(prompt, sampling(1, newTokens, p * groupSize + g)),
+        ),
+      ),
+    );
+    const seconds = (performance.now() - start) / 1000;
+    return { tokens: samples.reduce((sum, { tokens }) => sum + tokens.length, 0), seconds };
+  }
+
+  /** Share of greedy tokens, 16 a prompt, that both sides agree on. */
+  async function compareGreedy(): Promise<number> {
+    const length = 16;
+    const { greedy } = greedySchema.parse(await peer.ask({ greedy: 0, tokens: length }));
+    const own = await Promise.all(
+      allPrompts[0].map((prompt) => engine.sample(prompt, sampling(0, length, 0))),
+    );
+    const same = own.flatMap(({ tokens }, p) => tokens.map((token, t) => token === greedy[p][t]));
+    return same.filter(Boolean).length / same.length;
+  }
+
+  function promptsOf(round: number): Chunk[][] {
+    const random = stream(1, "rollout", round);
+    return Array.from({ length: numPrompts }, (_, p) => {
+      const data = Uint8Array.from({ length: viewPx * viewPx * 3 }, () => random.int(0, 255));
+      const budget = { minPixels: viewPx * viewPx, maxPixels: viewPx * viewPx };
+      const image = toModelImage({ widthPx: viewPx, heightPx: viewPx, data }, budget);
+      const question = `Which digit is on the red star number ${round * numPrompts + p}?`;
+      return [
+        { type: "text", tokens: tokenizer.encode("<|im_start|>user\n<|vision_start|>") },
+        { type: "image", image },
+        {
+          type: "text",
+          tokens: tokenizer.encode(`<|vision_end|>${question}<|im_end|>\n<|im_start|>assistant\n`),
+        },
+      ];
+    });
+  }
+
+  /** Prompts as token ids with their placeholders, and the patches of all their images. */
+  async function writeRound(round: number, prompts: readonly Chunk[][]): Promise<void> {
+    const pixels: Buffer[] = [];
+    const ids = prompts.map((prompt) =>
+      prompt.flatMap((chunk) => {
+        if (chunk.type === "text") return chunk.tokens;
+        pixels.push(Buffer.from(patches(chunk.image).buffer));
+        return new Array<number>(chunk.image.numTokens).fill(tokenizer.imagePadId);
+      }),
+    );
+    const grids = prompts.flatMap((prompt) =>
+      prompt.flatMap((chunk) =>
+        chunk.type === "text" ? [] : [[1, chunk.image.grid.h, chunk.image.grid.w]],
+      ),
+    );
+    await writeFile(join(work, `${round}.json`), JSON.stringify({ ids, grids }));
+    await writeFile(join(work, `${round}.f32`), Buffer.concat(pixels));
+  }
+}
+
+function sampling(temperature: number, maxTokens: number, seed: number) {
+  return { temperature, maxTokens, seed, topP: 1, topK: 0, stop: [] };
+}
