@@ -24,7 +24,9 @@ export class Tokenizer {
   readonly specialTokens: ReadonlyMap<string, number>;
 
   private readonly inner: HuggingFaceTokenizer;
-  private readonly bytesById: readonly (Uint8Array | undefined)[];
+  /** Byte-level spelling of each id's token; bytes are made when an id is first decoded. */
+  private readonly spellings: readonly (string | undefined)[];
+  private readonly bytesById: (Uint8Array | undefined)[] = [];
   private readonly specialIds: ReadonlySet<number>;
 
   /** @throws VigorlError("input") when the tokenizer is of another family or names no `eos_token`. */
@@ -40,8 +42,15 @@ export class Tokenizer {
       ...config,
       clean_up_tokenization_spaces: false,
     });
-    this.bytesById = tokenBytes(this.inner.get_vocab(false), file.added_tokens);
-    this.vocabSize = this.bytesById.length;
+    const encoder = new TextEncoder();
+    const spellings: (string | undefined)[] = [];
+    for (const [token, id] of Object.entries(file.model.vocab)) spellings[id] = token;
+    for (const { id, content } of file.added_tokens) {
+      spellings[id] = content;
+      this.bytesById[id] = encoder.encode(content);
+    }
+    this.spellings = spellings;
+    this.vocabSize = spellings.length;
     const special = file.added_tokens.filter((token) => token.special);
     this.specialTokens = new Map(special.map((token) => [token.content, token.id]));
     this.specialIds = new Set(special.map((token) => token.id));
@@ -90,7 +99,7 @@ export class Tokenizer {
 
   /** Whether `id` has a token. Models may sample ids above, from rows of padding. */
   hasId(id: number): boolean {
-    return this.bytesById[id] !== undefined;
+    return this.spellings[id] !== undefined;
   }
 
   /** Whether `id` is a control token, which people are not shown. */
@@ -100,8 +109,10 @@ export class Tokenizer {
 
   /** The bytes that `id` stands for. */
   bytes(id: number): Uint8Array {
-    const bytes = this.bytesById[id];
-    if (bytes === undefined) {
+    const known = this.bytesById[id];
+    if (known !== undefined) return known;
+    const spelling = this.spellings[id];
+    if (spelling === undefined) {
       throw new VigorlError(
         "input",
         `token id ${id} has no token (the vocabulary has ${this.vocabSize})`,
@@ -110,7 +121,7 @@ export class Tokenizer {
         },
       );
     }
-    return bytes;
+    return (this.bytesById[id] = bytesOf(spelling));
   }
 
   /** The id of the token written `name`. @throws VigorlError("input") when there is none. */
@@ -162,7 +173,7 @@ const addedToken = z.looseObject({ id: z.int(), content: z.string(), special: z.
 const tokenizerFile = z.looseObject({
   added_tokens: z.array(addedToken),
   decoder: z.looseObject({ type: z.string() }).nullable(),
-  model: z.looseObject({ vocab: z.record(z.string(), z.int()) }),
+  model: z.looseObject({ vocab: z.custom<Record<string, number>>(isObject, "no vocabulary") }),
 });
 const tokenizerConfig = z.looseObject({
   eos_token: z
@@ -170,6 +181,11 @@ const tokenizerConfig = z.looseObject({
     .nullish()
     .transform((token) => token ?? undefined),
 });
+
+/** A vocabulary of 150,000 words is not checked word by word: that takes longer than all the rest. */
+function isObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
 
 function parse<T>(schema: z.ZodType<T>, json: unknown, source: string): T {
   const result = schema.safeParse(json);
@@ -181,27 +197,20 @@ function decodesBytes(decoder: z.infer<typeof tokenizerFile>["decoder"]): boolea
   return decoder?.type === "ByteLevel";
 }
 
-function tokenBytes(
-  vocab: ReadonlyMap<string, number>,
-  added: readonly z.infer<typeof addedToken>[],
-): (Uint8Array | undefined)[] {
-  const byteOf = byteLevelAlphabet();
-  const encoder = new TextEncoder();
-  const out: (Uint8Array | undefined)[] = [];
-  for (const [token, id] of vocab) {
-    const bytes = Array.from(token, (char) => byteOf.get(char));
-    out[id] = bytes.every((byte) => byte !== undefined)
-      ? Uint8Array.from(bytes)
-      : encoder.encode(token);
-  }
-  for (const token of added) out[token.id] = encoder.encode(token.content);
-  return out;
+/** The bytes a byte-level spelling stands for; one that is not byte-level stands for itself. */
+function bytesOf(spelling: string): Uint8Array {
+  const bytes = Array.from(spelling, (char) => BYTE_OF.get(char));
+  return bytes.every((byte) => byte !== undefined)
+    ? Uint8Array.from(bytes)
+    : new TextEncoder().encode(spelling);
 }
 
 /**
  * Byte-level BPE writes each byte as one printable character: itself where it is printable Latin-1,
  * else the next free code point from 256 on (GPT-2's table).
  */
+const BYTE_OF = byteLevelAlphabet();
+
 function byteLevelAlphabet(): Map<string, number> {
   const out = new Map<string, number>();
   let next = 256;
