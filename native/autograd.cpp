@@ -27,22 +27,6 @@ napi_value backward(Call& call) {
   return make_undefined(call.env);
 }
 
-// grads(outputs, inputs, gradients?, retainGraph?) -> handles, null where an input has no part.
-napi_value grads(Call& call) {
-  optional<bool> retain;
-  if (!call.missing(3)) retain = call.boolean(3);
-  auto results = torch::autograd::grad(tensors(call, 0), tensors(call, 1), tensors(call, 2), retain,
-                                       /*create_graph=*/false, /*allow_unused=*/true);
-  napi_value list, null;
-  napi_get_null(call.env, &null);
-  check(napi_create_array_with_length(call.env, results.size(), &list), "results");
-  for (size_t i = 0; i < results.size(); i++) {
-    napi_set_element(call.env, list, i,
-                     results[i].defined() ? call.handle(std::move(results[i])) : null);
-  }
-  return list;
-}
-
 // grad(handle) -> handle of the accumulated gradient, 0 where there is none.
 napi_value grad(Call& call) {
   const at::Tensor& gradient = call.tensor(0).grad();
@@ -88,7 +72,6 @@ napi_value set_grad_enabled(Call& call) {
 
 void register_autograd(napi_env env, napi_value exports) {
   expose<backward>(env, exports, "backward");
-  expose<grads>(env, exports, "grads");
   expose<grad>(env, exports, "grad");
   expose<set_grad>(env, exports, "setGrad");
   expose<requires_grad>(env, exports, "requiresGrad");

@@ -46,9 +46,17 @@ source scripts/libtorch.sh
 if [ -z "${LIBTORCH:-}" ]; then need python3 "install Python 3.10 or newer with venv (Debian: apt-get install python3-venv), or set LIBTORCH"; fi
 find_libtorch
 
+flags="-std=$torch_std -O2 -fPIC -Wall -Wno-unknown-pragmas -D_GLIBCXX_USE_CXX11_ABI=$torch_abi -I node_modules/node-api-headers/include"
+for folder in $torch_includes; do
+  # Naming the compiler's own folder would break its order of headers.
+  if [ "$folder" != /usr/include ]; then flags="$flags -isystem $folder"; fi
+done
+libraries="-ltorch_cpu -lc10"
+if [ -e "$torch_lib/libtorch_cuda.so" ]; then libraries="$libraries -ltorch_cuda -lc10_cuda"; fi
+
 key=$({
-  cat native/*.cpp native/*.h scripts/setup.sh scripts/libtorch.sh
-  echo "$torch_root $torch_version $node_abi"
+  cat native/*.cpp native/*.h
+  echo "$torch_version $torch_lib $flags $libraries $node_abi"
   g++ -dumpfullversion
 } | (sha256sum 2>/dev/null || shasum -a 256) | cut -c1-16)
 if [ -e build/vigorl.node ] && grep -q "\"key\": \"$key\"" build/libtorch.json 2>/dev/null; then exit 0; fi
@@ -57,8 +65,6 @@ say "compiling the addon against libtorch $torch_version ($torch_root)"
 work=build/work.$$
 mkdir -p "$work"
 trap 'rm -rf "$work"' EXIT
-flags="-std=$torch_std -O2 -fPIC -Wall -Wno-unknown-pragmas -D_GLIBCXX_USE_CXX11_ABI=$torch_abi -I node_modules/node-api-headers/include"
-for folder in $torch_includes; do flags="$flags -isystem $folder"; done
 compile() { # compile FILE.cpp
   local object
   object="$work/$(basename "$1" .cpp).o"
@@ -72,8 +78,6 @@ if ! printf '%s\n' native/*.cpp | xargs -P 2 -I{} bash -c 'compile {}'; then
   echo "  fix: VIGORL_LIBTORCH_SOURCE=venv npm run setup   (uses the version this is tested with)" >&2
   exit 1
 fi
-libraries="-ltorch_cpu -lc10"
-if [ -e "$torch_lib/libtorch_cuda.so" ]; then libraries="$libraries -ltorch_cuda -lc10_cuda"; fi
 # shellcheck disable=SC2086
 g++ -shared -o "$work/vigorl.node" "$work"/*.o -L"$torch_lib" -Wl,-rpath,"$torch_lib" -Wl,--no-as-needed $libraries
 cat >"$work/libtorch.json" <<JSON

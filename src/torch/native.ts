@@ -38,12 +38,6 @@ export interface Native {
   liveBytes(): number;
 
   backward(roots: readonly number[], gradients?: readonly number[], retainGraph?: boolean): void;
-  grads(
-    outputs: readonly number[],
-    inputs: readonly number[],
-    gradients?: readonly number[],
-    retainGraph?: boolean,
-  ): (number | null)[];
   grad(id: number): number;
   setGrad(id: number, gradient: number | null): void;
   requiresGrad(id: number): boolean;
