@@ -125,3 +125,114 @@ describe("recipes", () => {
     expectMistake(vigorl("rl", "nowhere.yaml"), /nowhere\.yaml: no such file\n {2}fix: /);
   });
 });
+
+describe("images and datasets", () => {
+  const ask = (image: string, ...flags: string[]) => vigorl("ask", image, "Which digit?", ...flags);
+
+  test("missing, broken, not an image, enormous", async () => {
+    expectMistake(ask("nowhere.png"), /nowhere\.png: /);
+    writeFileSync(join(folder, "notes.png"), "this is a text\n");
+    expectMistake(ask("notes.png"), /notes\.png: /);
+    const whole = await sharp({ create: { width: 64, height: 64, channels: 3, background: "red" } })
+      .png()
+      .toBuffer();
+    writeFileSync(join(folder, "torn.png"), whole.subarray(0, whole.length - 40));
+    expectMistake(ask("torn.png"), /torn\.png: /);
+    // A PNG of 60,000 × 60,000 pixels is a few kilobytes; decoded it would take 10 GB.
+    writeFileSync(join(folder, "bomb.png"), withSize(whole, 60_000));
+    expectMistake(ask("bomb.png"), /bomb\.png: .*more than 100,000,000 pixels/);
+    expect(readdirSync(folder).filter((name) => name.includes("looked"))).toEqual([]);
+  });
+
+  test("a dataset line that does not parse, is no record, or names no image", () => {
+    const good = JSON.stringify({
+      id: "a",
+      image: "x.png",
+      question: "?",
+      kind: "text",
+      answer: "b",
+    });
+    const check = (...lines: string[]) => {
+      writeFileSync(join(folder, "set.jsonl"), lines.map((line) => `${line}\n`).join(""));
+      return vigorl("data", "check", "set.jsonl");
+    };
+    expectMistake(check(good, "{oops"), /set\.jsonl:2: /);
+    expectMistake(check(good, '{"id": "b"}'), /set\.jsonl:2: .*question/);
+    expectMistake(check(good.replace("x.png", "nowhere.png")), /nowhere\.png/);
+    expectMistake(check(good, good), /two records have the id "a"/);
+    const broken = recipe("lines", `name: lines\ndata: { heldout: [{ file: set.jsonl }] }\n`);
+    writeFileSync(join(folder, "set.jsonl"), "{oops\n");
+    expectMistake(vigorl("eval", broken), /set\.jsonl:1: /);
+    expect(existsSync(join(folder, "runs/lines"))).toBe(false);
+  });
+});
+
+describe("a full disk", () => {
+  const mount = join(tmpdir(), `vigorl-full-${process.pid}`);
+  const mounted = process.getuid?.() === 0 && mountTiny(mount);
+  afterAll(() => {
+    if (mounted) spawnSync("umount", [mount]);
+    rmSync(mount, { recursive: true, force: true });
+  });
+
+  test.skipIf(!mounted)("leaves no dataset and no run behind (needs root, to mount one)", () => {
+    const out = join(mount, "set.jsonl");
+    expectMistake(
+      vigorl("data", "nano", "--count", "20", "--out", out),
+      /the disk is full \(ENOSPC\)\n {2}fix: /,
+    );
+    expect(existsSync(out)).toBe(false);
+    rmSync(join(mount, "images"), { recursive: true, force: true });
+    const file = recipe("full", tiny.replace("name: tiny", "name: full"));
+    const result = vigorl("eval", file, "--out", join(mount, "runs"));
+    expectMistake(result, /the disk is full \(ENOSPC\)/);
+    const left = readdirSync(mount, { recursive: true, encoding: "utf8" });
+    expect(left.filter((name) => /report|outcomes|writing/.test(name))).toEqual([]);
+  });
+});
+
+describe("model folders", () => {
+  test("missing, without a tokenizer, truncated, with a foreign header", () => {
+    const file = recipe("models", tiny.replace("name: tiny", "name: models"));
+    expectMistake(vigorl("eval", file, "--model", "nowhere"), /nowhere: no such model folder/);
+    const mute = modelFolder("mute", (copy) => rmSync(join(copy, "tokenizer.json")));
+    expectMistake(vigorl("eval", file, "--model", mute), /tokenizer\.json: missing/);
+    const torn = modelFolder("torn", (copy) => {
+      const weights = join(copy, "model.safetensors");
+      writeFileSync(weights, readFileSync(weights).subarray(0, 100_000));
+    });
+    expectMistake(vigorl("eval", file, "--model", torn, "--name", "torn"), /model\.safetensors: /);
+    const hostile = modelFolder("hostile", (copy) => {
+      writeFileSync(join(copy, "model.safetensors"), Buffer.alloc(64, 0xff));
+    });
+    expectMistake(
+      vigorl("eval", file, "--model", hostile, "--name", "hostile"),
+      /model\.safetensors: /,
+    );
+    expect(existsSync(join(folder, "runs"))).toBe(false);
+  });
+});
+
+/** A file system of 8 KiB; false where this machine does not let us. */
+function mountTiny(place: string): boolean {
+  mkdirSync(place, { recursive: true });
+  return spawnSync("mount", ["-t", "tmpfs", "-o", "size=8k", "tmpfs", place]).status === 0;
+}
+
+/** The PNG with another width and height in its header, and the header's checksum made right again. */
+function withSize(png: Buffer, side: number): Buffer {
+  const copy = Buffer.from(png);
+  copy.writeUInt32BE(side, 16);
+  copy.writeUInt32BE(side, 20);
+  copy.writeUInt32BE(crc32(copy.subarray(12, 29)), 29);
+  return copy;
+}
+
+function crc32(bytes: Uint8Array): number {
+  let crc = 0xffffffff;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+  }
+  return (crc ^ 0xffffffff) >>> 0;
+}

@@ -12,7 +12,6 @@ import type { RgbImage } from "../image/decode.ts";
 import type { Episode } from "../task/trajectory.ts";
 import type { ChatFormat } from "../text/chat.ts";
 import { wholeNumber, type Context, type Verb } from "./frame.ts";
-import { checkModelFolder } from "./model-folder.ts";
 
 export function askVerb(): Verb {
   return {
@@ -33,8 +32,8 @@ export function askVerb(): Verb {
       const image = await decodeImage(imagePath);
       if (question.trim() === "") throw new VigorlError("usage", "ask: the question is empty");
       const { modelOf, recipeOf } = await import("../recipe-of-model.ts");
-      const model = await modelOf(findPath(String(options.model)));
-      checkModelFolder(model);
+      const { checkedModelFolder } = await import("./model-folder.ts");
+      const model = await checkedModelFolder(await modelOf(findPath(String(options.model))));
       const recipe = await recipeOf(model, options.recipe, context.overrides);
       const seed = wholeNumber("--seed", options.seed);
       const { episodeConfig, openEngine } = await import("../stages.ts");

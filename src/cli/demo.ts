@@ -1,7 +1,5 @@
 /** `vigorl demo`: from the base model through warm start and GRPO to a report, in one command. */
-import { findPath } from "../core/paths.ts";
 import type { Verb } from "./frame.ts";
-import { checkModelFolder } from "./model-folder.ts";
 import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
 
 export function demoVerb(): Verb {
@@ -12,8 +10,8 @@ export function demoVerb(): Verb {
     ),
     run: async (context, [recipePath], options) => {
       const stage = await recipeRun(context, recipePath, options);
-      const model = findPath(stage.recipe.model);
-      checkModelFolder(model);
+      const { checkedModelFolder } = await import("./model-folder.ts");
+      const model = await checkedModelFolder(stage.recipe.model);
       await sayResume(stage, context.say);
       const { runPipeline } = await import("../pipeline.ts");
       const { reportText } = await import("../eval/report.ts");

@@ -1,7 +1,5 @@
 /** `vigorl eval`: a model on held-out questions, with causal controls, to a report. */
-import { findPath } from "../core/paths.ts";
 import type { Verb } from "./frame.ts";
-import { checkModelFolder } from "./model-folder.ts";
 import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
 
 export function evalVerb(): Verb {
@@ -9,8 +7,8 @@ export function evalVerb(): Verb {
     command: recipeCommand("eval", "evaluate a model, with causal controls, to a report"),
     run: async (context, [recipePath], options) => {
       const stage = await recipeRun(context, recipePath, options);
-      const model = findPath(stage.recipe.model);
-      checkModelFolder(model);
+      const { checkedModelFolder } = await import("./model-folder.ts");
+      const model = await checkedModelFolder(stage.recipe.model);
       await sayResume(stage, context.say);
       const { runEvaluation } = await import("../pipeline.ts");
       const { reportText } = await import("../eval/report.ts");

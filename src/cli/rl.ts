@@ -1,8 +1,6 @@
 /** `vigorl rl`: GRPO on grounded episodes. */
-import { findPath } from "../core/paths.ts";
 import { formatDuration } from "../core/progress.ts";
 import type { Verb } from "./frame.ts";
-import { checkModelFolder } from "./model-folder.ts";
 import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
 
 export function rlVerb(): Verb {
@@ -10,8 +8,8 @@ export function rlVerb(): Verb {
     command: recipeCommand("rl", "reinforcement learning: GRPO, single-turn or with the zoom tool"),
     run: async (context, [recipePath], options) => {
       const stage = await recipeRun(context, recipePath, options);
-      const model = findPath(stage.recipe.model);
-      checkModelFolder(model);
+      const { checkedModelFolder } = await import("./model-folder.ts");
+      const model = await checkedModelFolder(stage.recipe.model);
       const { loadTasks } = await import("../recipe.ts");
       const { rlStage } = await import("../stages.ts");
       const tasks = await loadTasks(stage.recipe, "train");

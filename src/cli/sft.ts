@@ -1,8 +1,6 @@
 /** `vigorl sft`: warm start on the model's own right episodes. */
-import { findPath } from "../core/paths.ts";
 import { formatDuration } from "../core/progress.ts";
 import type { Verb } from "./frame.ts";
-import { checkModelFolder } from "./model-folder.ts";
 import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
 
 export function sftVerb(): Verb {
@@ -13,8 +11,8 @@ export function sftVerb(): Verb {
     ),
     run: async (context, [recipePath], options) => {
       const stage = await recipeRun(context, recipePath, options);
-      const model = findPath(stage.recipe.model);
-      checkModelFolder(model);
+      const { checkedModelFolder } = await import("./model-folder.ts");
+      const model = await checkedModelFolder(stage.recipe.model);
       const { loadTasks } = await import("../recipe.ts");
       const { sftStage } = await import("../stages.ts");
       const tasks = await loadTasks(stage.recipe, "train");
