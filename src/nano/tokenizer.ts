@@ -36,6 +36,8 @@ export const controlTokens = [
   "<|video_pad|>",
 ] as const;
 const plainAddedTokens = [defaultTags.toolCall.open, defaultTags.toolCall.close];
+/** Tokens that are recognised before anything is split. */
+export const addedTokens: readonly string[] = [...controlTokens, ...plainAddedTokens];
 
 /** Message by message as Qwen2.5-VL writes it; no system message is made up. */
 export const chatTemplate = `{%- for message in messages -%}
@@ -62,7 +64,7 @@ export const chatTemplate = `{%- for message in messages -%}
 export function buildTokenizer(): { json: unknown; idOf: ReadonlyMap<string, number> } {
   const { tokens, merges } = trainBpe(trainingWords());
   const vocab = Object.fromEntries(tokens.map((token, id) => [token, id]));
-  const added = [...controlTokens, ...plainAddedTokens].map((content, i) => ({
+  const added = addedTokens.map((content, i) => ({
     id: tokens.length + i,
     content,
     single_word: false,
@@ -134,7 +136,7 @@ export function tokenizerConfig(): Record<string, unknown> {
 /** Qwen2.5's pre-tokenizer, and the same for this language's regular expressions. */
 const qwenPattern =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-const splitPattern =
+export const splitPattern =
   /'(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+/gu;
 
 /** Words that people put to a nano model besides its own. */
@@ -167,9 +169,11 @@ function trainingWords(): string[] {
     ...["system", "user", "assistant"].map((role) => `${role}\n`),
     "Yes No What Which Where Is How many?\n",
   ];
-  const added = [...controlTokens, ...plainAddedTokens];
   const pieces = texts.flatMap((text) =>
-    added.reduce((parts, token) => parts.flatMap((part) => part.split(token)), [text]),
+    addedTokens.reduce<string[]>(
+      (parts, token) => parts.flatMap((part) => part.split(token)),
+      [text],
+    ),
   );
   return [...new Set(pieces.flatMap((piece) => piece.match(splitPattern) ?? []))];
 }

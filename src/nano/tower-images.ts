@@ -109,7 +109,11 @@ export function cropAt(scene: Scene, at: { readonly x: number; readonly y: numbe
 }
 
 /** A view place near an object, wrong by normal errors of `sigmaPx` view pixels, 3 at most. */
-export function nearPlace(rng: Rng, object: SceneObject, sigmaPx: number): { x: number; y: number } {
+export function nearPlace(
+  rng: Rng,
+  object: SceneObject,
+  sigmaPx: number,
+): { x: number; y: number } {
   const place = viewPlace(object);
   const error = () => Math.max(-3, Math.min(3, Math.round(sigmaPx * rng.normal())));
   return { x: place.x + error(), y: place.y + error() };

@@ -123,11 +123,7 @@ export function towerAccuracy(
         const batch = stackImages(images);
         const { labels } = batch;
         const features = encode(model, batch);
-        const word = (
-          key: keyof typeof tally,
-          ids: readonly number[],
-          wanted: Int32Array,
-        ) => {
+        const word = (key: keyof typeof tally, ids: readonly number[], wanted: Int32Array) => {
           const [rows, targets] = labelled(wanted);
           if (rows.length === 0) return;
           count(key, best(wordLogits(model, features, rows, ids)), targets);

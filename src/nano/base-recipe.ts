@@ -1,0 +1,57 @@
+/** The recipe of base training: three steps, each with its length, its batch and its rate. */
+import { z } from "zod";
+import { chatKinds } from "./chats.ts";
+
+const stage = (steps: number, learningRate: number) => ({
+  steps: z.int().min(0).default(steps),
+  batchSize: z.int().min(1).default(32),
+  /** After 50 steps of warm-up; from the middle on it falls linearly to 3 %. */
+  learningRate: z.number().positive().default(learningRate),
+});
+const mix = z.partialRecord(z.enum(chatKinds), z.number().nonnegative());
+const weights = (chance: number, form: number) => ({
+  /** Weight in the loss of names that are drawn by chance. */
+  chanceWeight: z.number().nonnegative().default(chance),
+  /** Weight of tags, blanks and other fixed forms. */
+  formWeight: z.number().nonnegative().default(form),
+});
+
+export const baseRecipeSchema = z.strictObject({
+  name: z.string().min(1).default("nano-base"),
+  seed: z.int().default(1),
+  /** Threads of libtorch; one is left for drawing. */
+  threads: z.int().min(1).default(1),
+  /** Steps between lines of metrics, evaluations on held-out scenes, and checkpoints. */
+  logEvery: z.int().min(1).default(50),
+  evalEvery: z.int().min(1).default(250),
+  saveEvery: z.int().min(1).default(250),
+  evalSights: z.int().min(1).default(128),
+  tower: z.strictObject({ ...stage(5000, 3e-3) }).prefault({}),
+  lookups: z
+    .strictObject({
+      ...stage(1500, 1e-3),
+      /** Scenes whose features are made once by the frozen tower. */
+      poolSize: z.int().min(1).default(12000),
+      ...weights(0.2, 0.1),
+      mix: mix.default({ list: 0.7, search: 0.3 }),
+    })
+    .prefault({}),
+  chats: z
+    .strictObject({
+      ...stage(700, 5e-4),
+      ...weights(0.5, 0.5),
+      mix: mix.default({
+        search: 0.4,
+        searchUnaided: 0.12,
+        relation: 0.12,
+        click: 0.08,
+        place: 0.1,
+        thing: 0.06,
+        digit: 0.04,
+        list: 0.08,
+      }),
+    })
+    .prefault({}),
+});
+
+export type BaseRecipe = z.output<typeof baseRecipeSchema>;

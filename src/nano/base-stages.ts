@@ -1,0 +1,214 @@
+/** The three steps of base training behind one face: take a step, judge, hand out the state. */
+import { stream } from "../core/random.ts";
+import type { ImageRef } from "../model/batch.ts";
+import { isNorm, isVision } from "../model/parameters.ts";
+import type { Qwen25VL } from "../model/qwen2-5-vl.ts";
+import { Muon } from "../torch/muon.ts";
+import { AdamW, clipGradNorm, type Optimizer } from "../torch/optim.ts";
+import type { Tensor } from "../torch/ops.ts";
+import { noGrad, scope } from "../torch/scope.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import type { BaseRecipe } from "./base-recipe.ts";
+import { makeChat } from "./chats.ts";
+import {
+  chatAccuracy,
+  chatLoss,
+  encodeFresh,
+  encodeSights,
+  FeaturePool,
+  pickKind,
+  toExample,
+} from "./language-step.ts";
+import { prefetch } from "./prefetch.ts";
+import { newPlaceHeads, towerAccuracy, towerLoss, towerWords } from "./tower.ts";
+import { WordEncoder } from "./word-encoder.ts";
+
+export const stageNames = ["tower", "lookups", "chats"] as const;
+export type StageName = (typeof stageNames)[number];
+
+export interface StageContext {
+  readonly model: Qwen25VL;
+  readonly tokenizer: Tokenizer;
+  readonly recipe: BaseRecipe;
+  readonly firstStep: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+export interface Stage {
+  /** Takes one step, counted from 0 within the stage; returns its loss. */
+  step(at: number): Promise<number>;
+  /** Held-out accuracies by name. */
+  evaluate(): Record<string, number>;
+  /** All that a resumed run needs besides the model. */
+  tensors(): ReadonlyMap<string, Tensor>;
+  load(tensors: ReadonlyMap<string, Tensor>): void;
+  close(): Promise<void>;
+}
+
+export function openStage(name: StageName, context: StageContext): Promise<Stage> {
+  const open = { tower: openTower, lookups: openLookups, chats: openChats };
+  return open[name](context);
+}
+
+/** Warm-up over 50 steps; from the middle on the rate falls linearly to 3 %. */
+export function rateAt(
+  at: number,
+  { steps, learningRate }: { steps: number; learningRate: number },
+) {
+  const fall = Math.max(0.03, 1 - Math.max(0, at - steps / 2) / (steps / 2));
+  return learningRate * Math.min(1, (at + 1) / 50) * fall;
+}
+
+async function openTower({ model, tokenizer, recipe, firstStep }: StageContext): Promise<Stage> {
+  const { seed, tower } = recipe;
+  const words = towerWords(tokenizer);
+  const heads = newPlaceHeads(model.config.text.hiddenSize, seed);
+  const all = [...model.setTrainable("all")];
+  const trained = all.filter(([name]) => isVision(name) || name === "model.embed_tokens.weight");
+  for (const head of heads.values()) head.requiresGrad_(true);
+  const matrices = new Map(
+    trained.filter(([name, { ndim }]) => isVision(name) && !isNorm(name) && ndim >= 2),
+  );
+  const rest = new Map([...trained.filter(([name]) => !matrices.has(name)), ...heads]);
+  const optimizer = new Muon(
+    { matrices, rest: [{ parameters: rest, weightDecay: 0 }] },
+    { weightDecay: 0.02 },
+  );
+  const batches = prefetch("tower", {
+    seed,
+    batchSize: tower.batchSize,
+    firstStep,
+    lastStep: tower.steps,
+  });
+  const stepped = [...matrices.values(), ...rest.values()];
+  return {
+    async step(at) {
+      const batch = await nextOf(batches);
+      const loss = () => towerLoss(model, heads, words, batch);
+      return train(loss, stepped, optimizer, rateAt(at, tower));
+    },
+    evaluate: () => ({ ...towerAccuracy(model, heads, words, recipe.evalSights) }),
+    tensors: () => new Map([...optimizer.state(), ...heads]),
+    load(tensors) {
+      optimizer.loadState(tensors);
+      for (const [name, head] of heads) {
+        const value = tensors.get(name);
+        if (value === undefined) throw new Error(`the checkpoint lacks ${name}`);
+        noGrad(() => head.copy_(value));
+      }
+    },
+    async close() {
+      await batches.return();
+      optimizer.dispose();
+      for (const head of heads.values()) head.dispose();
+    },
+  };
+}
+
+async function openLookups(context: StageContext): Promise<Stage> {
+  const { model, tokenizer, recipe, signal } = context;
+  const { seed, lookups } = recipe;
+  const pool = await makePool(model, seed, lookups.poolSize, signal);
+  const trained = model.setTrainable("language");
+  const optimizer = new AdamW([{ parameters: trained }], { betas: [0.9, 0.98] });
+  const encoder = new WordEncoder(tokenizer);
+  const weights = { chance: lookups.chanceWeight, form: lookups.formWeight };
+  const loss = (at: number) => () => {
+    const examples = Array.from({ length: lookups.batchSize }, (_, i) => {
+      const rng = stream(seed, "nano-lookup", at, i);
+      const index = rng.int(0, pool.sights.length - 1);
+      const chat = makeChat(pickKind(rng, lookups.mix), pool.sights[index], rng, weights);
+      const imageOf = (which: "view" | "crop"): ImageRef => pool.reference(index, which);
+      return toExample(chat, encoder, tokenizer, imageOf);
+    });
+    return chatLoss(model, examples, (images) => pool.featuresOf(images));
+  };
+  return {
+    async step(at) {
+      return train(loss(at), [...trained.values()], optimizer, rateAt(at, lookups));
+    },
+    evaluate: () => ({ ...chatAccuracy(model, tokenizer, recipe.evalSights) }),
+    tensors: () => optimizer.state(),
+    load: (tensors) => optimizer.loadState(tensors),
+    async close() {
+      optimizer.dispose();
+      pool.dispose();
+    },
+  };
+}
+
+async function openChats({ model, tokenizer, recipe, firstStep }: StageContext): Promise<Stage> {
+  const { seed, chats } = recipe;
+  const trained = model.setTrainable("all");
+  const optimizer = new AdamW([{ parameters: trained }], { betas: [0.9, 0.98] });
+  const encoder = new WordEncoder(tokenizer);
+  const weights = { chance: chats.chanceWeight, form: chats.formWeight };
+  const batches = prefetch("sights", {
+    seed: seed + 1,
+    batchSize: chats.batchSize,
+    firstStep,
+    lastStep: chats.steps,
+  });
+  return {
+    async step(at) {
+      const sights = await nextOf(batches);
+      const loss = () => {
+        const examples = sights.map((sight, i) => {
+          const rng = stream(seed, "nano-chat", at, i);
+          const chat = makeChat(pickKind(rng, chats.mix), sight, rng, weights);
+          return toExample(chat, encoder, tokenizer, (which) => sight[which]);
+        });
+        return chatLoss(model, examples, (images) => encodeFresh(model, images));
+      };
+      return train(loss, [...trained.values()], optimizer, rateAt(at, chats));
+    },
+    evaluate: () => ({ ...chatAccuracy(model, tokenizer, recipe.evalSights) }),
+    tensors: () => optimizer.state(),
+    load: (tensors) => optimizer.loadState(tensors),
+    async close() {
+      await batches.return();
+      optimizer.dispose();
+    },
+  };
+}
+
+async function makePool(
+  model: Qwen25VL,
+  seed: number,
+  size: number,
+  signal: AbortSignal | undefined,
+): Promise<FeaturePool> {
+  const sights = [];
+  const parts: Tensor[] = [];
+  const batchSize = 40;
+  const plan = { seed, batchSize, firstStep: 0, lastStep: Math.ceil(size / batchSize) };
+  for await (const batch of prefetch("sights", plan)) {
+    signal?.throwIfAborted();
+    parts.push(encodeSights(model, batch));
+    sights.push(...batch.map(({ things, looked }) => ({ things, looked })));
+  }
+  return new FeaturePool(sights, parts);
+}
+
+function train(
+  loss: () => Tensor,
+  parameters: readonly Tensor[],
+  optimizer: Optimizer,
+  learningRate: number,
+): number {
+  const value = scope(() => {
+    const total = loss();
+    total.backward();
+    return total.item();
+  });
+  clipGradNorm(parameters, 1);
+  optimizer.step(learningRate);
+  optimizer.zeroGrad();
+  return value;
+}
+
+async function nextOf<T>(batches: AsyncGenerator<T, void>): Promise<T> {
+  const { value, done } = await batches.next();
+  if (done || value === undefined) throw new Error("no more batches");
+  return value;
+}

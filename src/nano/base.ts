@@ -1,0 +1,190 @@
+/**
+ * Trains the nano base checkpoint from random weights, in the three steps that work: the tower alone
+ * on dense words, the language model on look-ups with the tower frozen, then everything at a small
+ * rate in the full form. A run is a folder that can be stopped and resumed; its end is a model folder.
+ */
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { VigorlError } from "../core/errors.ts";
+import { replaceFolderAtomic, writeFileAtomic } from "../core/files.ts";
+import { Progress } from "../core/progress.ts";
+import { createRunFolder, openRunFolder, type RunFolder } from "../core/run-folder.ts";
+import { loadModelFolder, saveModelFolder } from "../model/folder.ts";
+import { parseModelConfig } from "../model/config.ts";
+import { initModel } from "../model/init.ts";
+import type { Qwen25VL } from "../model/qwen2-5-vl.ts";
+import { newestCheckpoint } from "../train/checkpoint.ts";
+import { setNumThreads, torchFacts } from "../torch/device.ts";
+import { openSafetensors } from "../torch/safetensors.ts";
+import { writeSafetensors } from "../torch/safetensors-write.ts";
+import type { Tensor } from "../torch/ops.ts";
+import { noGrad, scope } from "../torch/scope.ts";
+import { Tokenizer } from "../text/tokenizer.ts";
+import type { BaseRecipe } from "./base-recipe.ts";
+import { openStage, stageNames, type StageName } from "./base-stages.ts";
+import { learningCurves } from "./curves.ts";
+import { nanoConfig, writeNanoFolder } from "./model-folder.ts";
+import { buildTokenizer, tokenizerConfig } from "./tokenizer.ts";
+
+export { baseRecipeSchema } from "./base-recipe.ts";
+
+export interface TrainBaseOptions {
+  readonly recipe: BaseRecipe;
+  readonly resume?: boolean;
+  readonly overwrite?: boolean;
+  readonly quiet?: boolean;
+  readonly signal?: AbortSignal;
+  /** Where runs lie; default `runs`. */
+  readonly runsFolder?: string;
+}
+
+export interface TrainBaseResult {
+  /** The finished model folder, bf16. */
+  readonly folder: string;
+  /** Held-out figures at the end of each step, such as `tower/digit`. */
+  readonly figures: Readonly<Record<string, number>>;
+}
+
+/** @throws VigorlError("interrupted") once `signal` aborts, the state saved */
+export async function trainBase(options: TrainBaseOptions): Promise<TrainBaseResult> {
+  const { recipe, resume = false, quiet = false, signal } = options;
+  setNumThreads(recipe.threads);
+  const path = join(options.runsFolder ?? "runs", recipe.name);
+  const run = await openRun(path, options);
+  const newest = resume ? await newestCheckpoint(run.checkpointsPath) : undefined;
+  const saved = newest === undefined ? null : await readState(newest);
+  const { json, idOf } = buildTokenizer();
+  const tokenizer = new Tokenizer(json, tokenizerConfig(), "nano");
+  const model =
+    newest === undefined
+      ? initModel(parseModelConfig(nanoConfig(idOf), "nano config.json"), { seed: recipe.seed })
+      : await loadModelFolder(join(newest, "model"));
+  await run.rewind(saved?.step ?? 0);
+
+  let figures: Record<string, number> = { ...saved?.figures };
+  let step = saved?.step ?? 0;
+  const begin = saved === null ? 0 : stageNames.indexOf(saved.stage);
+  for (const name of stageNames.slice(begin)) {
+    const total = recipe[name].steps;
+    const first = saved?.stage === name ? saved.stageStep : 0;
+    if (first >= total) continue;
+    const stage = await openStage(name, { model, tokenizer, recipe, firstStep: first, signal });
+    if (first > 0 && newest !== undefined) loadTrainer(newest, stage);
+    const progress = new Progress({ label: name, total, done: first, unit: "steps", quiet });
+    let losses: number[] = [];
+    try {
+      for (let at = first; at < total; at++) {
+        losses.push(await stage.step(at));
+        step++;
+        const done = at + 1;
+        const due = (every: number) => done % every === 0 || done === total;
+        if (due(recipe.logEvery)) {
+          const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
+          if (!Number.isFinite(loss))
+            throw new VigorlError("numerics", `base: the loss of ${name} step ${done} is ${loss}`);
+          losses = [];
+          const held = due(recipe.evalEvery) ? stage.evaluate() : {};
+          for (const [key, value] of Object.entries(held)) figures[`${name}/${key}`] = value;
+          await run.appendMetrics({ step, stage: name, stageStep: done, loss, ...held });
+          if (due(recipe.evalEvery)) progress.note(`${name} ${done}: ${JSON.stringify(held)}`);
+        }
+        progress.update(done, { loss: losses.at(-1) ?? 0 });
+        if (due(recipe.saveEvery) || signal?.aborted) {
+          const state = { version: 1 as const, stage: name, stageStep: done, step, figures };
+          await saveState(run, model, stage.tensors(), state);
+        }
+        if (signal?.aborted) {
+          throw new VigorlError("interrupted", `base: stopped after step ${step}`, {
+            hint: `go on with: vigorl base --resume`,
+          });
+        }
+      }
+    } finally {
+      progress.finish();
+      await stage.close();
+    }
+  }
+  const folder = join(path, "model");
+  await saveModel(model, folder, "bfloat16");
+  const curves = await learningCurves(run.file("metrics.jsonl"));
+  await writeFileAtomic(run.file("curves.svg"), curves);
+  await writeFileAtomic(run.file("report.json"), `${JSON.stringify({ figures }, null, 2)}\n`);
+  model.dispose();
+  return { folder, figures };
+}
+
+const stateSchema = z.strictObject({
+  version: z.literal(1),
+  stage: z.enum(stageNames),
+  stageStep: z.int(),
+  /** Over all stages. */
+  step: z.int(),
+  figures: z.record(z.string(), z.number()),
+});
+type State = z.infer<typeof stateSchema>;
+
+async function openRun(path: string, options: TrainBaseOptions): Promise<RunFolder> {
+  const { recipe, resume, overwrite = false } = options;
+  if (resume) return openRunFolder(path);
+  const description = {
+    verb: "base",
+    name: recipe.name,
+    seed: recipe.seed,
+    recipe,
+    versions: { libtorch: torchFacts().version },
+  };
+  return createRunFolder(path, description, { overwrite });
+}
+
+async function readState(folder: string): Promise<State & { stage: StageName }> {
+  const file = join(folder, "state.json");
+  const parsed = stateSchema.safeParse(JSON.parse(await readFile(file, "utf8")));
+  if (parsed.success) return parsed.data;
+  throw new VigorlError("input", `${file}: not the state of a base run`, {
+    hint: "start again with --overwrite",
+  });
+}
+
+/** Writes checkpoints/step-N and removes the one before it. */
+async function saveState(
+  run: RunFolder,
+  model: Qwen25VL,
+  tensors: ReadonlyMap<string, Tensor>,
+  state: State,
+): Promise<void> {
+  const before = await newestCheckpoint(run.checkpointsPath);
+  const folder = join(run.checkpointsPath, `step-${state.step}`);
+  await replaceFolderAtomic(folder, async (beside) => {
+    await saveModel(model, join(beside, "model"), "float32");
+    writeSafetensors(join(beside, "trainer.safetensors"), tensors);
+    await writeFileAtomic(join(beside, "state.json"), `${JSON.stringify(state, null, 2)}\n`);
+  });
+  if (before !== undefined && before !== folder) await rm(before, { recursive: true });
+}
+
+async function saveModel(
+  model: Qwen25VL,
+  folder: string,
+  dtype: "float32" | "bfloat16",
+): Promise<void> {
+  const files = `${folder}.files`;
+  await writeNanoFolder(files);
+  await saveModelFolder(model, folder, { dtype, filesFrom: files });
+  await rm(files, { recursive: true });
+}
+
+/** Puts optimiser state and heads back. */
+function loadTrainer(
+  folder: string,
+  stage: { load(tensors: ReadonlyMap<string, Tensor>): void },
+): void {
+  const file = openSafetensors(join(folder, "trainer.safetensors"));
+  noGrad(() =>
+    scope(() => {
+      const tensors = file.names.map((name) => [name, file.read(name)] as const);
+      stage.load(new Map(tensors));
+    }),
+  );
+  file.close();
+}

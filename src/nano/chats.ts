@@ -1,0 +1,189 @@
+/**
+ * Conversations about sights, as base training shows them. They teach to name a thing and then its
+ * place, to zoom there, to read a crop and to answer in form; plain look-ups are answered as asked.
+ * What they never teach is where to look: the thing that a search, click or relation looks at is drawn
+ * by chance, whatever the question names. That is left to reinforcement learning.
+ */
+import type { Rng } from "../core/random.ts";
+import { point } from "../image/frames.ts";
+import { formatTurn } from "../text/grammar.ts";
+import { formatPoint } from "../text/points.ts";
+import {
+  clickQuestion,
+  digitQuestion,
+  digitThought,
+  lookThought,
+  noToolSuffix,
+  placeQuestion,
+  relationBetween,
+  relationQuestion,
+  searchQuestion,
+  thingQuestion,
+} from "./language.ts";
+import type { Sight, Thing } from "./sights.ts";
+import { relations } from "./world.ts";
+
+/** What a conversation is about; `mix` weighs them by these names. */
+export const chatKinds = [
+  "list",
+  "search",
+  "searchUnaided",
+  "relation",
+  "click",
+  "place",
+  "thing",
+  "digit",
+] as const;
+export type ChatKind = (typeof chatKinds)[number];
+
+/** A stretch of a conversation. `weight` is its share in the loss, 0 for what others write. */
+export type ChatPart =
+  | { readonly type: "text"; readonly text: string; readonly weight: number }
+  | { readonly type: "image"; readonly which: "view" | "crop" };
+
+/** Weights of names that are a matter of chance, and of fixed forms that are learned at once. */
+export interface ChatWeights {
+  readonly chance: number;
+  readonly form: number;
+}
+
+/** What a conversation must know of a sight; its images are put in later. */
+export type Scenery = Omit<Sight, "view" | "crop">;
+
+/** Makes one conversation of a kind. */
+export function makeChat(
+  kind: ChatKind,
+  sight: Scenery,
+  rng: Rng,
+  weights: ChatWeights,
+): ChatPart[] {
+  const things = rng.shuffle(sight.things);
+  const [asked, other] = things;
+  const looked = rng.pick(sight.things);
+  const view = { type: "image", which: "view" } as const;
+  switch (kind) {
+    case "list":
+      return ask([view], "", reply(think(things, weights), "", weights));
+    case "search":
+      return searchChat(asked, sight, weights);
+    case "searchUnaided": {
+      const question = `${searchQuestion(asked.name)}\n${noToolSuffix}`;
+      const guess = part(` ${rng.int(0, 9)}`, weights.chance);
+      return ask([view], question, reply(think([looked], weights), [guess], weights));
+    }
+    case "relation": {
+      const [first, second] = rng.shuffle(sight.things);
+      const seen = relationBetween(second, first);
+      const guess = seen !== null && rng.chance(0.6) ? seen : rng.pick(relations);
+      const question = relationQuestion(asked.name, other.name);
+      const answer = [part(` ${guess}`, 0.5)];
+      return ask([view], question, reply(think([first, second], weights), answer, weights));
+    }
+    case "click": {
+      const answer = [part(` ${placeText(looked)}`, 1)];
+      const turn = reply(think([looked], weights), answer, weights);
+      return ask([view], clickQuestion(asked.name), turn);
+    }
+    case "place":
+      return ask([view], placeQuestion(asked.name), [part(placeText(asked), 1)]);
+    case "thing":
+      return ask([view], thingQuestion(point("resized", asked.x, asked.y)), [part(asked.name, 1)]);
+    case "digit": {
+      const { digit } = sight.things[sight.looked];
+      return ask([{ type: "image", which: "crop" }], digitQuestion, [part(String(digit), 1)]);
+    }
+  }
+}
+
+type TextPart = Extract<ChatPart, { type: "text" }>;
+type ImagePart = Extract<ChatPart, { type: "image" }>;
+
+function searchChat(asked: Thing, sight: Scenery, weights: ChatWeights): ChatPart[] {
+  const looked = sight.things[sight.looked];
+  const place = { kind: "point" as const, x: looked.x, y: looked.y };
+  const call = { name: "search_coordinate", place };
+  // The grammar writes both turns; the thought is put in its place with weights of its own.
+  const [, callText] = formatTurn({ think: mark, toolCall: call }).split(mark);
+  const answerText = formatTurn({ think: digitThought(looked.digit), answer: `${looked.digit}` });
+  return [
+    ...ask([{ type: "image", which: "view" }], searchQuestion(asked.name), [
+      ...opening(weights),
+      ...think([looked], weights),
+      ...digitsApart(callText, weights.form),
+    ]),
+    part("\n<|im_start|>user\n<observation>\n<|vision_start|>", 0),
+    { type: "image", which: "crop" },
+    part("<|vision_end|>\n</observation><|im_end|>\n<|im_start|>assistant\n", 0),
+    ...digitsApart(answerText, weights.form),
+    part("<|im_end|>", weights.form),
+  ];
+}
+
+const mark = "@";
+
+/** A user message with images before its text, then an assistant message with its end. */
+function ask(images: readonly ImagePart[], question: string, answer: readonly TextPart[]) {
+  return [
+    part("<|im_start|>user\n", 0),
+    ...images.flatMap((image): ChatPart[] => [
+      part("<|vision_start|>", 0),
+      image,
+      part("<|vision_end|>", 0),
+    ]),
+    part(`${question}<|im_end|>\n<|im_start|>assistant\n`, 0),
+    ...answer,
+    part("<|im_end|>", 0.1),
+  ];
+}
+
+/** A turn that thinks, and answers unless `answer` is empty. */
+function reply(
+  thought: readonly TextPart[],
+  answer: readonly TextPart[] | "",
+  weights: ChatWeights,
+): TextPart[] {
+  const turn = formatTurn({ think: mark, answer: answer === "" ? mark : "@@" });
+  const [, between, end] = turn.split(/@+/);
+  if (answer === "") return [...opening(weights), ...thought, part(" </think>", weights.form)];
+  return [
+    ...opening(weights),
+    ...thought,
+    part(between.trimEnd(), weights.form),
+    ...answer,
+    part(end, weights.form),
+  ];
+}
+
+function opening(weights: ChatWeights): TextPart[] {
+  const [open] = formatTurn({ think: mark, answer: mark }).split(mark);
+  return [part(open.trimEnd(), weights.form)];
+}
+
+/** " red star (57, 83)" for each thing: the colour by chance, shape and place to be found. */
+function think(things: readonly Thing[], weights: ChatWeights): TextPart[] {
+  return things.flatMap((thing) => {
+    const [colour, shape] = thing.name.split(" ");
+    const place = lookThought([{ name: "", place: point("resized", thing.x, thing.y) }]);
+    return [
+      part(` ${colour}`, weights.chance),
+      part(` ${shape}`, 1),
+      ...digitsApart(place, weights.form),
+    ];
+  });
+}
+
+/** Digits with weight 1, all else with `weight`. */
+function digitsApart(text: string, weight: number): TextPart[] {
+  return text
+    .split(/(\d)/)
+    .filter((piece) => piece !== "")
+    .map((piece) => part(piece, /\d/.test(piece) ? 1 : weight));
+}
+
+function placeText(thing: Thing): string {
+  return formatPoint(thing);
+}
+
+function part(text: string, weight: number): TextPart {
+  return { type: "text", text, weight };
+}

@@ -1,0 +1,266 @@
+/**
+ * Second and third step of base training: the language model on conversations about sights. While the
+ * tower is frozen its features are made once for a pool of sights; afterwards it is trained along.
+ */
+import { stream, type Rng } from "../core/random.ts";
+import { patches, type ModelImage } from "../image/model-image.ts";
+import { flatRow, planBatch, type InputChunk, type ImageRef } from "../model/batch.ts";
+import type { Qwen25VL } from "../model/qwen2-5-vl.ts";
+import { crossEntropy } from "../torch/nn.ts";
+import { cat, type Tensor } from "../torch/ops.ts";
+import { noGrad, scope } from "../torch/scope.ts";
+import { tensor } from "../torch/tensor.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { makeChat, type ChatKind, type ChatPart, type ChatWeights, type Scenery } from "./chats.ts";
+import { sightAt, type Sight } from "./sights.ts";
+import { numTokens } from "./tower-images.ts";
+import { colourNames, shapeNames } from "./world.ts";
+import { WordEncoder } from "./word-encoder.ts";
+
+/** One conversation as the model reads it. */
+export interface Example<I extends ImageRef = ImageRef> {
+  readonly chunks: readonly InputChunk<I>[];
+  /** Every position expanded: the token that stands there (-1 in images) and its weight. */
+  readonly tokens: readonly number[];
+  readonly weights: readonly number[];
+}
+
+/** Share of each kind among the conversations. */
+export type ChatMix = Readonly<Partial<Record<ChatKind, number>>>;
+
+export interface ChatAccuracy {
+  /** Shape of the named colour, where one thing alone has it. */
+  readonly bind: number;
+  /** Place of the named thing, both axes within 2 view pixels: its digit lies in the window. */
+  readonly place: number;
+  /** Digit of a held-out crop, read in the second turn. */
+  readonly read: number;
+  /** Share of named colours that are in the scene. */
+  readonly named: number;
+}
+
+/** Draws a kind by its share. */
+export function pickKind(rng: Rng, mix: ChatMix): ChatKind {
+  const kinds = Object.entries(mix) as [ChatKind, number][];
+  let left = rng.float() * kinds.reduce((sum, [, share]) => sum + share, 0);
+  for (const [kind, share] of kinds) if ((left -= share) < 0) return kind;
+  return kinds[kinds.length - 1][0];
+}
+
+/** Turns a conversation into tokens; a token takes the weight of the part in which it begins. */
+export function toExample<I extends ImageRef>(
+  parts: readonly ChatPart[],
+  encoder: WordEncoder,
+  tokenizer: Tokenizer,
+  imageOf: (which: "view" | "crop") => I,
+): Example<I> {
+  const chunks: InputChunk<I>[] = [];
+  const tokens: number[] = [];
+  const weights: number[] = [];
+  let text = "";
+  let weightAt: number[] = [];
+  const flush = () => {
+    const ids = encoder.encode(text);
+    let at = 0;
+    for (const id of ids) {
+      tokens.push(id);
+      weights.push(weightAt[at]);
+      at += tokenizer.bytes(id).length;
+    }
+    if (at !== text.length) throw new Error("the nano world speaks ASCII");
+    if (ids.length > 0) chunks.push({ type: "text", tokens: ids });
+    text = "";
+    weightAt = [];
+  };
+  for (const part of parts) {
+    if (part.type === "text") {
+      text += part.text;
+      for (let i = 0; i < part.text.length; i++) weightAt.push(part.weight);
+      continue;
+    }
+    flush();
+    const image = imageOf(part.which);
+    chunks.push({ type: "image", image });
+    for (let i = 0; i < image.numTokens; i++) {
+      tokens.push(-1);
+      weights.push(0);
+    }
+  }
+  flush();
+  return { chunks, tokens, weights };
+}
+
+/** Weighted mean of −log p over the positions with a weight. Call inside a scope. */
+export function chatLoss<I extends ImageRef>(
+  model: Qwen25VL,
+  examples: readonly Example<I>[],
+  featuresOf: (images: readonly I[]) => Tensor,
+): Tensor {
+  const { logits, targets, weights } = chatLogits(model, examples, featuresOf);
+  const losses = crossEntropy(logits, tensor(targets), { reduction: "none" });
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  return losses.mul(tensor(weights)).sum().div(total);
+}
+
+/** Features of whole images, from their pixels. */
+export function encodeFresh(model: Qwen25VL, images: readonly ModelImage[]): Tensor {
+  return model.encodeImages(images, (image) => patches(image));
+}
+
+/** Features of many sights by a frozen tower, [2 · 16 · count, hidden]: of each its view, then its crop. */
+export class FeaturePool {
+  readonly sights: readonly Scenery[];
+  private readonly features: Tensor;
+
+  constructor(sights: readonly Scenery[], parts: readonly Tensor[]) {
+    this.sights = sights;
+    this.features = scope(() => cat([...parts], 0).keep());
+    for (const part of parts) part.dispose();
+  }
+
+  /** Stands for an image of the pool in a conversation. */
+  reference(index: number, which: "view" | "crop"): ImageRef {
+    const grid = { t: 1, h: 8, w: 8 } as const;
+    return { hash: String(2 * index + (which === "crop" ? 1 : 0)), grid, numTokens };
+  }
+
+  featuresOf(images: readonly ImageRef[]): Tensor {
+    const rows = new Int32Array(images.length * numTokens);
+    images.forEach(({ hash }, i) => {
+      for (let k = 0; k < numTokens; k++) rows[i * numTokens + k] = Number(hash) * numTokens + k;
+    });
+    return this.features.indexSelect(0, tensor(rows));
+  }
+
+  dispose(): void {
+    this.features.dispose();
+  }
+}
+
+/** Encodes the images of some sights; the result outlives the scope. */
+export function encodeSights(model: Qwen25VL, sights: readonly Sight[]): Tensor {
+  return noGrad(() =>
+    scope(() =>
+      encodeFresh(
+        model,
+        sights.flatMap(({ view, crop }) => [view, crop]),
+      ).keep(),
+    ),
+  );
+}
+
+/** Accuracies on held-out sights, each token predicted with the true ones before it. */
+export function chatAccuracy(
+  model: Qwen25VL,
+  tokenizer: Tokenizer,
+  numSights: number,
+): ChatAccuracy {
+  const encoder = new WordEncoder(tokenizer);
+  const weights: ChatWeights = { chance: 1, form: 1 };
+  const tally = { bind: [0, 0], place: [0, 0], read: [0, 0], named: [0, 0] };
+  const count = (key: keyof typeof tally, right: boolean) => {
+    tally[key][0] += right ? 1 : 0;
+    tally[key][1]++;
+  };
+  for (let from = 0; from < numSights; from += 32) {
+    const sights = Array.from({ length: Math.min(32, numSights - from) }, (_, i) =>
+      sightAt("heldout", 77, from + i),
+    );
+    for (const kind of ["list", "search"] as const) {
+      const examples = sights.map((sight, i) => {
+        const chat = makeChat(kind, sight, stream(77, "nano-chat-eval", kind, from + i), weights);
+        return toExample(chat, encoder, tokenizer, (which) => sight[which]);
+      });
+      const guesses = noGrad(() => scope(() => greedy(model, examples)));
+      examples.forEach(({ tokens }, i) => {
+        const words = tokens.map((id) => (id < 0 ? "" : tokenizer.decode([id])));
+        const guessed = guesses[i].map((id) =>
+          tokenizer.hasId(id) ? tokenizer.decode([id]) : "?",
+        );
+        if (kind === "list") scoreNames(words, guessed, sights[i], count);
+        else count("read", scoreReading(words, guessed));
+      });
+    }
+  }
+  const share = ([right, all]: number[]) => right / Math.max(1, all);
+  return {
+    bind: share(tally.bind),
+    place: share(tally.place),
+    read: share(tally.read),
+    named: share(tally.named),
+  };
+}
+
+/** A name with its place is ten tokens: colour, shape, " (", two digits, ",", " ", two digits, ")". */
+function scoreNames(
+  words: readonly string[],
+  guessed: readonly string[],
+  sight: Sight,
+  count: (key: "bind" | "place" | "named", right: boolean) => void,
+): void {
+  const colours = sight.things.map(({ name }) => name.split(" ")[0]);
+  words.forEach((word, at) => {
+    const colour = word.trim();
+    if (!isOneOf(colourNames, colour) || !isOneOf(shapeNames, (words[at + 1] ?? "").trim())) return;
+    const alone = colours.filter((other) => other === colour).length === 1;
+    count("named", colours.includes(guessed[at].trim()));
+    if (alone) count("bind", guessed[at + 1] === words[at + 1]);
+    const number = (from: readonly string[], offset: number) =>
+      Number(from[at + offset] + from[at + offset + 1]);
+    const near = (offset: number) => Math.abs(number(guessed, offset) - number(words, offset)) <= 2;
+    count("place", near(3) && near(7));
+  });
+}
+
+/** The first digit after the last image. */
+function scoreReading(words: readonly string[], guessed: readonly string[]): boolean {
+  const image = words.lastIndexOf("");
+  const at = words.findIndex((word, i) => i > image && /^\d$/.test(word));
+  return guessed[at] === words[at];
+}
+
+/** The likeliest token at every position of every example, given the true ones before it. */
+function greedy(model: Qwen25VL, examples: readonly Example<ModelImage>[]): number[][] {
+  const batch = planBatch(
+    examples.map(({ chunks }) => [...chunks]),
+    model.config,
+  );
+  const features = encodeFresh(model, batch.images);
+  const best = model.logits(model.hidden(batch, { features })).argmax(-1).toNumbers();
+  return examples.map(({ tokens }, s) =>
+    tokens.map((_, t) => (t === 0 ? 0 : best[flatRow(batch, s, t - 1)])),
+  );
+}
+
+function chatLogits<I extends ImageRef>(
+  model: Qwen25VL,
+  examples: readonly Example<I>[],
+  featuresOf: (images: readonly I[]) => Tensor,
+): { logits: Tensor; targets: Int32Array; weights: Float32Array } {
+  const batch = planBatch(
+    examples.map(({ chunks }) => [...chunks]),
+    model.config,
+  );
+  const rows: number[] = [];
+  const targets: number[] = [];
+  const kept: number[] = [];
+  examples.forEach(({ tokens, weights }, s) =>
+    tokens.forEach((token, t) => {
+      if (weights[t] === 0) return;
+      rows.push(flatRow(batch, s, t - 1));
+      targets.push(token);
+      kept.push(weights[t]);
+    }),
+  );
+  const features = featuresOf(batch.images);
+  const hidden = model.hidden(batch, { features, rows: Int32Array.from(rows) });
+  return {
+    logits: model.logits(hidden),
+    targets: Int32Array.from(targets),
+    weights: Float32Array.from(kept),
+  };
+}
+
+function isOneOf(names: readonly string[], name: string): boolean {
+  return names.includes(name);
+}
