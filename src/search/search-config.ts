@@ -30,15 +30,20 @@ const searchFields = z.strictObject({
     .enum(["paper", "repo"])
     .default("paper")
     .describe("Q + c·√(ln N / n), or with one added to N and n"),
-  expansions: z
+  expansions: z.int().min(1).default(4).describe("times a node may be expanded"),
+  widenVisits: z
     .int()
     .min(1)
-    .default(4)
-    .describe("times a node may be expanded, the later ones once everything below is exhausted"),
+    .default(12)
+    .describe(
+      "a node is expanded for the (n + 1)th time after n² times so many visits, or once all below it is exhausted",
+    ),
   revisitTerminals: z
     .boolean()
     .default(false)
-    .describe("as published: simulations may end at answers and expand childless nodes for ever"),
+    .describe(
+      "as published: simulations may end at answers, only childless nodes are expanded, and without end",
+    ),
   repeats: z
     .enum(["near", "written"])
     .default("near")

@@ -110,9 +110,13 @@ function canSelect(node: Node, rules: SearchRules): boolean {
   return mayExpand(node, rules) || node.children.some((child) => canSelect(child, rules));
 }
 
-/** A node is expanded again once all below it is exhausted, as long as that brings something. */
+/**
+ * A node is expanded again when it was visited often ("progressive widening"), or once all below it
+ * is exhausted: three replies may have missed what a fourth would say.
+ */
 function mayExpand(node: Node, rules: SearchRules): boolean {
   if (node.state === null || node.isPending || isSpent(node, rules)) return false;
+  if (node.visits >= rules.widenVisits * node.expansions ** 2) return true;
   return node.children.every((child) => isExhausted(child, rules));
 }
 

@@ -122,7 +122,7 @@ test("a child sees the crop that its parent asked for", async () => {
     if (numImages > 1) return answerTurn(text.includes("[90, 80]") ? "7" : "3");
     return random.chance(0.5) ? zoomCall(90, 80) : zoomCall(20, 20);
   };
-  const { tree } = await grow(looker, { steps: "zoom", simulations: 3 });
+  const { tree } = await grow(looker, { steps: "zoom", simulations: 6 });
   const places = tree.root.children.map(({ step, children }) => ({
     at: step!.zoom!.at,
     box: step!.zoom!.boxOriginal,
@@ -133,7 +133,7 @@ test("a child sees the crop that its parent asked for", async () => {
     { at: [20, 20], box: [56, 56, 104, 104], answers: ["3"], rewards: [0] },
     { at: [90, 80], box: [336, 296, 384, 344], answers: ["7"], rewards: [1] },
   ]);
-  expect(tree.root.dropped).toEqual({ samePlace: 1 });
+  expect(tree.root.dropped.sameText).toBeGreaterThan(0);
   expect(tree.root.children[0].step!.zoom!.imageHash).toMatch(/^[0-9a-f]{32}$/);
 });
 

@@ -1,0 +1,190 @@
+/**
+ * Chains from one tree, by our rules. A direct chain is a way to a right answer. A backtracking chain
+ * goes a wrong way first: what both ways share comes once, the wrong answer is left out, one sentence
+ * says that this does not hold up, and the right way follows. Every chain that is found either passes
+ * all rules or has a named reason why not.
+ */
+import { contains } from "../image/frames.ts";
+import { defaultTags, formatTurn, parseTurn } from "../text/grammar.ts";
+import { attemptsOf, numShared, type Attempt } from "./attempts.ts";
+import type { LinearizeConfig } from "./linearize-config.ts";
+import { isCovered, placesOf, type Place } from "./places.ts";
+import type { StepLine, TreeLine } from "./tree-line.ts";
+
+/** Why a chain that was found is not kept. */
+export const chainFaults = [
+  "emptyThought",
+  "tagInThought",
+  "failedCall",
+  "noPoint",
+  "outside",
+  "samePlace",
+  "noNewPlace",
+  "tooLong",
+  "exactDuplicate",
+  "nearDuplicate",
+  "notChosen",
+] as const;
+export type ChainFault = (typeof chainFaults)[number];
+
+/** What an assistant is to say, turn by turn; the environment's part follows from its tool calls. */
+export interface Chain {
+  readonly recordId: string;
+  readonly question: string;
+  readonly category: string | null;
+  readonly kind: "direct" | "backtrack";
+  /** Texts of the assistant's turns. */
+  readonly turns: readonly string[];
+  readonly answer: string;
+  /** Places named or looked at, in order: pixels of the first image as the model sees it. */
+  readonly places: readonly Place[];
+  /** Pictures that the teacher saw behind each tool call, by hash; empty where it saw none. */
+  readonly crops: readonly string[];
+}
+
+export interface Found {
+  readonly chain: Chain;
+  readonly fault: ChainFault | null;
+}
+
+/** All chains of a tree, direct ones first, in the tree's order. */
+export function chainsOf(tree: TreeLine, config: LinearizeConfig): Found[] {
+  const attempts = attemptsOf(tree);
+  const right = attempts.filter(({ isCorrect }) => isCorrect);
+  const wrong = attempts.filter(({ isCorrect }) => !isCorrect);
+  const direct = config.direct ? right.map((way) => directDraft(way)) : [];
+  const backtrack = config.backtrack
+    ? right.flatMap((way) => wrong.map((detour) => backtrackDraft(detour, way)))
+    : [];
+  return [...direct, ...backtrack].map((draft) => ({
+    chain: compose(draft, tree, config),
+    fault: faultOf(draft, tree, config),
+  }));
+}
+
+/** The parts of a chain before it is written out. */
+interface Draft {
+  readonly kind: Chain["kind"];
+  /** What comes before the correction: shared steps, then the wrong way's, its answer left out. */
+  readonly before: readonly StepLine[];
+  /** The thought that led to the wrong answer; empty in direct chains. */
+  readonly wrongThink: string;
+  /** The right way, behind what is shared; its last step answers. */
+  readonly after: readonly StepLine[];
+  /** How many of `before` both ways share. */
+  readonly numShared: number;
+  readonly answer: string;
+}
+
+function directDraft({ steps, answer }: Attempt): Draft {
+  return { kind: "direct", before: [], wrongThink: "", after: steps, numShared: 0, answer };
+}
+
+function backtrackDraft(wrong: Attempt, right: Attempt): Draft {
+  const shared = numShared(wrong, right);
+  return {
+    kind: "backtrack",
+    before: wrong.steps.slice(0, -1),
+    wrongThink: wrong.steps[wrong.steps.length - 1].think,
+    after: right.steps.slice(shared),
+    numShared: shared,
+    answer: right.answer,
+  };
+}
+
+function compose(draft: Draft, tree: TreeLine, config: LinearizeConfig): Chain {
+  const steps = [...draft.before, ...draft.after];
+  return {
+    recordId: tree.recordId,
+    question: tree.question,
+    category: tree.category,
+    kind: draft.kind,
+    turns: tree.steps === "zoom" ? zoomTurns(draft, config) : [singleTurn(draft, config)],
+    answer: draft.answer,
+    places: steps.flatMap(placesOf),
+    crops: steps.flatMap(({ zoom }) => (zoom === null ? [] : [zoom.imageHash])),
+  };
+}
+
+/** One turn a step; the thought behind a wrong answer joins the first one of the right way. */
+function zoomTurns(
+  { before, wrongThink, after, kind, answer }: Draft,
+  config: LinearizeConfig,
+): string[] {
+  const detour = [wrongThink, config.correction].filter((text) => text !== "").join(" ");
+  return [...before, ...after].map((step, i) => {
+    const isTurning = kind === "backtrack" && i === before.length;
+    const think = isTurning ? `${detour} ${step.think}`.trim() : step.think;
+    const called = parseTurn(step.text).toolCall;
+    if (step.answer === null && called?.ok === true)
+      return formatTurn({ think, toolCall: called.call });
+    return formatTurn({ think, answer });
+  });
+}
+
+function singleTurn(draft: Draft, { layout, correction }: LinearizeConfig): string {
+  const body = (thinks: readonly string[]) => thinks.filter((text) => text !== "").join(" ");
+  const right = body(draft.after.map(({ think }) => think));
+  const gap = layout === "block" ? "\n" : " ";
+  const think =
+    draft.kind === "direct"
+      ? right
+      : [body(detourThinks(draft)), correction, right].join(gap).trim();
+  return formatTurn({ think, answer: draft.answer }, layout);
+}
+
+function detourThinks({ before, wrongThink }: Draft): string[] {
+  return [...before.map(({ think }) => think), wrongThink];
+}
+
+function faultOf(draft: Draft, tree: TreeLine, config: LinearizeConfig): ChainFault | null {
+  const { before, after, kind, wrongThink } = draft;
+  const steps = [...before, ...after];
+  const isZoom = tree.steps === "zoom";
+  const isEmpty = isZoom ? steps.some(({ think }) => think.trim() === "") : body(after) === "";
+  if (isEmpty) return "emptyThought";
+  const detour = body(before.slice(draft.numShared)) + wrongThink.trim();
+  if (kind === "backtrack" && detour === "") return "emptyThought";
+  if ([...steps.map(({ think }) => think), wrongThink, draft.answer].some(hasTag))
+    return "tagInThought";
+  if (isZoom && steps.some(({ zoom, answer }) => zoom === null && answer === null))
+    return "failedCall";
+  const points = steps.flatMap((step) => [
+    ...step.points,
+    ...(step.zoom === null ? [] : [step.zoom.at]),
+  ]);
+  if (points.length < config.minPoints) return "noPoint";
+  const size = tree.view?.resized;
+  if (size !== undefined && !points.every(([x, y]) => contains(size, { x, y }))) return "outside";
+  if (isZoom && looksTwice(steps, config.repeatRadiusPx)) return "samePlace";
+  const newPlaces = after.flatMap(placesIn(isZoom));
+  const known = before.flatMap(placesIn(isZoom));
+  if (kind === "backtrack" && isCovered(newPlaces, known, config.repeatRadiusPx))
+    return "noNewPlace";
+  const length = isZoom ? steps.length : steps.filter(({ think }) => think !== "").length;
+  return length > (isZoom ? config.maxTurns : config.maxThoughts) ? "tooLong" : null;
+}
+
+/** What counts as a look: crops where there is the tool, points in thoughts where there is not. */
+function placesIn(isZoom: boolean): (step: StepLine) => Place[] {
+  return (step) => (isZoom && step.zoom === null ? [] : placesOf(step));
+}
+
+function looksTwice(steps: readonly StepLine[], radiusPx: number): boolean {
+  const looked = steps.flatMap(({ zoom }) => (zoom === null ? [] : [zoom.at]));
+  return looked.some((at, i) => isCovered([at], looked.slice(0, i), radiusPx));
+}
+
+function body(steps: readonly StepLine[]): string {
+  return steps.map(({ think }) => think.trim()).join("");
+}
+
+const TAGS = [
+  ...Object.values(defaultTags).flatMap(({ open, close }) => [open, close]),
+  "<|",
+  "<image>",
+];
+
+function hasTag(text: string): boolean {
+  return TAGS.some((tag) => text.includes(tag));
+}
