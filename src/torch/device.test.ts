@@ -88,6 +88,6 @@ describe("devices and the system", () => {
     expect(resolveDevice("auto")).toBe(cudaAvailable() ? "cuda:0" : "cpu");
     expect(() => resolveDevice("cuda:99")).toThrow(/cuda:99: libtorch sees \d+ CUDA devices/);
     expect(() => resolveDevice("tpu")).toThrow("no such device");
-    if (!cudaAvailable()) expect(cudaMemory()).toBeNull();
+    expect(cudaMemory() === null).toBe(!cudaAvailable());
   });
 });

@@ -26,6 +26,7 @@ describe("layers", () => {
     ["attention", attention],
     ["plainAttention", plainAttention],
   ])("%s with grouped heads follows PyTorch, forwards and backwards", (_, attend) => {
+    expect.hasAssertions();
     scope(() => {
       const leaf = (data: number[], heads: number) =>
         tensor(data, { shape: [2, heads, 5, 8], requiresGrad: true });
@@ -40,6 +41,7 @@ describe("layers", () => {
   });
 
   it("attention takes boolean and additive masks", () => {
+    expect.hasAssertions();
     scope(() => {
       const [q, k, v] = [randn([1, 2, 3, 4]), randn([1, 2, 6, 4]), randn([1, 2, 6, 4])];
       const allowed = ones([3, 6], { dtype: "bool" }).tril(2);

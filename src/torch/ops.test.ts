@@ -94,6 +94,7 @@ describe("operators", () => {
   });
 
   it("differentiates like finite differences", () => {
+    expect.hasAssertions();
     const values = [0.3, -0.7, 1.1, 0.2, -0.4, 0.9];
     checkGradient((x) => x.matmul(x.t()).tanh().sum(), values, [2, 3]);
     checkGradient((x) => x.logSoftmax(-1).mul(x).sum(), values, [2, 3]);

@@ -54,7 +54,8 @@ describe("AdamW", () => {
     before = liveTensors();
   });
   afterEach(() => {
-    expect(liveTensors()).toBe(before);
+    const leaked = liveTensors() - before;
+    if (leaked !== 0) throw new Error(`${leaked} tensors leaked`);
   });
 
   const { adamw } = fixture;

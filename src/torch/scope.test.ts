@@ -10,7 +10,8 @@ describe("scopes", () => {
     before = liveTensors();
   });
   afterEach(() => {
-    expect(liveTensors()).toBe(before);
+    const leaked = liveTensors() - before;
+    if (leaked !== 0) throw new Error(`${leaked} tensors leaked`);
   });
 
   it("frees what is made inside and hands out what is returned", () => {
