@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { noGrad, scope } from "../torch/scope.ts";
+import { liveTensors, noGrad, scope } from "../torch/scope.ts";
 import { planBatch, type ImageRef, type InputChunk } from "./batch.ts";
 import { parseModelConfig, type ModelConfig } from "./config.ts";
 import { Decoder } from "./decoder.ts";
@@ -181,6 +181,20 @@ describe.each([
     expect(ask()).not.toEqual(before);
     decoder.dispose();
     copy.dispose();
+  });
+
+  it("leaves no tensors behind", () => {
+    open().prefill(0, text(5, 8)); // the model's rotary tables are made once and stay
+    const before = liveTensors();
+    const slots = new Slots(model, noImages);
+    const held = liveTensors();
+    slots.prefill(0, text(5, 8));
+    slots.decoder.copyPrefix(0, [1, 2], 8);
+    slots.decode(noTokens);
+    slots.decoder.refresh();
+    expect(liveTensors()).toBe(held);
+    slots.decoder.dispose();
+    expect(liveTensors()).toBe(before);
   });
 
   it("says when a sequence does not fit, and when nothing is active", () => {

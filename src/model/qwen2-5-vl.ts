@@ -8,7 +8,7 @@
 import { VigorlError } from "../core/errors.ts";
 import { linear } from "../torch/nn.ts";
 import { embedding, type Tensor } from "../torch/ops.ts";
-import { noGrad } from "../torch/scope.ts";
+import { noGrad, scope } from "../torch/scope.ts";
 import { tensor, type Device, type DType } from "../torch/tensor.ts";
 import { segment } from "./attention.ts";
 import type { Batch, ImageRef } from "./batch.ts";
@@ -141,7 +141,10 @@ export class Qwen25VL {
     const copies: Parameters = new Map();
     noGrad(() => {
       for (const [name, parameter] of this.params)
-        copies.set(name, parameter.detach().clone().keep());
+        copies.set(
+          name,
+          scope(() => parameter.detach().clone()),
+        );
     });
     return new Qwen25VL(this.config, copies, this.folder);
   }
