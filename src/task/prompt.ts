@@ -71,7 +71,7 @@ export function viewImages(
   config: EpisodeConfig,
   images: readonly RgbImage[],
 ): { seen: ModelImage[]; view: AnswerView } {
-  const seen = images.map((image) => viewOf(image, config));
+  const seen = images.map((image) => toModelImage(image, config.budget, config.preprocessor));
   const [original] = images;
   const [resized] = seen;
   return {
@@ -82,19 +82,6 @@ export function viewImages(
       coordinates: config.coordinates,
     },
   };
-}
-
-/** Views of images that are in memory: the members of a group share one. */
-const views = new WeakMap<RgbImage, Map<string, ModelImage>>();
-
-function viewOf(image: RgbImage, { budget, preprocessor }: EpisodeConfig): ModelImage {
-  const { minPixels, maxPixels } = budget;
-  const { patchSize, mergeSize } = preprocessor;
-  const key = `${minPixels} ${maxPixels} ${patchSize} ${mergeSize}`;
-  const known = views.get(image) ?? new Map<string, ModelImage>();
-  const view = known.get(key) ?? toModelImage(image, budget, preprocessor);
-  views.set(image, known.set(key, view));
-  return view;
 }
 
 /** Puts an author and images to the pieces of a prompt. */

@@ -10,7 +10,7 @@ import type { EpisodeConfig } from "../task/episode-config.ts";
 import type { TaskRecord } from "../task/record.ts";
 import type { RewardConfig } from "../task/reward.ts";
 import { exampleFromEpisode } from "./examples.ts";
-import { sampleGroups, withImages, type ScoredEpisode } from "./rollouts.ts";
+import { sampleGroups, type ScoredEpisode } from "./rollouts.ts";
 import type { SftConfig } from "./sft-config.ts";
 import type { SftExample } from "./sft.ts";
 
@@ -48,7 +48,7 @@ export async function collectExamples(options: CollectOptions): Promise<Collecte
   let numCorrect = 0;
   for (let start = 0; start < records.length; start += promptsAtOnce) {
     const part = records.slice(start, start + promptsAtOnce);
-    const groups = await sampleGroups(await Promise.all(part.map(withImages)), {
+    const groups = await sampleGroups(part, {
       sampler,
       episode,
       reward,
@@ -79,7 +79,7 @@ export async function collectExamples(options: CollectOptions): Promise<Collecte
   };
 }
 
-/** Images of so many prompts are in memory at once. */
+/** Episodes of so many prompts are scored and sifted at once. */
 const promptsAtOnce = 64;
 
 function isGood({ episode, reward }: ScoredEpisode, config: SftConfig["collect"]): boolean {

@@ -50,7 +50,7 @@ export async function trainRl(options: RlOptions): Promise<LoopResult> {
   const { temperature, topP, topK } = config;
   const episode = { ...options.episode, sampling: { temperature, topP, topK } };
   const { tokenizer } = episode.chat;
-  const prompts = new PromptSource(options.records, config.promptsPerStep, seed);
+  const prompts = new PromptSource(options.records, episode, config.promptsPerStep, seed);
   const gate = new ParityGate(learner, config.parity, {
     visionStartId: tokenizer.visionStartId,
     visionEndId: tokenizer.visionEndId,

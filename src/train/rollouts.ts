@@ -10,9 +10,10 @@ import type { Sampler } from "../engine/types.ts";
 import { countDistinct } from "../text/points.ts";
 import { runEpisode } from "../task/episode.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
-import { loadImages, type TaskRecord } from "../task/record.ts";
+import type { TaskRecord } from "../task/record.ts";
 import type { Reward } from "../task/reward-terms.ts";
 import { scoreEpisode, type RewardConfig } from "../task/reward.ts";
+import { openScene } from "../task/turn.ts";
 import { episodeToDatum, type Episode, type StopReason } from "../task/trajectory.ts";
 import type { Rollout } from "./batch.ts";
 import { meanOf, type Metrics } from "./metrics.ts";
@@ -104,18 +105,26 @@ export function episodeMetrics(
 }
 
 /**
- * The records of each step: every epoch is a shuffle of its own, and the images are loaded once per
- * prompt, ahead of time where `prefetch` is called.
+ * The records of each step: every epoch is a shuffle of its own. The scenes of a step (images in
+ * memory, as the model sees them) are opened once per prompt, ahead of time where `prefetch` is
+ * called, and held until the next step is taken.
  */
 export class PromptSource {
   private readonly records: readonly TaskRecord[];
+  private readonly episode: EpisodeConfig;
   private readonly perStep: number;
   private readonly seed: number;
-  private readonly loading = new Map<number, Promise<TaskRecord[]>>();
+  private readonly opened = new Map<number, Promise<unknown>>();
   private order: { readonly epoch: number; readonly records: readonly TaskRecord[] } | undefined;
 
-  constructor(records: readonly TaskRecord[], perStep: number, seed: number) {
+  constructor(
+    records: readonly TaskRecord[],
+    episode: EpisodeConfig,
+    perStep: number,
+    seed: number,
+  ) {
     this.records = records;
+    this.episode = episode;
     this.perStep = perStep;
     this.seed = seed;
   }
@@ -125,20 +134,23 @@ export class PromptSource {
     return (step * this.perStep) / this.records.length;
   }
 
-  /** Records of step `step` (from 1), images in memory. */
+  /** Records of step `step` (from 1), their scenes open. */
   async take(step: number): Promise<TaskRecord[]> {
-    this.prefetch(step);
-    const records = await this.loading.get(step)!;
-    this.loading.delete(step);
+    const records = this.prefetch(step);
+    await this.opened.get(step);
+    this.opened.delete(step - 1);
     return records;
   }
 
-  /** Starts loading a step's images. */
-  prefetch(step: number): void {
-    if (this.loading.has(step)) return;
+  /** Starts opening a step's scenes. A record whose images are broken fails in its episodes. */
+  prefetch(step: number): TaskRecord[] {
     const first = (step - 1) * this.perStep;
-    const chosen = Array.from({ length: this.perStep }, (_, i) => this.recordAt(first + i));
-    this.loading.set(step, Promise.all(chosen.map(withImages)));
+    const records = Array.from({ length: this.perStep }, (_, i) => this.recordAt(first + i));
+    if (!this.opened.has(step)) {
+      const scenes = records.map((record) => openScene(record, this.episode));
+      this.opened.set(step, Promise.allSettled(scenes));
+    }
+    return records;
   }
 
   private recordAt(index: number): TaskRecord {
@@ -148,23 +160,6 @@ export class PromptSource {
       this.order = { epoch, records };
     }
     return this.order.records[index % this.records.length];
-  }
-}
-
-/** The record with its images in memory; one whose images are broken stays, its episodes say why. */
-export async function withImages(record: TaskRecord): Promise<TaskRecord> {
-  try {
-    const images = await loadImages(record);
-    return {
-      ...record,
-      images: images.map((image, i) => ({
-        kind: "render",
-        name: `image ${i + 1}`,
-        render: () => image,
-      })),
-    };
-  } catch {
-    return record;
   }
 }
 
