@@ -3,10 +3,13 @@
  * `sft`, `rl` and `eval` are one stage each; `pipeline.ts` puts them in a row.
  */
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import { join } from "node:path";
+import { z } from "zod";
 import { VigorlError } from "./core/errors.ts";
-import { hashFile } from "./core/files.ts";
+import { hashFile, writeFileAtomic } from "./core/files.ts";
+import { parseAt } from "./core/jsonl.ts";
 import { findPath } from "./core/paths.ts";
 import { Progress } from "./core/progress.ts";
 import { createRunFolder, isRunFolder, openRunFolder, type RunFolder } from "./core/run-folder.ts";
@@ -18,10 +21,11 @@ import type { Recipe, TaskSet } from "./recipe.ts";
 import { loadEpisodeConfig, type EpisodeConfig } from "./task/episode-config.ts";
 import { resolveDevice, torchVersion } from "./torch/device.ts";
 import { collectExamples } from "./train/collect.ts";
+import { readExamples, writeExamples } from "./train/examples.ts";
 import { trainRl } from "./train/grpo.ts";
 import type { LoopResult } from "./train/loop.ts";
 import type { Metrics } from "./train/metrics.ts";
-import { trainSft } from "./train/sft.ts";
+import { trainSft, type SftExample } from "./train/sft.ts";
 
 /** How a stage is run. */
 export interface StageOptions {
@@ -51,51 +55,17 @@ export async function sftStage(
 ): Promise<Trained> {
   const { recipe, signal, quiet } = options;
   const start = performance.now();
-  const { run, resume } = await openRun(options, "sft", model);
   const episode = await episodeConfig(recipe, model);
   const engine = await openEngine(recipe, model, recipe.sft.trainable);
   try {
-    const { prompts, samplesPerPrompt } = recipe.sft.collect;
-    const records = tasks.flatMap((set) => set.records);
-    const total = Math.min(prompts, records.length) * samplesPerPrompt;
-    const collecting = new Progress({ label: "collect", total, unit: "episodes", quiet });
-    const collected = await collectExamples({
-      sampler: engine,
-      records,
-      episode,
-      reward: recipe.rl.reward,
-      config: recipe.sft.collect,
-      seed: recipe.seed,
-      signal,
-      onProgress: (done) => collecting.update(done),
-    });
-    collecting.finish();
-    const { examples, numEpisodes, numCorrect, numDistinct } = collected;
-    if (examples.length === 0) {
-      throw new VigorlError("input", `sft: none of ${numEpisodes} episodes of ${model} was right`, {
-        hint: "start from a model that is sometimes right, or raise sft.collect.samplesPerPrompt",
-      });
-    }
+    const { run, resume } = await openRun(options, "sft", model);
+    const { examples, counts } = await collectOnce(options, run, engine, episode, tasks);
     const steps = recipe.sft.epochs * Math.ceil(examples.length / recipe.sft.batchSize);
+    const { config, seed } = { config: recipe.sft, seed: recipe.seed };
     const result = await withProgress("sft", steps, quiet, (onStep) =>
-      trainSft({
-        learner: engine,
-        examples,
-        config: recipe.sft,
-        seed: recipe.seed,
-        run,
-        resume,
-        signal,
-        onStep,
-      }),
+      trainSft({ learner: engine, examples, config, seed, run, resume, signal, onStep }),
     );
-    return trained(result, start, {
-      episodes: numEpisodes,
-      correct: numCorrect,
-      distinct: numDistinct,
-      examples: examples.length,
-      tooLong: result.numTooLong,
-    });
+    return trained(result, start, { ...counts, tooLong: result.numTooLong });
   } finally {
     await engine.close();
   }
@@ -110,10 +80,10 @@ export async function rlStage(
 ): Promise<Trained> {
   const { recipe, signal, quiet } = options;
   const start = performance.now();
-  const { run, resume } = await openRun(options, "rl", model);
   const episode = await episodeConfig(recipe, model);
   const learner = await openEngine(recipe, model, recipe.rl.trainable);
   try {
+    const { run, resume } = await openRun(options, "rl", model);
     const result = await withProgress(label, recipe.rl.steps, quiet, (onStep) =>
       trainRl({
         learner,
@@ -244,6 +214,52 @@ export async function episodeConfig(recipe: Recipe, model: string): Promise<Epis
     sampling: { temperature, topP, topK },
     ...(coordinates === undefined ? {} : { coordinates }),
   });
+}
+
+const countsSchema = z.record(z.string(), z.number());
+
+/** Collects the examples of a warm start; a run that was stopped behind that reads them back. */
+async function collectOnce(
+  { recipe, signal, quiet }: StageOptions,
+  run: RunFolder,
+  sampler: LocalEngine,
+  episode: EpisodeConfig,
+  tasks: readonly TaskSet[],
+): Promise<{ examples: SftExample[]; counts: z.infer<typeof countsSchema> }> {
+  const file = run.file("examples.jsonl");
+  const countsFile = run.file("collected.json");
+  if (existsSync(countsFile)) {
+    const counts = parseAt(
+      countsFile,
+      JSON.parse(await readFile(countsFile, "utf8")),
+      countsSchema,
+    );
+    return { examples: await readExamples(file, episode.preprocessor), counts };
+  }
+  const records = tasks.flatMap((set) => set.records);
+  const { prompts, samplesPerPrompt } = recipe.sft.collect;
+  const total = Math.min(prompts, records.length) * samplesPerPrompt;
+  const progress = new Progress({ label: "collect", total, unit: "episodes", quiet });
+  const collected = await collectExamples({
+    sampler,
+    records,
+    episode,
+    reward: recipe.rl.reward,
+    config: recipe.sft.collect,
+    seed: recipe.seed,
+    signal,
+    onProgress: (done) => progress.update(done),
+  }).finally(() => progress.finish());
+  const { examples, numEpisodes, numCorrect, numDistinct } = collected;
+  await writeExamples(file, examples);
+  const counts = {
+    episodes: numEpisodes,
+    correct: numCorrect,
+    distinct: numDistinct,
+    examples: examples.length,
+  };
+  await writeFileAtomic(countsFile, `${JSON.stringify(counts)}\n`);
+  return { examples, counts };
 }
 
 async function withProgress<T>(

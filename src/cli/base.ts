@@ -9,13 +9,17 @@ export function baseVerb(): Verb {
     command: new Command("base")
       .description("train the nano base model from random weights")
       .argument("[recipe]", "a recipe in YAML", "recipes/nano-base.yaml")
-      .option("--resume", "go on where it was stopped"),
+      .option("--out <folder>", "folder that holds the runs", "runs")
+      .option("--resume", "go on where it was stopped")
+      .option("--overwrite", "remove a run of this name and start again"),
     run: async (context, [recipePath = ""], options) => {
       const { baseRecipeSchema, trainBase } = await import("../nano/base.ts");
       const recipe = loadConfig(findPath(recipePath), baseRecipeSchema, context.overrides);
       const result = await trainBase({
         recipe,
         resume: options.resume === true,
+        overwrite: options.overwrite === true,
+        runsFolder: String(options.out),
         quiet: context.quiet,
         signal: context.signal,
       });
