@@ -3,6 +3,7 @@
  * the tensors, so the event loop here stays free. Pixels cross once per image; after that its hash
  * stands for it. Nothing here knows about models.
  */
+import { setMaxListeners } from "node:events";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
@@ -183,7 +184,11 @@ class Client {
         },
       });
       this.worker.ref();
-      signal?.addEventListener("abort", abort);
+      if (signal !== undefined) {
+        // One signal for hundreds of episodes is no leak.
+        setMaxListeners(0, signal);
+        signal.addEventListener("abort", abort);
+      }
       try {
         this.post(message(id));
       } catch (error) {
@@ -192,10 +197,15 @@ class Client {
     });
   }
 
+  /** Rejects what is in flight; the worker ends after the call it is working on. */
   async close(): Promise<void> {
     if (this.failure !== null) return;
-    await this.request((id) => ({ kind: "call", id, method: "close", args: [] }));
-    this.fail(new VigorlError("interrupted", "the engine was closed"));
+    const before = [...this.pending.keys()];
+    const closed = this.request((id) => ({ kind: "call", id, method: "close", args: [] }));
+    const reason = new VigorlError("interrupted", "the engine was closed");
+    for (const id of before) this.take(id)?.reject(reason);
+    await closed;
+    this.fail(reason);
     await this.worker.terminate();
   }
 

@@ -30,27 +30,30 @@ export function drawToken(
   let total = 0;
   for (let i = 0; i < size; i++) total += probabilities[offset + i];
   if (draw.topP >= 1 && (draw.topK === 0 || draw.topK >= size))
-    return walk(probabilities, offset, size, draw.uniform * total);
-  const kept = keptTokens(probabilities, offset, size, total, draw);
-  kept.sort((a, b) => a - b);
-  let mass = 0;
-  for (const id of kept) mass += probabilities[offset + id];
-  const target = draw.uniform * mass;
-  let sum = 0;
-  for (const id of kept) {
-    sum += probabilities[offset + id];
-    if (sum > target) return id;
-  }
-  return kept[kept.length - 1];
+    return walk(probabilities, offset, size, { floor: 0, ties: Infinity }, draw.uniform * total);
+  const cut = cutOf(probabilities, offset, size, total, draw);
+  return walk(probabilities, offset, size, cut, draw.uniform * cut.mass);
 }
 
-/** The first id whose cumulative probability exceeds `target`; the last possible one when none does. */
-function walk(probabilities: Float32Array, offset: number, size: number, target: number): number {
+/** What survives: every token above `floor`, and the first `ties` of those that equal it. */
+interface Cut {
+  readonly floor: number;
+  readonly ties: number;
+}
+
+/** The first surviving id whose cumulative probability exceeds `target`; the last one if none does. */
+function walk(
+  probabilities: Float32Array,
+  offset: number,
+  size: number,
+  { floor, ties }: Cut,
+  target: number,
+): number {
   let sum = 0;
   let last = 0;
   for (let i = 0; i < size; i++) {
     const p = probabilities[offset + i];
-    if (p === 0) continue;
+    if (p === 0 || p < floor || (p === floor && ties-- <= 0)) continue;
     sum += p;
     last = i;
     if (sum > target) return i;
@@ -58,31 +61,25 @@ function walk(probabilities: Float32Array, offset: number, size: number, target:
   return last;
 }
 
-/** Ids that survive top-k and then top-p, likeliest first. */
-function keptTokens(
+/** Top-k and then top-p, with the probability of what they keep. */
+function cutOf(
   probabilities: Float32Array,
   offset: number,
   size: number,
   total: number,
   { topP, topK }: Draw,
-): number[] {
+): Cut & { readonly mass: number } {
   const limit = topK === 0 ? size : Math.min(topK, size);
   // Tokens below this share hold together less than 1 − p, so none of them is in the run of top-p.
-  const floor = limit === size ? ((1 - topP) * total) / size : 0;
-  const candidates: number[] = [];
-  for (let i = 0; i < size; i++) if (probabilities[offset + i] >= floor) candidates.push(i);
-  candidates.sort((a, b) => probabilities[offset + b] - probabilities[offset + a] || a - b);
-  candidates.length = Math.min(limit, candidates.length);
-  if (topP >= 1) return candidates;
+  const bound = limit === size ? ((1 - topP) * total) / size : 0;
+  let sorted = probabilities.slice(offset, offset + size).filter((p) => p >= bound);
+  sorted.sort().reverse();
+  sorted = sorted.subarray(0, limit);
   let mass = total;
-  if (limit < size) {
-    mass = 0;
-    for (const id of candidates) mass += probabilities[offset + id];
-  }
-  let sum = 0;
+  if (limit < size) mass = sorted.reduce((sum, p) => sum + p, 0);
   let count = 0;
-  while (count < candidates.length && sum < topP * mass)
-    sum += probabilities[offset + candidates[count++]];
-  candidates.length = Math.max(count, 1);
-  return candidates;
+  let sum = 0;
+  while (count < sorted.length && (topP >= 1 || sum < topP * mass)) sum += sorted[count++];
+  const floor = sorted[Math.max(count, 1) - 1];
+  return { floor, ties: Math.max(count, 1) - sorted.indexOf(floor), mass: sum };
 }

@@ -116,6 +116,11 @@ export class Scheduler {
     }
   }
 
+  abortAll(): void {
+    for (const list of [this.waiting, this.filling, this.decoding])
+      for (const run of list.splice(0)) this.leave(run);
+  }
+
   release(session: string): void {
     const conversation = this.sessions.get(session);
     this.sessions.delete(session);

@@ -64,6 +64,7 @@ class EngineWorker {
         return;
       case "sample":
       case "call":
+        if (message.kind === "call" && message.method === "close") this.dropAll();
         try {
           this.inbox.push(message.kind === "sample" ? this.task(message) : this.resolve(message));
         } catch (error) {
@@ -112,6 +113,11 @@ class EngineWorker {
     } catch (error) {
       post({ kind: "error", id: call.id, error: toWireError(error) });
     }
+  }
+
+  private dropAll(): void {
+    this.inbox.length = 0;
+    this.scheduler.abortAll();
   }
 
   private abort(id: number): void {
