@@ -1,17 +1,21 @@
 """The peer of `bench/grpo.ts`: steps of TRL's GRPOTrainer on a Qwen2.5-VL folder, on the CPU.
 
-Reads prompts.jsonl ({"image": path, "question": text} a line) and prints, as its last line, one
-JSON object {secondsPerStep, tokensPerStep, versions}. The first step is warm-up and not counted.
-Everything that costs time is set as on the other side: float32, no reference, one update a step,
-the whole batch in it, AdamW, the reward cheap.
+Reads prompts.jsonl ({"image": path, "question": text} a line; a step takes the next ones) and says
+{"ready", "versions"}. Each line on stdin asks for one step and is answered with {seconds, tokens,
+peakMb}. What costs time is set as on the other side: float32, no reference model, one update a
+step with the whole batch in it, AdamW, a reward that is cheap.
 """
 
 import argparse
 import json
 import os
 import resource
+import sys
 import time
 
+# The trainer talks on stdout; the answers have it for themselves.
+answers = os.fdopen(os.dup(1), "w", buffering=1)
+os.dup2(2, 1)
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -35,9 +39,7 @@ parser.add_argument("--prompts", required=True)
 parser.add_argument("--per-step", type=int, default=16)
 parser.add_argument("--group", type=int, default=8)
 parser.add_argument("--tokens", type=int, default=64)
-parser.add_argument("--steps", type=int, default=3)
 parser.add_argument("--threads", type=int, default=2)
-parser.add_argument("--micro-batch", type=int, default=0)
 args = parser.parse_args()
 torch.set_num_threads(args.threads)
 
@@ -60,21 +62,29 @@ class ImageProcessor(Qwen2_5_VLProcessor):
         return ["image_processor", "tokenizer"]
 
 
-class StepTimes(TrainerCallback):
-    """Wall-clock time of each step, and the tokens written in it."""
-
-    def __init__(self):
-        self.seconds = []
-        self.started = None
+class OneAtATime(TrainerCallback):
+    """Waits for a line before each step and answers with what the step took."""
 
     def on_step_begin(self, *_args, **_kwargs):
+        if not sys.stdin.readline():
+            os._exit(0)
         self.started = time.perf_counter()
 
     def on_step_end(self, *_args, **_kwargs):
-        self.seconds.append(time.perf_counter() - self.started)
+        answer(
+            {
+                "seconds": time.perf_counter() - self.started,
+                "tokens": written.pop(),
+                "peakMb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            }
+        )
 
 
 written = []
+
+
+def answer(value):
+    answers.write(json.dumps(value) + "\n")
 
 
 def reward(completions, completion_ids, **_kwargs):
@@ -86,8 +96,6 @@ def reward(completions, completion_ids, **_kwargs):
 with open(args.prompts) as lines:
     rows = [json.loads(line) for line in lines]
 folder = os.path.dirname(args.prompts)
-needed = args.per_step * (args.steps + 1)
-rows = (rows * (needed // len(rows) + 1))[:needed]
 dataset = Dataset.from_dict(
     {
         "prompt": [[{"role": "user", "content": row["question"]}] for row in rows],
@@ -97,15 +105,15 @@ dataset = Dataset.from_dict(
 
 model = Qwen2_5_VLForConditionalGeneration.from_pretrained(args.model, dtype=torch.float32)
 processor = ImageProcessor(args.model)
-micro = args.micro_batch or args.per_step * args.group
 config = GRPOConfig(
     output_dir="/tmp/vigorl-bench-trl",
     use_cpu=True,
     bf16=False,
     fp16=False,
     gradient_checkpointing=False,
-    per_device_train_batch_size=micro,
-    gradient_accumulation_steps=args.per_step * args.group // micro,
+    per_device_train_batch_size=args.per_step * args.group,
+    gradient_accumulation_steps=1,
+    shuffle_dataset=False,
     num_generations=args.group,
     max_completion_length=args.tokens,
     temperature=1.0,
@@ -115,35 +123,25 @@ config = GRPOConfig(
     loss_type="dapo",
     learning_rate=1e-5,
     max_grad_norm=1.0,
-    max_steps=args.steps + 1,
-    logging_steps=1,
+    max_steps=len(rows) // args.per_step,
+    logging_steps=1000,
     save_strategy="no",
     report_to=[],
     disable_tqdm=True,
     seed=1,
 )
-times = StepTimes()
 trainer = GRPOTrainer(
     model=model,
     reward_funcs=reward,
     args=config,
     train_dataset=dataset,
     processing_class=processor,
-    callbacks=[times],
+    callbacks=[OneAtATime()],
 )
+versions = {
+    "torch": torch.__version__,
+    "transformers": transformers.__version__,
+    "trl": trl.__version__,
+}
+answer({"ready": True, "versions": versions})
 trainer.train()
-counted = times.seconds[1:]
-print(
-    json.dumps(
-        {
-            "secondsPerStep": sum(counted) / len(counted),
-            "tokensPerStep": sum(written[1:]) / len(written[1:]),
-            "peakMemoryBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            "versions": {
-                "torch": torch.__version__,
-                "transformers": transformers.__version__,
-                "trl": trl.__version__,
-            },
-        }
-    )
-)
