@@ -29,7 +29,7 @@ export const baseRecipeSchema = z.strictObject({
   tower: z.strictObject({ ...stage(5000, 3e-3) }).prefault({}),
   lookups: z
     .strictObject({
-      ...stage(1500, 1e-3),
+      ...stage(3000, 1e-3),
       /** Scenes whose features are made once by the frozen tower. */
       poolSize: z.int().min(1).default(12000),
       ...weights(0.2, 0.1),
