@@ -42,12 +42,20 @@ export type SampleStop = "stop" | "eos" | "length";
 
 export interface Sample {
   readonly tokens: number[];
-  /** Natural log-probability of each token at temperature 1. */
+  /** Natural log-probability of each token at temperature 1; empty where `inexact` is "text". */
   readonly logprobs: number[];
   readonly stopReason: SampleStop;
   /** How many optimiser steps the weights had seen; -1 where the server does not say. */
   readonly weightsVersion: number;
+  /** Set where the record is not, id for id, what was read and sampled: not to be trained on. */
+  readonly inexact?: Inexact;
 }
+
+/**
+ * Why a sample is not exact. "text": the server gave text, and its tokens were made from that here.
+ * "prompt": the server read other tokens than those it was asked about, or does not say which.
+ */
+export type Inexact = "text" | "prompt";
 
 export interface SampleOptions {
   readonly signal?: AbortSignal;

@@ -43,7 +43,14 @@ export const traceSchema = z.strictObject({
   /** The conversation in order; joining the texts gives what the model read and wrote. */
   parts: z.array(
     z.discriminatedUnion("type", [
-      z.strictObject({ type: z.literal("text"), author, turn: z.int(), text: z.string() }),
+      z.strictObject({
+        type: z.literal("text"),
+        author,
+        turn: z.int(),
+        text: z.string(),
+        /** Why the tokens behind it may not be those that were sampled. */
+        inexact: z.enum(["text", "prompt"]).optional(),
+      }),
       z.strictObject({
         type: z.literal("image"),
         author,
@@ -201,8 +208,11 @@ function toParts(
   let numCrops = 0;
   return chunks.map((chunk) => {
     const { author: by, turn } = chunk;
-    if (chunk.type === "text")
-      return { type: "text", author: by, turn, text: chat.tokenizer.decode(chunk.tokens) };
+    if (chunk.type === "text") {
+      const text = chat.tokenizer.decode(chunk.tokens);
+      const mark = chunk.inexact === undefined ? {} : { inexact: chunk.inexact };
+      return { type: "text", author: by, turn, text, ...mark };
+    }
     const { hash, widthPx, heightPx } = chunk.image;
     const image = { type: "image" as const, author: by, turn, hash, widthPx, heightPx };
     return by === "prompt"

@@ -5,7 +5,8 @@
  *
  * Legend: T positions, as `numPositions` counts them.
  */
-import type { Chunk, Datum } from "../engine/types.ts";
+import { VigorlError } from "../core/errors.ts";
+import type { Chunk, Datum, Inexact } from "../engine/types.ts";
 import { numPositions } from "../engine/types.ts";
 import type { Box, Point, Size } from "../image/frames.ts";
 import type { ModelImage } from "../image/model-image.ts";
@@ -15,7 +16,10 @@ import type { ToolFault } from "../text/prompts.ts";
 /** Who wrote a part: the task, the model, the environment, or we in the model's name. */
 export type Author = "prompt" | "model" | "environment" | "forced";
 
-/** A chunk with its author. Model text carries one log-probability a token (temperature 1). */
+/**
+ * A chunk with its author. Model text carries one log-probability a token (temperature 1), or says
+ * why its tokens may not be those that were sampled.
+ */
 export type AuthoredChunk =
   | {
       readonly type: "text";
@@ -23,6 +27,7 @@ export type AuthoredChunk =
       readonly turn: number;
       readonly tokens: readonly number[];
       readonly logprobs?: readonly number[];
+      readonly inexact?: Inexact;
     }
   | {
       readonly type: "image";
@@ -150,6 +155,7 @@ export function toChunks(authored: readonly AuthoredChunk[]): Chunk[] {
  * One training example: weight 1 on every token the model wrote, 0 elsewhere; the sampler's
  * log-probabilities as `oldLogprobs` where the episode has them.
  * The chunks end with the last position that carries weight.
+ * @throws VigorlError("input") when model tokens are not known to be those that were sampled.
  */
 export function episodeToDatum(episode: { readonly chunks: readonly AuthoredChunk[] }): Datum {
   const last = episode.chunks.findLastIndex((chunk) => chunk.author === "model");
@@ -163,6 +169,7 @@ export function episodeToDatum(episode: { readonly chunks: readonly AuthoredChun
   for (const chunk of authored) {
     const length = chunk.type === "text" ? chunk.tokens.length : chunk.image.numTokens;
     if (chunk.type === "text" && chunk.author === "model") {
+      refuseInexact(chunk.inexact);
       weights.fill(1, at, at + length);
       if (chunk.logprobs !== undefined) {
         oldLogprobs.set(chunk.logprobs, at);
@@ -172,6 +179,14 @@ export function episodeToDatum(episode: { readonly chunks: readonly AuthoredChun
     at += length;
   }
   return { chunks, weights, ...(hasLogprobs ? { oldLogprobs } : {}) };
+}
+
+function refuseInexact(inexact: Inexact | undefined): void {
+  if (inexact === undefined) return;
+  const what = inexact === "text" ? "made from a server's text" : "sampled behind another prompt";
+  throw new VigorlError("input", `an episode cannot be trained on: its tokens were ${what}`, {
+    hint: "sample with the local engine or a server that returns token ids, or train on its text as a conversation",
+  });
 }
 
 /** Positions by author. */

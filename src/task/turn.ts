@@ -235,8 +235,17 @@ export async function speak(
     }
     const fault = faultOf(sample, scene.config);
     if (fault !== null) return { stopReason: "badOutput", answer: null, error: fault };
-    const { tokens: sampled, logprobs } = sample;
-    chunks.push({ type: "text", author: "model", turn, tokens: sampled, logprobs });
+    const { tokens: sampled, logprobs, inexact } = sample;
+    const known = inexact === "text" ? {} : { logprobs };
+    const marked = inexact === undefined ? {} : { inexact };
+    chunks.push({
+      type: "text",
+      author: "model",
+      turn,
+      tokens: sampled,
+      ...known,
+      ...marked,
+    });
     tokens.push(...sampled);
     const text = (prefix ?? "") + chat.tokenizer.decode(tokens, { skipSpecial: true });
     const toolNames = zoom.mode === "repo" ? null : zoomToolNames;
@@ -317,10 +326,10 @@ function roomFor(
 }
 
 /** Why a sample cannot become part of a trajectory, or null. */
-function faultOf({ tokens, logprobs }: Sample, { chat }: EpisodeConfig): string | null {
+function faultOf({ tokens, logprobs, inexact }: Sample, { chat }: EpisodeConfig): string | null {
   const { tokenizer } = chat;
   if (tokens.length === 0) return "the engine returned no tokens";
-  if (logprobs.length !== tokens.length)
+  if (inexact !== "text" && logprobs.length !== tokens.length)
     return `the engine returned ${logprobs.length} log-probabilities for ${tokens.length} tokens`;
   const visionIds = new Set(VISION_TOKENS.map((name) => tokenizer.findTokenId(name)));
   for (const id of tokens) {
