@@ -29,6 +29,7 @@ export const SMALL_VOCABULARY = 4096;
 
 /** Draws a token for every request from logits [R, V]. */
 export function drawTokens(logits: Tensor, requests: readonly DrawRequest[]): Drawn[] {
+  if (requests.length === 0) return [];
   const small = logits.shape[1] <= SMALL_VOCABULARY;
   return noGrad(() =>
     scope(() => {

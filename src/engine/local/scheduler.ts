@@ -12,9 +12,10 @@ import { VigorlError } from "../../core/errors.ts";
 import { planBatch } from "../../model/batch.ts";
 import type { Decoder } from "../../model/decoder.ts";
 import type { ModelConfig } from "../../model/config.ts";
+import type { Tensor } from "../../torch/ops.ts";
 import { scope } from "../../torch/scope.ts";
 import type { Chunk, Sample, SampleParams } from "../types.ts";
-import { drawTokens, type DrawRequest } from "./draw.ts";
+import { drawTokens, type Drawn, type DrawRequest } from "./draw.ts";
 import type { FeatureCache } from "./feature-cache.ts";
 import { chunksFrom, contentKey, flatten, History, type Segment } from "./sequence.ts";
 import { Slots, type Conversation } from "./slots.ts";
@@ -200,103 +201,118 @@ export class Scheduler {
     this.waiting = left;
   }
 
-  /** Works off the plans of new requests until each can decode. */
+  /** Takes the next piece of every new request's plan; prompts that repeat are copied together. */
   private fill(): void {
     const start = performance.now();
+    const repeated = new Map<string, Run[]>();
     for (const run of this.filling.splice(0)) {
-      const segment = run.plan.shift()!;
-      try {
-        if (segment.kind === "decode") {
-          [run.newest, ...run.replay] = segment.tokens;
-          this.decoding.push(run);
-        } else this.prefill(run, segment.chunks);
-      } catch (error) {
-        this.fail(run, error);
+      const segment = run.plan[0];
+      if (segment.kind === "decode") {
+        run.plan.shift();
+        [run.newest, ...run.replay] = segment.tokens;
+        this.decoding.push(run);
+        continue;
       }
+      const fresh = run.conversation.history.length === 0;
+      const key = fresh ? contentKey(segment.chunks) : undefined;
+      if (key === undefined || this.slots.promptOf(key) === undefined)
+        this.guard([run], () => this.prefill(run, segment.chunks, key));
+      else repeated.set(key, [...(repeated.get(key) ?? []), run]);
     }
+    for (const [key, runs] of repeated) this.guard(runs, () => this.share(runs, key));
     this.counts.prefillSeconds += (performance.now() - start) / 1000;
   }
 
-  private prefill(run: Run, chunks: readonly Chunk[]): void {
+  /** Runs the next prefill of a plan; `key` where it is the beginning of a sequence. */
+  private prefill(run: Run, chunks: readonly Chunk[], key: string | undefined): void {
     const { decoder, features, config } = this.model;
-    const { conversation } = run;
-    const { history } = conversation;
-    const slot = conversation.slot!;
-    const fresh = history.length === 0;
-    const key = fresh ? contentKey(chunks) : "";
-    let prompt = fresh ? this.slots.promptOf(key) : undefined;
-    if (fresh && prompt?.slot !== slot.index) this.slots.dropPrompt(slot);
-    if (prompt !== undefined) {
-      decoder.copyPrefix(prompt.slot, [slot.index], prompt.length);
-      history.addPrefill(chunks, prompt.rope);
-      this.counts.sharedPrompts++;
-      this.afterPrefill(run, prompt.logits);
-      return;
-    }
+    const { history } = run.conversation;
+    const slot = run.conversation.slot!;
+    if (key !== undefined) this.slots.dropPrompt(slot);
     scope(() => {
       const batch = planBatch([chunks], config, [history.rope]);
-      const logits = decoder.prefill(
-        slot.index,
-        history.length,
-        batch,
-        features.take(batch.images),
-      );
+      const seen = features.take(batch.images);
+      const logits = decoder.prefill(slot.index, history.length, batch, seen);
       history.addPrefill(chunks, batch.next[0]);
       this.counts.prefills++;
       this.counts.prefillPositions += batch.lengths[0];
-      if (fresh) {
+      if (key !== undefined) {
         const { length, rope } = history;
-        prompt = { key, slot: slot.index, length, rope, logits: logits.keep() };
-        this.slots.holdPrompt(prompt);
+        this.slots.holdPrompt({ key, slot: slot.index, length, rope, logits: logits.keep() });
       }
-      this.afterPrefill(run, logits);
+      this.afterPrefill([run], logits);
     });
   }
 
-  /** Goes on with the plan, or samples the first token where the prompt is complete. */
-  private afterPrefill(run: Run, logits: Parameters<typeof drawTokens>[0]): void {
-    if (run.plan.length > 0) {
-      this.filling.push(run);
-      return;
+  /** Gives runs the beginning that some slot holds already, or else holds after the first of them. */
+  private share(runs: readonly Run[], key: string): void {
+    const chunksOf = ({ plan }: Run): readonly Chunk[] =>
+      plan[0].kind === "prefill" ? plan[0].chunks : [];
+    let rest = runs;
+    if (this.slots.promptOf(key) === undefined) {
+      this.prefill(runs[0], chunksOf(runs[0]), key);
+      rest = runs.slice(1);
     }
-    const [drawn] = drawTokens(logits, [{ row: 0, n: 0, params: run.task.params }]);
-    if (!this.take(run, drawn.token, drawn.logprob)) this.decoding.push(run);
+    const prompt = this.slots.promptOf(key)!;
+    const targets = rest.map(({ conversation }) => conversation.slot!);
+    for (const slot of targets) if (slot.index !== prompt.slot) this.slots.dropPrompt(slot);
+    this.model.decoder.copyPrefix(
+      prompt.slot,
+      targets.map(({ index }) => index),
+      prompt.length,
+    );
+    for (const run of rest) run.conversation.history.addPrefill(chunksOf(run), prompt.rope);
+    this.counts.sharedPrompts += rest.length;
+    this.afterPrefill(rest, prompt.logits);
+  }
+
+  /** Goes on with each plan, or samples the first token where the prompt is complete. */
+  private afterPrefill(runs: readonly Run[], logits: Tensor): void {
+    const ready: Run[] = [];
+    for (const run of runs) {
+      run.plan.shift();
+      if (run.plan.length > 0) this.filling.push(run);
+      else ready.push(run);
+    }
+    const requests = ready.map(({ task }) => ({ row: 0, n: 0, params: task.params }));
+    this.takeAll(ready, drawTokens(logits, requests));
   }
 
   private decode(): void {
     const start = performance.now();
     const { input } = this.slots;
     this.slots.describe();
-    for (const { conversation, newest } of this.decoding) {
+    const runs = this.decoding.splice(0);
+    for (const { conversation, newest } of runs) {
       const { index } = conversation.slot!;
       input.active[index] = 1;
       input.tokens[index] = newest;
       input.positions[index] = conversation.history.rope;
     }
-    const runs = this.decoding;
-    this.decoding = [];
-    try {
+    this.guard(runs, () =>
       scope(() => {
         const logits = this.model.decoder.decode(input);
-        const requests: DrawRequest[] = [];
-        const sampling: Run[] = [];
-        for (const run of runs) {
-          run.conversation.history.addToken(run.newest);
-          if (this.continueReplay(run)) continue;
-          const row = run.conversation.slot!.index;
-          requests.push({ row, n: run.tokens.length, params: run.task.params });
-          sampling.push(run);
-        }
-        if (requests.length === 0) return;
-        for (const [i, { token, logprob }] of drawTokens(logits, requests).entries())
-          if (!this.take(sampling[i], token, logprob)) this.decoding.push(sampling[i]);
-      });
-      this.counts.decodeSteps++;
+        this.counts.decodeSteps++;
+        for (const { conversation, newest } of runs) conversation.history.addToken(newest);
+        const sampling = runs.filter((run) => !this.continueReplay(run));
+        const requests = sampling.map(({ conversation, tokens, task }): DrawRequest => ({
+          row: conversation.slot!.index,
+          n: tokens.length,
+          params: task.params,
+        }));
+        if (requests.length > 0) this.takeAll(sampling, drawTokens(logits, requests));
+      }),
+    );
+    this.counts.decodeSeconds += (performance.now() - start) / 1000;
+  }
+
+  /** An error ends the runs it met, and nothing else. */
+  private guard(runs: readonly Run[], work: () => void): void {
+    try {
+      work();
     } catch (error) {
-      this.decoding = [];
       for (const run of runs) this.fail(run, error);
     }
-    this.counts.decodeSeconds += (performance.now() - start) / 1000;
   }
 
   /** True while the step that just ran was part of a replay, whose logits nobody needs. */
@@ -309,6 +325,11 @@ export class Scheduler {
     if (run.plan.length === 0) return false;
     this.filling.push(run);
     return true;
+  }
+
+  private takeAll(runs: readonly Run[], drawn: readonly Drawn[]): void {
+    for (const [i, { token, logprob }] of drawn.entries())
+      if (!this.take(runs[i], token, logprob)) this.decoding.push(runs[i]);
   }
 
   /** Adds a sampled token; true where it ends the sample, which is then reported. */
