@@ -4,7 +4,7 @@ import { z } from "zod";
 import { recipeSchema } from "../src/recipe.ts";
 
 interface Node {
-  readonly type?: string;
+  readonly type?: string | readonly string[];
   readonly properties?: Readonly<Record<string, Node>>;
   readonly description?: string;
   readonly default?: unknown;
@@ -25,7 +25,7 @@ export async function recipePage(): Promise<string> {
     (node.properties && Object.keys(node.properties).length > 0 ? sections : top).push([key, node]);
   parts.push("## Top level", table(top.flatMap(([key, node]) => rows(key, node))));
   for (const [key, node] of sections) {
-    parts.push(`## ${key}`, node.description ?? "");
+    parts.push(`## ${key}`, sentence(node.description));
     parts.push(
       table(Object.entries(node.properties ?? {}).flatMap(([name, child]) => rows(name, child))),
     );
@@ -46,6 +46,10 @@ function rows(name: string, node: Node): string[] {
   return [`| \`${name}\` | ${kind(node)} | ${showDefault(node.default)} | ${text} |`];
 }
 
+function sentence(text = ""): string {
+  return text === "" ? "" : `${text[0].toUpperCase()}${text.slice(1)}.`;
+}
+
 function table(lines: readonly string[]): string {
   return ["| key | value | default | meaning |", "| --- | --- | --- | --- |", ...lines].join("\n");
 }
@@ -60,6 +64,8 @@ function kind(node: Node): string {
     string: "text",
     boolean: "true, false",
   };
+  if (Array.isArray(node.type))
+    return node.type.map((type: string) => words[type] ?? type).join(" or ");
   const type = words[node.type ?? ""] ?? node.type ?? "any";
   if (node.type !== "integer" && node.type !== "number") return type;
   const bounds = [

@@ -38,8 +38,9 @@ export const recipeSchema = z.strictObject({
   name: z
     .string()
     .regex(/^[\w.-]+$/, "a name of letters, digits, dot, dash")
-    .default("run"),
-  seed: z.int().min(0).default(1),
+    .default("run")
+    .describe("of the run, and of its folder"),
+  seed: z.int().min(0).default(1).describe("everything random is keyed by it"),
   model: z.string().min(1).default("models/nano").describe("a Hugging Face model folder"),
   device: z.string().default("auto").describe("auto, cpu, cuda or cuda:N"),
   dtype: z.enum(["float32", "bfloat16"]).default("float32").describe("arithmetic of the engine"),

@@ -25,31 +25,35 @@ const promptStyles = [
 
 export const episodeSettingsSchema = z.strictObject({
   zoom: zoomConfigSchema.prefault({}),
-  /** The wording; `style` defaults to "zoom" with the tool and "grounded" without. Sentences replace it. */
   prompts: promptSetSchema
     .partial()
     .extend({ style: z.enum(promptStyles).optional() })
-    .prefault({}),
-  /** Area of an image as the model sees it; defaults to the model folder's preprocessor. */
+    .prefault({})
+    .describe(
+      'the wording; `style` defaults to "zoom" with the tool and "grounded" without. Sentences replace it',
+    ),
   image: z
     .strictObject({
       minPixels: z.int().positive().optional(),
       maxPixels: z.int().positive().optional(),
     })
-    .prefault({}),
+    .prefault({})
+    .describe("area of an image as the model sees it; defaults to the model folder's preprocessor"),
   sampling: z
     .strictObject({
-      /** 0 is greedy. */
-      temperature: z.number().nonnegative().default(1),
+      temperature: z.number().nonnegative().default(1).describe("0 is greedy"),
       topP: z.number().positive().max(1).default(1),
-      /** 0 switches it off. */
-      topK: z.int().nonnegative().default(0),
+      topK: z.int().nonnegative().default(0).describe("0 switches it off"),
     })
     .prefault({}),
-  /** How the model writes coordinates; defaults to what its family does. */
-  coordinates: z.enum(["resized", "relative"]).optional(),
-  /** "whole" takes the whole reply as the answer, for models asked to answer directly. */
-  answerForm: z.enum(["tagged", "whole"]).default("tagged"),
+  coordinates: z
+    .enum(["resized", "relative"])
+    .optional()
+    .describe("how the model writes coordinates; defaults to what its family does"),
+  answerForm: z
+    .enum(["tagged", "whole"])
+    .default("tagged")
+    .describe('"whole" takes the whole reply as the answer, for models asked to answer directly'),
 });
 
 export type EpisodeSettings = z.infer<typeof episodeSettingsSchema>;

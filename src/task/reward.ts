@@ -13,17 +13,37 @@ import { repoReward } from "./reward-repo.ts";
 import { reward, type Reward, type Scored } from "./reward-terms.ts";
 
 export const rewardConfigSchema = z.strictObject({
-  profile: z.enum(["default", "paper", "repo"]).default("default"),
-  /** Thoughts must name points; switch off for models that think without coordinates. */
-  grounded: z.boolean().default(true),
-  /** default: what correct form is worth beside an answer's 1; below 0.5, so that it cannot be farmed. */
-  formatWeight: z.number().nonnegative().lt(0.5).default(0.1),
-  /** default: paid for each distinct place a right answer zoomed into. */
-  distinctBonus: z.number().nonnegative().default(0.025),
-  /** default: how many places are paid for at most. */
-  distinctMax: z.int().nonnegative().default(4),
-  /** Places nearer than this count as one; pixels of the image as the model sees it. */
-  minDistancePx: z.number().positive().default(10),
+  profile: z
+    .enum(["default", "paper", "repo"])
+    .default("default")
+    .describe("ours, the paper's, or the repository's rules"),
+  grounded: z
+    .boolean()
+    .default(true)
+    .describe("thoughts must name points; switch off for models that think without coordinates"),
+  formatWeight: z
+    .number()
+    .nonnegative()
+    .lt(0.5)
+    .default(0.1)
+    .describe(
+      "default: what correct form is worth beside an answer's 1; below 0.5, so that it cannot be farmed",
+    ),
+  distinctBonus: z
+    .number()
+    .nonnegative()
+    .default(0.025)
+    .describe("default: paid for each distinct place a right answer zoomed into"),
+  distinctMax: z
+    .int()
+    .nonnegative()
+    .default(4)
+    .describe("default: how many places are paid for at most"),
+  minDistancePx: z
+    .number()
+    .positive()
+    .default(10)
+    .describe("places nearer than this count as one; pixels of the image as the model sees it"),
 });
 
 export type RewardConfig = z.infer<typeof rewardConfigSchema>;

@@ -28,30 +28,58 @@ import type { ToolFault } from "../text/prompts.ts";
 import type { AnswerView, EpisodeZoom } from "./trajectory.ts";
 
 export const zoomConfigSchema = z.strictObject({
-  /** Offer the tool; without it an episode is a single turn. */
-  enabled: z.boolean().default(true),
-  /** The name that the system prompt tells; calls by any of the tool's known names are served. */
+  enabled: z
+    .boolean()
+    .default(true)
+    .describe("offer the tool; without it an episode is a single turn"),
   toolName: z
     .enum(["search_coordinate", "crop", "image_zoom_in_tool"])
-    .default("search_coordinate"),
-  /** Side of the window around a point, in pixels of the image as the model sees it. */
-  windowPx: z.int().positive().default(364),
-  /** Side of the crop that the model is shown, in pixels. */
-  outputPx: z.int().positive().default(672),
-  /** Mark the point with a red dot (and say so in the observation). */
-  drawDot: z.boolean().default(false),
-  /** "repo" cuts and stretches as published; "default" keeps shape and cuts original pixels. */
-  mode: z.enum(["default", "repo"]).default("default"),
-  /** Assistant turns, the answering one included. */
-  maxTurns: z.int().positive().default(5),
-  /** Images in the conversation, the question's included. */
-  maxImages: z.int().positive().default(5),
-  maxTokensPerTurn: z.int().positive().default(1024),
-  /** Positions after the prompt: text of everybody and crops. */
-  maxTotalTokens: z.int().positive().default(4096),
-  /** Open the answer for the model in the last turn; else a further call ends the episode. */
-  forceAnswer: z.boolean().default(true),
-  control: z.enum(["none", "blank", "elsewhere"]).default("none"),
+    .default("search_coordinate")
+    .describe(
+      "the name that the system prompt tells; calls by any of the tool's known names are served",
+    ),
+  windowPx: z
+    .int()
+    .positive()
+    .default(364)
+    .describe("side of the window around a point, in pixels of the image as the model sees it"),
+  outputPx: z
+    .int()
+    .positive()
+    .default(672)
+    .describe("side of the crop that the model is shown, in pixels"),
+  drawDot: z
+    .boolean()
+    .default(false)
+    .describe("mark the point with a red dot (and say so in the observation)"),
+  mode: z
+    .enum(["default", "repo"])
+    .default("default")
+    .describe(
+      '"repo" cuts and stretches as published; "default" keeps shape and cuts original pixels',
+    ),
+  maxTurns: z.int().positive().default(5).describe("assistant turns, the answering one included"),
+  maxImages: z
+    .int()
+    .positive()
+    .default(5)
+    .describe("images in the conversation, the question's included"),
+  maxTokensPerTurn: z.int().positive().default(1024).describe("tokens of one assistant turn"),
+  maxTotalTokens: z
+    .int()
+    .positive()
+    .default(4096)
+    .describe("positions after the prompt: text of everybody and crops"),
+  forceAnswer: z
+    .boolean()
+    .default(true)
+    .describe(
+      "open the answer for the model in the last turn; else a further call ends the episode",
+    ),
+  control: z
+    .enum(["none", "blank", "elsewhere"])
+    .default("none")
+    .describe("what zooms show instead: black, or a random other place"),
 });
 
 export type ZoomConfig = z.infer<typeof zoomConfigSchema>;

@@ -15,23 +15,25 @@ export type AnswerKind = "text" | "choice" | "number" | "point" | "action";
 export type ToolFault = ToolCallFault | "outside";
 
 export const promptSetSchema = z.strictObject({
-  /** The system message; null sends none. */
-  system: z.string().nullable(),
-  /** Put after every question, on a line of its own; empty puts nothing. */
-  questionSuffix: z.string(),
-  /** Said before a crop; `{x}` and `{y}` become the coordinate. Empty says nothing. */
-  observation: z.string(),
-  /** Added to `observation` when a dot marks the point. */
-  observationDot: z.string(),
-  /** Said instead of a crop. */
-  faults: z.strictObject({
-    notJson: z.string(),
-    unknownTool: z.string(),
-    noPlace: z.string(),
-    outside: z.string(),
-  }),
-  /** The thought that opens a forced answer; empty opens the answer without a thought. */
-  forcedThink: z.string(),
+  system: z.string().nullable().describe("the system message; null sends none"),
+  questionSuffix: z
+    .string()
+    .describe("put after every question, on a line of its own; empty puts nothing"),
+  observation: z
+    .string()
+    .describe("said before a crop; `{x}` and `{y}` become the coordinate. Empty says nothing"),
+  observationDot: z.string().describe("added to `observation` when a dot marks the point"),
+  faults: z
+    .strictObject({
+      notJson: z.string(),
+      unknownTool: z.string(),
+      noPlace: z.string(),
+      outside: z.string(),
+    })
+    .describe("said instead of a crop"),
+  forcedThink: z
+    .string()
+    .describe("the thought that opens a forced answer; empty opens the answer without a thought"),
 });
 
 export type PromptSet = z.infer<typeof promptSetSchema>;

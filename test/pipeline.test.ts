@@ -1,0 +1,135 @@
+/**
+ * The whole pipeline through the command line, on the tiny model: a straight run, one that is
+ * interrupted and resumed, and the reports they leave.
+ */
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { hashFile } from "../src/core/files.ts";
+import { createRunFolder } from "../src/core/run-folder.ts";
+import { openLocalEngine } from "../src/engine/local/client.ts";
+import { armSchema, type Report } from "../src/eval/report.ts";
+import { nanoRecords } from "../src/nano/tasks.ts";
+import { readTraces } from "../src/task/trace.ts";
+import { trainSft } from "../src/train/sft.ts";
+import { sftSchema } from "../src/train/sft-config.ts";
+import { makeTinyModel, tinyEpisode, tinyExamples } from "./fixtures/tiny.ts";
+
+const root = resolve(import.meta.dirname, "..");
+let folder: string;
+
+const recipe = (model: string) => `name: tiny
+model: ${model}
+threads: 1
+zoom: { windowPx: 8, outputPx: 112, maxTurns: 3, maxImages: 3, maxTokensPerTurn: 48, maxTotalTokens: 160 }
+prompts: { style: nano }
+promptsNoTool: { questionSuffix: Answer at once. }
+data: { train: [{ nano: search, count: 24 }], heldout: [{ nano: search, count: 12 }] }
+sft: { epochs: 1, batchSize: 8, collect: { samplesPerPrompt: 8, minZooms: 1 } }
+rl: { steps: 4, promptsPerStep: 3, groupSize: 4, zeroVariance: keep, checkpointEvery: 1, parity: { enabled: false } }
+eval: { controls: [crop-blank, crop-elsewhere, no-tool, no-image], traces: 3, temperature: 1 }
+demo: { singleSteps: 2 }
+`;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "vigorl-pipeline-"));
+  const start = join(folder, "start");
+  await makeTinyModel(start);
+  const learner = await openLocalEngine(start, { threads: 1, numSlots: 16 });
+  const episode = await tinyEpisode(start, true);
+  const records = nanoRecords({ task: "search", split: "train", count: 160, seed: 9 });
+  const run = await createRunFolder(join(folder, "warm"), {
+    verb: "sft",
+    name: "warm",
+    seed: 1,
+    recipe: {},
+  });
+  const { folder: model } = await trainSft({
+    learner,
+    examples: await tinyExamples(episode, records),
+    run,
+    seed: 1,
+    config: sftSchema.parse({ epochs: 8, batchSize: 16, learningRate: 5e-3 }),
+  });
+  await learner.close();
+  writeFileSync(join(folder, "tiny.yaml"), recipe(model));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Runs a verb; `interruptAt` sends Ctrl-C when a line of stderr matches. */
+async function vigorl(args: readonly string[], interruptAt?: RegExp) {
+  const loader = `file://${root}/node_modules/tsx/dist/loader.mjs`;
+  const child = spawn(process.execPath, ["--import", loader, join(root, "src/cli.ts"), ...args], {
+    cwd: folder,
+    env: { ...process.env, OMP_NUM_THREADS: "1" },
+  });
+  let stdout = "";
+  let stderr = "";
+  let sent = false;
+  child.stdout.on("data", (part: Buffer) => (stdout += part.toString()));
+  child.stderr.on("data", (part: Buffer) => {
+    stderr += part.toString();
+    if (interruptAt?.test(stderr) === true && !sent) sent = child.kill("SIGINT");
+  });
+  const code = await new Promise<number | null>((done) => child.on("close", done));
+  return { code, stdout, stderr };
+}
+
+const weights = (run: string, stage: string, step: number) =>
+  hashFile(join(folder, run, "tiny", stage, "checkpoints", `step-${step}`, "model.safetensors"));
+
+test("demo ends with a table and a report; stopped and resumed, it ends with the same", async () => {
+  const straight = await vigorl(["demo", "tiny.yaml", "--out", "straight"]);
+  expect(straight.stderr).not.toMatch(/\n\s+at /);
+  expect(straight.code).toBe(0);
+  expect(straight.stdout).toMatch(/^arm +task +n +accuracy[^]*rl-zoom +search +12/);
+  expect(straight.stdout).toContain("straight/tiny/report.html");
+
+  const run = join(folder, "straight/tiny");
+  const report = JSON.parse(readFileSync(join(run, "report.json"), "utf8")) as Report;
+  expect(report.arms.map((arm) => armSchema.parse(arm).name)).toEqual([
+    "base",
+    "sft",
+    "rl-single",
+    "rl-zoom",
+    "crop-blank",
+    "crop-elsewhere",
+    "no-tool",
+    "no-image",
+  ]);
+  expect(report.arms.every((arm) => arm.n === 12 && arm.task === "search")).toBe(true);
+  const arm = (name: string) => report.arms.find((each) => each.name === name)!;
+  expect(arm("base").zoomsPerEpisode).toBeGreaterThan(0.5);
+  expect(arm("rl-single").zoomsPerEpisode).toBe(0);
+  expect(arm("no-tool").zoomsPerEpisode).toBe(0);
+  expect(report.curves.map((curve) => curve.stage)).toContain("rl-zoom");
+
+  const blank = await readTraces(join(run, "eval/search/crop-blank/traces.jsonl"));
+  expect(blank).toHaveLength(3);
+  expect(blank.flatMap((trace) => trace.zooms).every((zoom) => zoom.control === "blank")).toBe(
+    true,
+  );
+  const page = readFileSync(join(run, "report.html"), "utf8");
+  expect(page.match(/(?:src|href)="(?!data:|#)/g)).toBeNull();
+  expect(page.match(/<article class="panel"/g)).toHaveLength(3 * 8);
+
+  const stopped = await vigorl(["demo", "tiny.yaml", "--out", "resumed"], /rl-zoom +1\/4/);
+  expect(stopped.stderr).toMatch(/stopped after step \d, saved\n {2}fix: go on with --resume/);
+  expect(stopped.code).toBe(130);
+  expect(existsSync(join(folder, "resumed/tiny/report.json"))).toBe(false);
+  const again = await vigorl(["demo", "tiny.yaml", "--out", "resumed"]);
+  expect([again.code, again.stderr]).toEqual([2, expect.stringContaining("--resume")]);
+  const resumed = await vigorl(["demo", "tiny.yaml", "--out", "resumed", "--resume", "--json"]);
+  expect(resumed.code).toBe(0);
+  expect(await weights("resumed", "rl-zoom", 4)).toBe(await weights("straight", "rl-zoom", 4));
+  const figures = ({ arms }: Report) => arms.map(({ seconds: _, ...each }) => each);
+  expect(figures(JSON.parse(resumed.stdout) as Report)).toEqual(figures(report));
+  expect(readdirSync(folder, { recursive: true, encoding: "utf8" }).join("\n")).not.toMatch(
+    /writing/,
+  );
+
+  const other = await vigorl(["demo", "tiny.yaml", "--out", "resumed", "--resume", "--seed", "2"]);
+  expect([other.code, other.stderr]).toEqual([2, expect.stringContaining("another recipe")]);
+}, 600_000);
