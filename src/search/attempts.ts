@@ -2,8 +2,7 @@
  * All ways through a tree that end with an answer, as lists of steps from the question on. Ways that
  * share a beginning share the identities of those steps, so that it can be found and not be repeated.
  */
-import { correctReward } from "./search-tree.ts";
-import { stepsOf, walk, type StepLine, type TreeLine } from "./tree-line.ts";
+import { correctReward, stepsOf, walk, type StepLine, type TreeLine } from "./tree-line.ts";
 
 export interface Attempt {
   readonly steps: readonly StepLine[];

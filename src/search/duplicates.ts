@@ -11,7 +11,7 @@ export interface Comparable {
 }
 
 export interface DuplicateRules {
-  /** Share of common triples from which a text goes; 1 removes equal texts only. */
+  /** Share of common triples from which a text goes, above 0; 1 removes equal texts only. */
   readonly threshold: number;
   /** Points this near are one place. */
   readonly radiusPx: number;
@@ -60,11 +60,11 @@ export function jaccard(a: ReadonlySet<string>, b: ReadonlySet<string>): number 
   return all === 0 ? 1 : shared / all;
 }
 
-/** Triples of neighbouring words, coordinates and punctuation left out; shorter texts are one. */
+/** Triples of neighbouring words; tags, tool calls, coordinates and punctuation are left out. */
 export function tripleSet(text: string): Set<string> {
   const words = text
     .toLowerCase()
-    .replaceAll(/\([^()]*\d[^()]*\)|\[[^[\]]*\d[^[\]]*\]/g, " ")
+    .replaceAll(/<tool_call>.*?<\/tool_call>|<[^<>]*>|\([^()]*\d[^()]*\)/gs, " ")
     .match(/[\p{L}\p{N}]+/gu);
   if (words === null) return new Set([""]);
   if (words.length < 3) return new Set([words.join(" ")]);

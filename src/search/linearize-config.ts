@@ -41,7 +41,7 @@ const linearizeFields = z.strictObject({
     .strictObject({
       within: z
         .number()
-        .min(0)
+        .gt(0)
         .max(1)
         .default(0.8)
         .describe(
@@ -49,7 +49,7 @@ const linearizeFields = z.strictObject({
         ),
       across: z
         .number()
-        .min(0)
+        .gt(0)
         .max(1)
         .default(1)
         .describe("the same for chains of different records, with their questions"),

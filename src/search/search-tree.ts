@@ -28,6 +28,7 @@ import {
 } from "./search-node.ts";
 import { openStepper, type StepState, type Stepped, type Stepper } from "./steps.ts";
 import {
+  correctReward,
   walk,
   type DropReason,
   type RolloutLine,
@@ -44,9 +45,6 @@ export interface SearchOptions {
   readonly seed: number;
   readonly signal?: AbortSignal;
 }
-
-/** Reward from which an answer counts as correct. */
-export const correctReward = 1;
 
 /**
  * Grows the tree of one record.

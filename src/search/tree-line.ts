@@ -45,6 +45,9 @@ export const rolloutLineSchema = z.strictObject({
 });
 export type RolloutLine = z.infer<typeof rolloutLineSchema>;
 
+/** Reward from which an answer counts as correct. */
+export const correctReward = 1;
+
 /** Why sampled children are not in the tree. */
 export const dropReasons = ["samePlace", "sameText", "sameAnswer", "noStep"] as const;
 export type DropReason = (typeof dropReasons)[number];

@@ -1,0 +1,90 @@
+/**
+ * Tool calls put into chains that were thought without the tool, as published: behind every sentence
+ * that names a new place comes a call at that place, and its crop is cut afterwards. The thoughts were
+ * written by a model that had not seen the crops; search with the tool in the tree instead where you
+ * can.
+ * differs from the published builder, which crashes on every point answer, lets the answer block into
+ * the last thought, and turns an answer's point into a call: only thoughts are read here. Chains with
+ * an empty thought or a place outside the image are refused.
+ */
+import type { Rng } from "../core/random.ts";
+import { formatTurn, parseTurn } from "../text/grammar.ts";
+import { scanPoints } from "../text/points.ts";
+import type { LinearizeConfig } from "./linearize-config.ts";
+
+export interface SpliceOptions {
+  readonly rules: LinearizeConfig["splice"];
+  readonly toolName: string;
+  /** Whether a place, as written, lies in the image. */
+  readonly isInside: (at: { readonly x: number; readonly y: number }) => boolean;
+  /** From the coordinates of the text to those of the image the student sees; the identity if absent. */
+  readonly scale?: { readonly x: number; readonly y: number };
+  readonly random: Rng;
+}
+
+export type Spliced =
+  | { readonly ok: true; readonly turns: string[] }
+  | { readonly ok: false; readonly fault: "emptyThought" | "noPoint" | "outside" };
+
+/** Cuts a single-turn chain into turns. Coordinates become whole numbers, cut off, not rounded. */
+export function splice(chain: string, options: SpliceOptions): Spliced {
+  const { rules, toolName, isInside, random } = options;
+  const parsed = parseTurn(chain);
+  const answer = parsed.answer?.text ?? "";
+  const body = scaled(parsed.thinks.join(" "), options.scale);
+  const calls: string[] = [];
+  const used = new Set<string>();
+  let cursor = 0;
+  let think = "";
+  for (const point of scanPoints(body)) {
+    if (point.start >= cursor) {
+      const end = sentenceEnd(body, point.end);
+      think = joined(think, body.slice(cursor, end));
+      cursor = end;
+    }
+    const [x, y] = [Math.trunc(point.x), Math.trunc(point.y)];
+    if (used.has(`${x},${y}`) || used.size >= rules.maxToolCalls) continue;
+    if (!isInside({ x, y })) return { ok: false, fault: "outside" };
+    if (think === "") continue;
+    used.add(`${x},${y}`);
+    calls.push(formatTurn({ think, toolCall: { name: toolName, place: { kind: "point", x, y } } }));
+    think = "";
+  }
+  if (body.trim() === "") return { ok: false, fault: "emptyThought" };
+  if (calls.length === 0) return { ok: false, fault: "noPoint" };
+  const rest = rules.keepRest ? joined(think, body.slice(cursor)) : "";
+  const last = formatTurn({ think: rest === "" ? rules.lastThink : rest, answer });
+  return { ok: true, turns: [...moved(calls, rules.moveFirstCall, random), last] };
+}
+
+/** Where the sentence ends that a point stands in: behind its mark, or at the end of the text. */
+function sentenceEnd(text: string, from: number): number {
+  const mark = /[.!?](?=\s|$)/g;
+  mark.lastIndex = from;
+  const match = mark.exec(text);
+  return match === null ? text.length : match.index + 1;
+}
+
+function joined(a: string, b: string): string {
+  return [a, b.trim()].filter((part) => part !== "").join(" ");
+}
+
+/** With the given probability, the first turn goes to a later place among the calls. */
+function moved(calls: readonly string[], probability: number, random: Rng): string[] {
+  if (calls.length < 2 || !random.chance(probability)) return [...calls];
+  const [first, ...rest] = calls;
+  const to = random.int(1, rest.length);
+  return [...rest.slice(0, to), first, ...rest.slice(to)];
+}
+
+/** Rewrites the coordinates of a text for another image size. */
+function scaled(text: string, scale: SpliceOptions["scale"]): string {
+  if (scale === undefined || (scale.x === 1 && scale.y === 1)) return text;
+  let out = "";
+  let at = 0;
+  for (const { x, y, start, end } of scanPoints(text)) {
+    out += `${text.slice(at, start)}(${Math.trunc(x * scale.x)}, ${Math.trunc(y * scale.y)})`;
+    at = end;
+  }
+  return out + text.slice(at);
+}
