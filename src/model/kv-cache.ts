@@ -9,6 +9,9 @@ import { tensor, type Device, type DType } from "../torch/tensor.ts";
 import { VigorlError } from "../core/errors.ts";
 import type { TextConfig } from "./config.ts";
 
+/** Positions that a new cache has room for, where as many are wanted. */
+const firstPositions = 511;
+
 export interface KvOptions {
   readonly numSlots: number;
   /** Longest sequence a slot can hold. */
@@ -20,14 +23,16 @@ export interface KvOptions {
 export class KvCache {
   readonly numSlots: number;
   readonly maxPositions: number;
-  /** P: `maxPositions` and a spare one, rounded up to whole buckets. */
-  readonly capacity: number;
+  /** P: room for the longest sequence so far and a spare position, in whole buckets; it grows. */
+  capacity: number;
   /** KV. */
   readonly numHeads: number;
   /** Attention looks at a number of positions rounded up to this. */
   readonly bucket: number;
   /** By layer: keys and values in one tensor [2 · S · KV, P, D], all keys first. */
-  readonly layers: readonly Tensor[];
+  layers: readonly Tensor[];
+  readonly #headDim: number;
+  readonly #dtype: DType;
   readonly #device: Device;
 
   constructor(config: TextConfig, options: KvOptions) {
@@ -36,12 +41,11 @@ export class KvCache {
     this.maxPositions = maxPositions;
     this.numHeads = config.numKeyValueHeads;
     this.bucket = config.numHeads / config.numKeyValueHeads <= 2 ? 32 : 128;
-    this.capacity = Math.ceil((maxPositions + 1) / this.bucket) * this.bucket;
+    this.#headDim = config.headDim;
+    this.#dtype = dtype;
     this.#device = device;
-    const shape = [2 * numSlots * this.numHeads, this.capacity, config.headDim];
-    this.layers = Array.from({ length: config.numLayers }, () =>
-      zeros(shape, { dtype, device }).keep(),
-    );
+    this.capacity = this.#wholeBuckets(Math.min(maxPositions, firstPositions) + 1);
+    this.layers = Array.from({ length: config.numLayers }, () => this.#emptyLayer());
   }
 
   /** Keys (`part` 0) or values (1) of one slot, [KV, length, D]; a view. */
@@ -102,7 +106,10 @@ export class KvCache {
     );
   }
 
-  /** @throws VigorlError "input" where a sequence of `length` positions does not fit */
+  /**
+   * Makes room for sequences of `length` positions, at least doubling where the cache has to grow.
+   * @throws VigorlError "input" where that exceeds `maxPositions`
+   */
   checkRoom(length: number): void {
     if (length > this.maxPositions) {
       throw new VigorlError(
@@ -111,9 +118,30 @@ export class KvCache {
         { hint: "raise maxPositions of the engine, or shorten the prompt" },
       );
     }
+    if (length < this.capacity) return;
+    const held = this.capacity;
+    this.capacity = this.#wholeBuckets(Math.min(Math.max(length, 2 * held), this.maxPositions) + 1);
+    const before = this.layers;
+    this.layers = noGrad(() =>
+      before.map((layer) => {
+        const grown = this.#emptyLayer();
+        scope(() => grown.narrow(1, 0, held).copy_(layer));
+        layer.dispose();
+        return grown;
+      }),
+    );
   }
 
   dispose(): void {
     for (const layer of this.layers) layer.dispose();
+  }
+
+  #wholeBuckets(positions: number): number {
+    return Math.ceil(positions / this.bucket) * this.bucket;
+  }
+
+  #emptyLayer(): Tensor {
+    const shape = [2 * this.numSlots * this.numHeads, this.capacity, this.#headDim];
+    return zeros(shape, { dtype: this.#dtype, device: this.#device }).keep();
   }
 }

@@ -99,6 +99,22 @@ describe("sampling", () => {
     expect(visionRuns).toBe(6);
   });
 
+  test("a long neighbour, for which the cache grows, changes no bit", async () => {
+    const engine = await open({ maxPositions: 2000 });
+    const one = (): Promise<Sample> => engine.sample(prompt(3), params(4, { maxTokens: 30 }));
+    const alone = await one();
+    const long: Chunk = {
+      type: "text",
+      tokens: Array.from({ length: 700 }, (_, i) => 20 + (i % 90)),
+    };
+    const [beside] = await Promise.all([
+      one(),
+      engine.sample([long], params(1, { maxTokens: 30 })),
+    ]);
+    expect(beside).toEqual(alone);
+    expect(await one()).toEqual(alone);
+  });
+
   test("log-probabilities are those of a forward pass; seeds matter", async () => {
     const engine = await open();
     const chunks = prompt(1);
