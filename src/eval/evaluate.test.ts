@@ -1,0 +1,106 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { makeTinyModel, tinyEpisode, tinyRecords } from "../../test/fixtures/tiny.ts";
+import { openLocalEngine, type LocalEngine } from "../engine/local/client.ts";
+import type { EpisodeConfig } from "../task/episode-config.ts";
+import { loadImages } from "../task/record.ts";
+import { zoomConfigSchema } from "../task/zoom.ts";
+import { conditionRecord, conditions, conditionZoom } from "./controls.ts";
+import { armOf, compareArms, evalSchema, evaluate, type Outcome } from "./evaluate.ts";
+
+let folder: string;
+let engine: LocalEngine;
+let episode: EpisodeConfig;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "vigorl-evaluate-"));
+  await makeTinyModel(folder);
+  engine = await openLocalEngine(folder, { threads: 1, numSlots: 8 });
+  episode = await tinyEpisode(folder, false);
+});
+afterAll(async () => {
+  await engine.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+test("one question at a time or many at once: the same tokens, in the order of the records", async () => {
+  const records = tinyRecords(12);
+  const run = async (concurrency: number) => {
+    const said = new Map<string, string>();
+    const { outcomes } = await evaluate({
+      sampler: engine,
+      records,
+      episode,
+      config: evalSchema.parse({ temperature: 1, concurrency }),
+      condition: "none",
+      seed: 4,
+      onEpisode: ({ recordId, response }) => void said.set(recordId, response),
+    });
+    expect(outcomes.map((outcome) => outcome.recordId)).toEqual(records.map(({ id }) => id));
+    return outcomes.map(({ recordId }) => said.get(recordId));
+  };
+  const alone = await run(1);
+  expect(await run(64)).toEqual(alone);
+  expect(new Set(alone).size).toBeGreaterThan(3);
+});
+
+test("no questions, an abort, a broken picture", async () => {
+  const options = {
+    sampler: engine,
+    episode,
+    config: evalSchema.parse({}),
+    condition: "none" as const,
+    seed: 1,
+  };
+  await expect(evaluate({ ...options, records: [] })).rejects.toThrow("no question");
+  const reason = new Error("enough");
+  const signal = AbortSignal.abort(reason);
+  await expect(evaluate({ ...options, records: tinyRecords(2), signal })).rejects.toBe(reason);
+  const [record] = tinyRecords(1);
+  const broken = { ...record, images: [{ kind: "path" as const, path: join(folder, "none.png") }] };
+  const { outcomes } = await evaluate({ ...options, records: [broken] });
+  expect(outcomes[0]).toMatchObject({ score: 0, stopReason: "inputError" });
+  expect(outcomes[0].error).toContain("none.png");
+});
+
+test("conditions take one thing away and leave the rest", async () => {
+  const zoom = zoomConfigSchema.parse({});
+  expect(conditions.map((condition) => conditionZoom(zoom, condition))).toEqual([
+    zoom,
+    { ...zoom, control: "blank" },
+    { ...zoom, control: "elsewhere" },
+    { ...zoom, enabled: false },
+    zoom,
+  ]);
+  const [record] = tinyRecords(1);
+  expect(conditionRecord(record, "crop-blank")).toBe(record);
+  const [seen] = await loadImages(record);
+  const [black] = await loadImages(conditionRecord(record, "no-image"));
+  expect([black.widthPx, black.heightPx]).toEqual([seen.widthPx, seen.heightPx]);
+  expect(seen.data.some((level) => level > 0)).toBe(true);
+  expect(black.data.every((level) => level === 0)).toBe(true);
+});
+
+test("arms count by category and by stop reason; comparisons are paired", () => {
+  const outcome = (i: number, score: number): Outcome => ({
+    recordId: `q${i}`,
+    category: i % 2 === 0 ? "even" : "odd",
+    score,
+    answer: null,
+    zooms: i % 3,
+    stopReason: score === 1 ? "answered" : "noAnswer",
+    error: null,
+  });
+  const ours = Array.from({ length: 40 }, (_, i) => outcome(i, i < 30 ? 1 : 0));
+  const theirs = Array.from({ length: 40 }, (_, i) => outcome(i, i < 10 ? 1 : 0));
+  const arm = armOf("ours", "search", { outcomes: ours, seconds: 3 });
+  expect(arm).toMatchObject({ n: 40, accuracy: 0.75, stopReasons: { answered: 30, noAnswer: 10 } });
+  expect(Object.keys(arm.categories)).toEqual(["even", "odd"]);
+  expect(arm.categories.even.n).toBe(20);
+  const comparison = compareArms("search", ["ours", ours], ["theirs", theirs]);
+  expect(comparison.difference).toBe(0.5);
+  expect(comparison.ci95[0]).toBeGreaterThan(0.3);
+  expect(comparison.p).toBeCloseTo(2 / 2 ** 20, 10);
+});
