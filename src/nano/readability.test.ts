@@ -41,17 +41,13 @@ test("a part of the canvas resizes to the same part of the view", () => {
     }
 });
 
-test("digits are read in crops and not in views", { timeout: 120_000 }, () => {
+test("digits are read in crops and not in views", { timeout: 300_000 }, () => {
   const train = samples("train", numTrain);
   const heldout = samples("heldout", numTest);
   const accuracy = (classify: typeof perceptron, which: "view" | "crop") => {
     const guesses = classify(train, heldout, which);
     return guesses.filter((guess, i) => guess === heldout[i].digit).length / numTest;
   };
-    accuracy(nearestNeighbours, "view"),
-    accuracy(perceptron, "view"),
-    accuracy(perceptron, "crop"),
-  );
   expect(accuracy(nearestNeighbours, "view")).toBeLessThanOrEqual(0.3);
   expect(accuracy(perceptron, "view")).toBeLessThanOrEqual(0.3);
   expect(accuracy(perceptron, "crop")).toBeGreaterThanOrEqual(0.85);
