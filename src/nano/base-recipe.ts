@@ -38,17 +38,17 @@ export const baseRecipeSchema = z.strictObject({
     .prefault({}),
   chats: z
     .strictObject({
-      ...stage(700, 5e-4),
+      ...stage(1200, 5e-4),
       ...weights(0.5, 0.5),
       mix: mix.default({
-        search: 0.4,
-        searchUnaided: 0.12,
+        search: 0.36,
+        searchUnaided: 0.1,
         relation: 0.12,
-        click: 0.08,
-        place: 0.1,
-        thing: 0.06,
-        digit: 0.04,
-        list: 0.08,
+        click: 0.07,
+        place: 0.08,
+        thing: 0.04,
+        digit: 0.03,
+        list: 0.2,
       }),
     })
     .prefault({}),
