@@ -4,7 +4,7 @@
  */
 import { Command } from "commander";
 import { VigorlError } from "../core/errors.ts";
-import { oneOf, wholeNumber, type Context, type Result, type Verb } from "./frame.ts";
+import { oneOf, wholeNumber, type Context, type Result, type Verb, type Options } from "./frame.ts";
 
 export function dataVerb(): Verb {
   return {
@@ -25,7 +25,7 @@ export function dataVerb(): Verb {
   };
 }
 
-async function writeNano(options: Readonly<Record<string, unknown>>): Promise<Result> {
+async function writeNano(options: Options): Promise<Result> {
   const task = oneOf("--task", options.task, ["search", "relation", "click"]);
   const split = oneOf("--split", options.split, ["train", "heldout"]);
   const count = wholeNumber("--count", options.count, 1);
@@ -39,7 +39,7 @@ async function writeNano(options: Readonly<Record<string, unknown>>): Promise<Re
 
 async function checkDataset(
   file: string | undefined,
-  options: Readonly<Record<string, unknown>>,
+  options: Options,
   { signal }: Context,
 ): Promise<Result> {
   if (file === undefined) {

@@ -8,6 +8,9 @@ import { Command, CommanderError } from "commander";
 import { nearestName, parseOverride, type Override } from "../core/config.ts";
 import { describeError, exitCode, VigorlError } from "../core/errors.ts";
 
+/** Flags as commander parsed them. */
+export type Options = Readonly<Record<string, string | boolean | undefined>>;
+
 /** What a verb gets besides its own arguments. */
 export interface Context {
   readonly json: boolean;
@@ -36,7 +39,7 @@ export interface Verb {
   readonly run: (
     context: Context,
     args: readonly (string | undefined)[],
-    options: Readonly<Record<string, unknown>>,
+    options: Options,
   ) => Promise<Result>;
 }
 
@@ -56,7 +59,7 @@ export async function runCommandLine(
       .option("--json", "print one line of JSON on stdout and nothing else")
       .option("-q, --quiet", "no progress lines")
       .action(async () => {
-        const options = command.opts<Record<string, unknown>>();
+        const options = command.opts<Options>();
         const quiet = options.quiet === true || json;
         const say = (line: string) => void (quiet || process.stderr.write(`${line}\n`));
         const typed = ["./vigorl", ...argv].join(" ");
@@ -111,12 +114,11 @@ export function oneOf<T extends string>(flag: string, text: unknown, words: read
   const word = words.find((candidate) => candidate === text);
   if (word !== undefined) return word;
   const near = nearestName(String(text), words);
+  const message = `${flag} must be one of ${words.join(", ")} (got ${String(text)})`;
   throw new VigorlError(
     "usage",
-    `${flag} must be one of ${words.join(", ")} (got ${String(text)})`,
-    {
-      ...(near === undefined ? {} : { hint: `did you mean ${near}?` }),
-    },
+    message,
+    near === undefined ? {} : { hint: `did you mean ${near}?` },
   );
 }
 

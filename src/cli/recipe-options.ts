@@ -8,7 +8,7 @@ import type { Override } from "../core/config.ts";
 import { VigorlError } from "../core/errors.ts";
 import { isRunFolder } from "../core/run-folder.ts";
 import type { StageOptions } from "../stages.ts";
-import type { Context } from "./frame.ts";
+import type { Context, Options } from "./frame.ts";
 
 /** A command `name [recipe]` with the common flags. */
 export function recipeCommand(
@@ -31,7 +31,7 @@ export function recipeCommand(
 export async function recipeRun(
   context: Context,
   recipePath: string | undefined,
-  options: Readonly<Record<string, unknown>>,
+  options: Options,
 ): Promise<StageOptions> {
   const flags: Override[] = ["name", "model", "seed"]
     .filter((key) => typeof options[key] === "string")

@@ -26,7 +26,7 @@ export function openLog({ folder, level = "info" }: LogOptions = {}): Log {
       colorize: process.stderr.isTTY === true,
       ignore: "pid,hostname,time",
       singleLine: true,
-      customPrettifiers: { level: (label) => LABELS[String(label)] ?? String(label) },
+      customPrettifiers: { level: (level) => LABELS[Number(level)] ?? `level ${Number(level)}` },
     });
     streams.push({ level, stream });
   }
@@ -40,4 +40,4 @@ export function openLog({ folder, level = "info" }: LogOptions = {}): Log {
   );
 }
 
-const LABELS: Record<string, string> = { 20: "debug", 30: "vigorl", 40: "warning", 50: "error" };
+const LABELS: Record<number, string> = { 20: "debug", 30: "vigorl", 40: "warning", 50: "error" };

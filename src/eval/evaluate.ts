@@ -83,9 +83,8 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
         signal?.throwIfAborted();
         const shown = conditionRecord(record, condition);
         const episodeSeed = deriveSeed(seed, "eval", record.id);
-        const episode = await runEpisode(sampler, shown, episodeConfig, episodeSeed, {
-          ...(signal === undefined ? {} : { signal }),
-        });
+        const stop = signal === undefined ? {} : { signal };
+        const episode = await runEpisode(sampler, shown, episodeConfig, episodeSeed, stop);
         const outcome = outcomeOf(episode, record);
         await onEpisode?.(episode, record, outcome.score);
         return outcome;

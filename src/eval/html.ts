@@ -24,7 +24,7 @@ export function html(strings: TemplateStringsArray, ...values: HtmlValue[]): Htm
 /** Escapes text for element content and for quoted attributes; drops what HTML forbids. */
 export function escapeHtml(text: string): string {
   return text
-    .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g, "\ufffd")
+    .replace(/(?![\t\n\r])\p{Cc}/gu, "\ufffd")
     .replace(/[&<>"']/g, (character) => ENTITIES[character]);
 }
 
