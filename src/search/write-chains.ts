@@ -2,13 +2,13 @@
  * Chains as other trainers read them: ShareGPT JSON for LLaMA-Factory (with its `dataset_info.json`),
  * and Parquet for verl and EasyR1, with pictures as bytes or as paths. Pictures are written as the
  * model saw them, at sizes that Qwen's preprocessor leaves alone, so the coordinates in the text stay
- * true. Conversations are rendered one by one; Parquet is written in row groups.
+ * true whatever budget the other trainer has above them.
  */
-import { access } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
-import { parquetWriteRows } from "./parquet-rows.ts";
+import { access, rename, rm } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { fileWriter, parquetWriteRows } from "hyparquet-writer";
 import { VigorlError } from "../core/errors.ts";
-import { writeFileAtomic } from "../core/files.ts";
+import { ioError, writeFileAtomic } from "../core/files.ts";
 import { encodePng } from "../image/decode.ts";
 import type { ModelImage } from "../image/model-image.ts";
 import type { ChatMessage } from "../text/chat.ts";
@@ -16,3 +16,180 @@ import type { EpisodeConfig } from "../task/episode-config.ts";
 import type { TaskRecord } from "../task/record.ts";
 import type { ChainLine } from "./linearize.ts";
 import { renderChain } from "./render-chain.ts";
+
+export interface WriteChainsOptions {
+  readonly chains: Iterable<ChainLine>;
+  /** The records of the chains, by id. */
+  readonly records: ReadonlyMap<string, TaskRecord>;
+  readonly episode: EpisodeConfig;
+}
+
+/**
+ * Writes `file` (a JSON array), images/<hash>.png and dataset_info.json beside it. Returns how many.
+ * @throws VigorlError("input") where a chain's record is missing or its crops differ, "io".
+ */
+export async function writeShareGpt(file: string, options: WriteChainsOptions): Promise<number> {
+  const rows: unknown[] = [];
+  const pictures = new PictureFolder(dirname(resolve(file)));
+  for await (const { chain, record, messages, images } of rendered(options)) {
+    const paths = await pictures.add(images);
+    const { answer } = record;
+    rows.push({
+      id: chain.id,
+      metadata: {},
+      messages: messages.map(plainMessage),
+      images: paths,
+      gt_answer: typeof answer === "string" ? answer : JSON.stringify(answer),
+    });
+  }
+  await writeFileAtomic(file, `${JSON.stringify(rows, null, 1)}\n`);
+  const name = basename(file, ".json");
+  const info = { [name]: { file_name: basename(file), ...LLAMA_FACTORY } };
+  const infoFile = join(dirname(resolve(file)), "dataset_info.json");
+  await writeFileAtomic(infoFile, `${JSON.stringify(info, null, 2)}\n`);
+  return rows.length;
+}
+
+/**
+ * Writes a Parquet file with the columns id, messages, images and gt_answer; pictures inside it as
+ * PNG bytes, or beside it with their paths in the column. Returns how many rows.
+ * @throws as `writeShareGpt`.
+ */
+export async function writeChainParquet(
+  file: string,
+  options: WriteChainsOptions,
+  pictures: "bytes" | "paths",
+): Promise<number> {
+  const folder = new PictureFolder(dirname(resolve(file)));
+  let count = 0;
+  async function* rows() {
+    for await (const { chain, record, messages, images } of rendered(options)) {
+      count++;
+      const { answer } = record;
+      const bytes = async (image: ModelImage) => ({
+        bytes: await encodePng(image),
+        path: `${image.hash}.png`,
+      });
+      yield {
+        id: chain.id,
+        messages: messages.map(plainMessage),
+        images:
+          pictures === "bytes" ? await Promise.all(images.map(bytes)) : await folder.add(images),
+        gt_answer: typeof answer === "string" ? answer : JSON.stringify(answer),
+      };
+    }
+  }
+  const beside = `${resolve(file)}.writing`;
+  try {
+    await parquetWriteRows({
+      writer: fileWriter(beside),
+      rows: rows(),
+      columns: ["id", "messages", "images", "gt_answer"].map((name) => ({ name })),
+      schema: parquetSchema(pictures),
+      rowGroupSize: 64,
+    });
+    await rename(beside, file);
+  } catch (error) {
+    await rm(beside, { force: true });
+    throw ioError(error, file);
+  }
+  return count;
+}
+
+const LLAMA_FACTORY = {
+  formatting: "sharegpt",
+  columns: { messages: "messages", images: "images" },
+  tags: {
+    role_tag: "role",
+    content_tag: "content",
+    user_tag: "user",
+    assistant_tag: "assistant",
+    system_tag: "system",
+  },
+};
+
+async function* rendered({ chains, records, episode }: WriteChainsOptions) {
+  for (const chain of chains) {
+    const record = records.get(chain.recordId);
+    if (record === undefined) {
+      throw new VigorlError("input", `chain ${chain.id}: no record has the id ${chain.recordId}`, {
+        hint: "give the data that the search ran on",
+      });
+    }
+    yield { chain, record, ...(await renderChain(chain, record, episode)) };
+  }
+}
+
+/** A message as plain text, `<image>` where a picture stands. */
+function plainMessage({ role, content }: ChatMessage): { role: string; content: string } {
+  if (typeof content === "string") return { role, content };
+  const parts = content.map((part) => (part.type === "image" ? "<image>" : part.text));
+  return { role, content: parts.join("") };
+}
+
+/** Pictures beside a file, each written once. */
+class PictureFolder {
+  private readonly folder: string;
+  private readonly written = new Set<string>();
+
+  constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  /** Writes what is not there yet; returns the paths, relative to the folder. */
+  async add(images: readonly ModelImage[]): Promise<string[]> {
+    const paths: string[] = [];
+    for (const image of images) {
+      const path = join("images", `${image.hash}.png`);
+      const file = join(this.folder, path);
+      if (!this.written.has(image.hash) && !(await exists(file)))
+        await writeFileAtomic(file, await encodePng(image));
+      this.written.add(image.hash);
+      paths.push(path);
+    }
+    return paths;
+  }
+}
+
+type Schema = NonNullable<Parameters<typeof parquetWriteRows>[0]["schema"]>;
+
+function parquetSchema(pictures: "bytes" | "paths"): Schema {
+  const image: Schema =
+    pictures === "paths"
+      ? [textColumn("element")]
+      : [
+          { name: "element", repetition_type: "REQUIRED", num_children: 2 },
+          { name: "bytes", type: "BYTE_ARRAY", repetition_type: "REQUIRED" },
+          textColumn("path"),
+        ];
+  return [
+    { name: "root", num_children: 4 },
+    textColumn("id"),
+    ...listColumn("messages", [
+      { name: "element", repetition_type: "REQUIRED", num_children: 2 },
+      textColumn("role"),
+      textColumn("content"),
+    ]),
+    ...listColumn("images", image),
+    textColumn("gt_answer"),
+  ];
+}
+
+function listColumn(name: string, element: Schema): Schema {
+  return [
+    { name, repetition_type: "REQUIRED", converted_type: "LIST", num_children: 1 },
+    { name: "list", repetition_type: "REPEATED", num_children: 1 },
+    ...element,
+  ];
+}
+
+function textColumn(name: string): Schema[number] {
+  return { name, type: "BYTE_ARRAY", converted_type: "UTF8", repetition_type: "REQUIRED" };
+}
+
+async function exists(file: string): Promise<boolean> {
+  return access(file).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,144 @@
+import { spawn } from "node:child_process";
+import { appendFile, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { VigorlError } from "../core/errors.ts";
+import { runOptions, numRecords, someRecords } from "./fixtures/search-run.ts";
+import { TableSampler, searcher } from "./fixtures/table-sampler.ts";
+import { failuresFile, readFailures, runSearch, treesFile } from "./run-search.ts";
+import { readTrees, withoutClock } from "./tree-line.ts";
+
+let root: string;
+const folders: string[] = [];
+let straight: Awaited<ReturnType<typeof treesIn>>;
+
+const newFolder = (): string => {
+  folders.push(join(root, String(folders.length)));
+  return folders.at(-1)!;
+};
+
+async function treesIn(folder: string) {
+  const trees = [];
+  for await (const tree of readTrees(join(folder, treesFile))) trees.push(withoutClock(tree));
+  return trees.sort((a, b) => a.recordId.localeCompare(b.recordId, "en", { numeric: true }));
+}
+
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), "vigorl-search-"));
+  const folder = newFolder();
+  await runSearch(runOptions(folder, null));
+  straight = await treesIn(folder);
+}, 120_000);
+
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+test("an undisturbed run finishes every tree once", () => {
+  expect(straight.map(({ recordId }) => recordId)).toEqual(someRecords().map(({ id }) => id));
+  expect(new Set(straight.map(({ root: top }) => JSON.stringify(top))).size).toBe(numRecords);
+});
+
+test("trees and calls at once change no tree", async () => {
+  const folder = newFolder();
+  await runSearch(runOptions(folder, null, { run: { trees: 1, calls: 1 } }));
+  expect(await treesIn(folder)).toEqual(straight);
+});
+
+test("failed and hanging calls, a kill and a torn line leave the same trees, each once", async () => {
+  const folder = newFolder();
+  const script = join(import.meta.dirname, "fixtures/search-run.ts");
+  const child = spawn(process.execPath, ["--import", "tsx", script, folder], { stdio: "inherit" });
+  const over = new Promise<string | null>((done) => child.on("exit", (_, signal) => done(signal)));
+  const lines = () =>
+    readFile(join(folder, treesFile), "utf8").then(
+      (text) => text.split("\n").length - 1,
+      () => 0,
+    );
+  while ((await lines()) < 3 && child.exitCode === null)
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  child.kill("SIGKILL");
+  expect(await over).toBe("SIGKILL");
+  const before = await lines();
+  expect(before).toBeGreaterThanOrEqual(3);
+  expect(before).toBeLessThan(numRecords);
+  await appendFile(join(folder, treesFile), '{"version":1,"recordId":"digit-29","que');
+
+  const faults = { fail: 0.05, hang: 0.02, seed: 2 };
+  const progress = await runSearch(runOptions(folder, faults, { resume: true }));
+  expect(progress.skipped).toBe(before);
+  expect(progress.done).toBe(numRecords - before);
+  expect(progress.failed).toBe(0);
+  expect(progress.retries).toBeGreaterThan(0);
+  expect(await treesIn(folder)).toEqual(straight);
+}, 120_000);
+
+test("what fails goes to failures, is retried on resume, and stops nobody", async () => {
+  const folder = newFolder();
+  const records = someRecords(6).map((record, i) =>
+    i === 2
+      ? { ...record, images: [{ kind: "path", path: join(root, "no.png") } as const] }
+      : record,
+  );
+  const first = await runSearch(runOptions(folder, null, { records }));
+  expect(first).toMatchObject({ done: 5, failed: 1, skipped: 0 });
+  expect(await readFailures(folder)).toMatchObject([{ recordId: "digit-2", code: "input" }]);
+  const second = await runSearch(
+    runOptions(folder, null, { records: someRecords(6), resume: true }),
+  );
+  expect(second).toMatchObject({ done: 1, failed: 0, skipped: 5 });
+  expect(await treesIn(folder)).toEqual(straight.slice(0, 6));
+  expect(await readFailures(folder)).toEqual([]);
+});
+
+test("a deadline frees the slot of a tree whose calls never end", async () => {
+  const folder = newFolder();
+  const slow = { fail: 0, hang: 1, seed: 1 };
+  const limits = { trees: 2, calls: 2, callTimeoutSeconds: 60, treeTimeoutSeconds: 0.05 };
+  const options = runOptions(folder, slow, { records: someRecords(4), run: limits });
+  const progress = await runSearch(options);
+  expect(progress).toMatchObject({ done: 0, failed: 4 });
+  expect((await readFailures(folder)).map(({ code }) => code)).toEqual(["io", "io", "io", "io"]);
+});
+
+test("an abort keeps what is finished and throws its reason; resume completes it", async () => {
+  const folder = newFolder();
+  const controller = new AbortController();
+  const stopped = runSearch(
+    runOptions(folder, null, {
+      signal: controller.signal,
+      run: { trees: 2 },
+      onProgress: ({ done }) =>
+        done === 4 && controller.abort(new VigorlError("interrupted", "by hand")),
+    }),
+  );
+  await expect(stopped).rejects.toThrow("by hand");
+  const done = (await treesIn(folder)).length;
+  expect(done).toBeGreaterThanOrEqual(4);
+  expect(done).toBeLessThan(8);
+  await runSearch(runOptions(folder, null, { resume: true }));
+  expect(await treesIn(folder)).toEqual(straight);
+});
+
+test("mistakes stop the run: other settings, a folder in use, ids that come twice", async () => {
+  const [folder] = folders;
+  await expect(runSearch(runOptions(folder, null))).rejects.toThrow("holds 30 trees already");
+  const other = runOptions(folder, null, { resume: true, search: { simulations: 3 } });
+  await expect(runSearch(other)).rejects.toThrow("other settings or another seed");
+  const seed = runOptions(folder, null, { resume: true, seed: 6 });
+  await expect(runSearch(seed)).rejects.toThrow("other settings or another seed");
+  const twice = runOptions(newFolder(), null, { records: [...someRecords(2), ...someRecords(1)] });
+  await expect(runSearch(twice)).rejects.toThrow("two records have the id digit-0");
+});
+
+test("a request that the server refuses, and a server that is down, end the run early", async () => {
+  const refuse = new TableSampler(searcher);
+  refuse.sample = () => Promise.reject(new VigorlError("usage", "401: wrong key"));
+  const refused = runOptions(newFolder(), null, { sampler: refuse });
+  await expect(runSearch(refused)).rejects.toThrow("401: wrong key");
+  const folder = newFolder();
+  const down = runOptions(folder, { fail: 1, hang: 0, seed: 1 }, { run: { retries: 1 } });
+  await expect(runSearch(down)).rejects.toThrow(
+    /all of the first 2\d trees failed: the connection was cut/,
+  );
+  expect((await readFile(join(folder, failuresFile), "utf8")).split("\n").length).toBeLessThan(30);
+});
