@@ -149,9 +149,7 @@ function readableTurns(parts: Trace["parts"]): TraceTurn[] {
   for (const part of parts) {
     const text =
       part.type === "text"
-        ? part.text
-            .replace(/<\|im_start\|>(?:system|user|assistant)\n/g, "")
-            .replace(/<\|\w+\|>/g, "")
+        ? readable(part.text, part.author)
         : part.frame === "crop"
           ? `[zoom ${++crops}]`
           : "[picture]";
@@ -163,6 +161,12 @@ function readableTurns(parts: Trace["parts"]): TraceTurn[] {
     }
   }
   return turns;
+}
+
+/** Prompts without their control tokens; of the model's own, only the end of its turn is left out. */
+function readable(text: string, author: TraceTurn["author"]): string {
+  if (author === "model") return text.replace(/<\|im_end\|>$/, "");
+  return text.replace(/<\|im_start\|>(?:system|user|assistant)\n/g, "").replace(/<\|\w+\|>/g, "");
 }
 
 /** Pictures are shared by the arms; where the picture was taken away, what was shown instead. */
