@@ -129,7 +129,11 @@ function interruptSignal(): AbortSignal {
     process.on(name, () => {
       if (controller.signal.aborted) process.exit(130);
       process.stderr.write("\nstopping; the state is being saved (once more: stop at once)\n");
-      controller.abort(new VigorlError("interrupted", "interrupted"));
+      controller.abort(
+        new VigorlError("interrupted", "interrupted; what was finished is kept", {
+          hint: "go on with --resume, where the verb has it",
+        }),
+      );
     });
   }
   return controller.signal;
