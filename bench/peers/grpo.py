@@ -1,8 +1,8 @@
 """The peer of `bench/grpo.ts`: steps of TRL's GRPOTrainer on a Qwen2.5-VL folder, on the CPU.
 
 Reads prompts.jsonl ({"image": path, "question": text} a line; a step takes the next ones) and says
-{"ready", "versions"}. Each line on stdin asks for one step and is answered with {seconds, tokens,
-peakMb}. What costs time is set as on the other side: float32, no reference model, one update a
+{"ready", "versions"}. Each line on stdin asks for one step and is answered with {seconds,
+cpuSeconds, tokens, peakMb}. What costs time is set as on the other side: float32, no reference model, one update a
 step with the whole batch in it, AdamW, a reward that is cheap.
 """
 
@@ -68,12 +68,13 @@ class OneAtATime(TrainerCallback):
     def on_step_begin(self, *_args, **_kwargs):
         if not sys.stdin.readline():
             os._exit(0)
-        self.started = time.perf_counter()
+        self.started = time.perf_counter(), time.process_time()
 
     def on_step_end(self, *_args, **_kwargs):
         answer(
             {
-                "seconds": time.perf_counter() - self.started,
+                "seconds": time.perf_counter() - self.started[0],
+                "cpuSeconds": time.process_time() - self.started[1],
                 "tokens": written.pop(),
                 "peakMb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             }
