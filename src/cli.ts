@@ -7,7 +7,9 @@ import { demoVerb } from "./cli/demo.ts";
 import { doctorVerb } from "./cli/doctor.ts";
 import { evalVerb } from "./cli/eval.ts";
 import { runCommandLine } from "./cli/frame.ts";
+import { linearizeVerb } from "./cli/linearize.ts";
 import { rlVerb } from "./cli/rl.ts";
+import { searchVerb } from "./cli/search.ts";
 import { sftVerb } from "./cli/sft.ts";
 import { ownVersion } from "./core/paths.ts";
 
@@ -26,6 +28,8 @@ const verbs = [
   demoVerb(),
   dataVerb(),
   baseVerb(),
+  searchVerb(),
+  linearizeVerb(),
   sftVerb(),
   rlVerb(),
   evalVerb(),

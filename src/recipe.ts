@@ -9,6 +9,8 @@ import { findPath } from "./core/paths.ts";
 import { readDataset } from "./data/dataset.ts";
 import { evalSchema } from "./eval/evaluate.ts";
 import { nanoRecords } from "./nano/tasks.ts";
+import { linearizeConfig } from "./search/linearize-config.ts";
+import { searchConfig } from "./search/search-config.ts";
 import { episodeSettingsSchema } from "./task/episode-config.ts";
 import type { TaskRecord } from "./task/record.ts";
 import { rlSchema } from "./train/rl-config.ts";
@@ -58,6 +60,8 @@ export const recipeSchema = z.strictObject({
         .describe("questions for eval, one report section each"),
     })
     .prefault({}),
+  search: searchConfig.prefault({}),
+  linearize: linearizeConfig.prefault({}),
   sft: sftSchema.prefault({}),
   rl: rlSchema.prefault({}),
   eval: evalSchema.prefault({}),

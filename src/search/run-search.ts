@@ -138,7 +138,7 @@ export async function readFailures(folder: string): Promise<FailureLine[]> {
 
 /** What is in the folder already, a torn last line cut off. */
 async function openTrees(
-  { folder, resume, seed }: RunSearchOptions,
+  { folder, resume, seed, sampler }: RunSearchOptions,
   settings: string,
 ): Promise<{ ids: Set<string>; solved: number }> {
   const ids = new Set<string>();
@@ -152,7 +152,8 @@ async function openTrees(
     });
   }
   for await (const tree of treesOf(folder)) {
-    if (tree.seed !== seed || JSON.stringify(tree.settings) !== settings) {
+    const isOurs = tree.seed === seed && tree.sampler === sampler.capabilities.name;
+    if (!isOurs || JSON.stringify(tree.settings) !== settings) {
       throw new VigorlError(
         "usage",
         `${folder}: the tree of ${tree.recordId} was made with other settings or another seed`,

@@ -1,12 +1,13 @@
 /**
  * Every knob of `search`, with its default and its meaning, and the presets of the paper and of its
  * repository. What a tree looks like depends on everything here but `run`, which only says how the
- * work is done.
+ * work is done, and on the model behind `teacher`.
  * differs: no preset judges a thought as if it were an answer, as the repository does when a rollout
  * runs out of steps.
  */
 import { z } from "zod";
 import { withPreset } from "../core/preset.ts";
+import { remoteSchema } from "../engine/openai/options.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 
 const searchFields = z.strictObject({
@@ -14,6 +15,7 @@ const searchFields = z.strictObject({
     .enum(["default", "paper", "repo"])
     .default("default")
     .describe("preset that fills in what is not written: ours, the paper's, or the repository's"),
+  teacher: remoteSchema.optional().describe("a server that is asked instead of the recipe's model"),
   steps: z
     .enum(["auto", "zoom", "thought", "packed"])
     .default("auto")
@@ -134,7 +136,7 @@ const searchFields = z.strictObject({
 
 export type SearchConfig = z.infer<typeof searchFields>;
 /** What a tree depends on; written beside every tree. */
-export type SearchRules = Omit<SearchConfig, "run" | "steps"> & {
+export type SearchRules = Omit<SearchConfig, "run" | "teacher" | "steps"> & {
   readonly steps: StepKind;
 };
 export type StepKind = "zoom" | "thought" | "packed";
@@ -180,7 +182,7 @@ export function callsPerSimulation({
 
 /** What trees depend on, with `auto` resolved by whether the recipe offers the zoom tool. */
 export function rulesOf(
-  { run: _, steps, ...rules }: SearchConfig,
+  { run: _, teacher: __, steps, ...rules }: SearchConfig,
   episode: Pick<EpisodeConfig, "zoom">,
 ): SearchRules {
   const kind = episode.zoom.enabled ? "zoom" : "thought";

@@ -1,0 +1,33 @@
+/** `vigorl search`: grows a search tree for each question, with the model or a server as the teacher. */
+import type { Verb } from "./frame.ts";
+import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
+import { formatDuration } from "../core/progress.ts";
+
+export function searchVerb(): Verb {
+  return {
+    command: recipeCommand("search", "grow a search tree for each question of data.train")
+      .option("--split <split>", "which questions: train or heldout", "train")
+      .option("--teacher <url>", "ask this server, not the model; short for search.teacher.url"),
+    run: async (context, [recipePath], options) => {
+      const overrides = [...context.overrides];
+      if (typeof options.teacher === "string")
+        overrides.push({ path: "search.teacher.url", value: options.teacher });
+      const stage = await recipeRun({ ...context, overrides }, recipePath, options);
+      const { oneOf } = await import("./frame.ts");
+      const split = oneOf("--split", options.split, ["train", "heldout"] as const);
+      const { checkedModelFolder } = await import("./model-folder.ts");
+      const model = await checkedModelFolder(stage.recipe.model);
+      const { loadTasks } = await import("../recipe.ts");
+      const { searchStage } = await import("../search-stages.ts");
+      const tasks = await loadTasks(stage.recipe, split);
+      await sayResume(stage, context.say);
+      const result = await searchStage(stage, model, tasks);
+      const trees = result.done + result.skipped;
+      const failed = result.failed > 0 ? `; ${result.failed} failed, see failures.jsonl` : "";
+      return {
+        json: { ...result },
+        text: `${result.solved} of ${trees} questions solved; ${result.nodes} nodes, ${result.calls} calls, ${formatDuration(result.seconds)}${failed}\n${result.folder}`,
+      };
+    },
+  };
+}

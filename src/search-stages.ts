@@ -1,0 +1,202 @@
+/**
+ * Search and linearize as stages of a recipe: the verbs are one stage each. A search run keeps its
+ * recipe in its manifest, and linearize reads it from there, so that chains are cut with the settings
+ * that the trees grew with.
+ */
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { parseConfig, type Override } from "./core/config.ts";
+import { VigorlError } from "./core/errors.ts";
+import { writeFileAtomic } from "./core/files.ts";
+import { writeJsonl } from "./core/jsonl.ts";
+import { findPath } from "./core/paths.ts";
+import { Progress } from "./core/progress.ts";
+import { openRunFolder, type RunFolder } from "./core/run-folder.ts";
+import { openRemoteSampler } from "./engine/openai/sampler.ts";
+import { remoteOptions } from "./engine/openai/options.ts";
+import type { Sampler } from "./engine/types.ts";
+import { loadTasks, recipeSchema, type Recipe, type TaskSet } from "./recipe.ts";
+import { linearize, type ChainLine, type LinearizeStats } from "./search/linearize.ts";
+import type { LinearizeConfig } from "./search/linearize-config.ts";
+import { fromRepoRecord, readRepoTrees } from "./search/repo-trees.ts";
+import { runSearch, treesFile, type SearchProgress } from "./search/run-search.ts";
+import { readTrees, type TreeLine } from "./search/tree-line.ts";
+import { treeSvg } from "./search/tree-svg.ts";
+import {
+  writeChainParquet,
+  writeShareGpt,
+  type WriteChainsOptions,
+} from "./search/write-chains.ts";
+import { episodeConfig, openEngine, openRun, type StageOptions } from "./stages.ts";
+import type { TaskRecord } from "./task/record.ts";
+
+/** Grows a tree for each question. The teacher is the recipe's server, or the model itself. */
+export async function searchStage(
+  options: StageOptions,
+  model: string,
+  tasks: readonly TaskSet[],
+): Promise<SearchProgress & { readonly folder: string }> {
+  const { recipe, signal, quiet } = options;
+  const episode = await episodeConfig(recipe, model);
+  const records = tasks.flatMap((set) => set.records);
+  const { teacher } = recipe.search;
+  const sampler: Sampler =
+    teacher === undefined
+      ? await openEngine(recipe, model, "language")
+      : await openRemoteSampler(remoteOptions(teacher, episode.chat), signal);
+  try {
+    const { run, resume } = await openRun(options, "search", model);
+    const progress = new Progress({ label: "search", total: records.length, unit: "trees", quiet });
+    const result = await runSearch({
+      records,
+      sampler,
+      episode,
+      config: recipe.search,
+      folder: run.path,
+      seed: recipe.seed,
+      resume,
+      signal,
+      onProgress: (now) => {
+        const { done, skipped, failed, solved, nodes, seconds } = now;
+        const figures = { solved, failed, "nodes/s": nodes / seconds };
+        progress.update(done + skipped + failed, figures);
+      },
+    }).finally(() => progress.finish());
+    const summary = { ...result, folder: run.path };
+    await writeFileAtomic(run.file("search.json"), `${JSON.stringify(summary, null, 2)}\n`);
+    return summary;
+  } finally {
+    await sampler.close();
+  }
+}
+
+export interface LinearizeStageOptions {
+  /** Run folder of a search, or a tree file of the reference repository. */
+  readonly run: string;
+  readonly formats: readonly ("sharegpt" | "parquet" | "parquet-paths" | "svg")[];
+  readonly overrides: readonly Override[];
+  /** Default the run's folder. */
+  readonly out?: string;
+}
+
+export interface Linearized {
+  readonly stats: LinearizeStats;
+  readonly files: readonly string[];
+}
+
+/**
+ * Writes `chains.jsonl` and `chains.json` (the statistics), and the forms that are asked for.
+ * @throws VigorlError("usage") where a form needs pictures and there is no run to take them from.
+ */
+export async function linearizeStage(options: LinearizeStageOptions): Promise<Linearized> {
+  const path = findPath(options.run);
+  const isFile = await stat(path).then(
+    (entry) => entry.isFile(),
+    () => false,
+  );
+  if (isFile) return linearizeFile(path, options);
+  const run = await openRunFolder(path);
+  const recipe = recipeOf(run, options.overrides);
+  const file = run.file(treesFile);
+  const { chains, stats, files } = await writeChains(readTrees(file), recipe, options.out ?? path);
+  const out = options.out ?? path;
+  const pictured = options.formats.filter((format) => format !== "svg");
+  if (pictured.length > 0) {
+    const written = { chains, ...(await recordsOf(recipe)) };
+    for (const format of pictured) files.push(await writeForm(format, out, written));
+  }
+  if (options.formats.includes("svg")) files.push(...(await drawTrees(file, chains, out)));
+  return { stats, files };
+}
+
+/** The trees of the published search hold no pictures: chains come out as text. */
+async function linearizeFile(
+  path: string,
+  { formats, overrides, out }: LinearizeStageOptions,
+): Promise<Linearized> {
+  if (formats.length > 0) {
+    throw new VigorlError("usage", `${path}: a tree file holds no pictures for --format`, {
+      hint: "write chains.jsonl alone, or search with vigorl and name the run folder",
+    });
+  }
+  if (out === undefined)
+    throw new VigorlError("usage", `${path}: say with --out where the chains go`);
+  const recipe = parseConfig("{}", path, recipeSchema, overrides);
+  const { records } = await readRepoTrees(path);
+  const trees = records.map((record) => fromRepoRecord(record, { kind: "text" }));
+  const { stats, files } = await writeChains(trees, recipe, out);
+  return { stats, files };
+}
+
+async function writeChains(
+  trees: Iterable<TreeLine> | AsyncIterable<TreeLine>,
+  { linearize: config, seed, zoom }: Pick<Recipe, "linearize" | "seed" | "zoom">,
+  out: string,
+): Promise<{ chains: ChainLine[]; stats: LinearizeStats; files: string[] }> {
+  const { chains, stats } = await linearize({ trees, config, seed, toolName: zoom.toolName });
+  const files = [join(out, "chains.jsonl"), join(out, "chains.json")];
+  await writeJsonl(files[0], chains);
+  const about: { stats: LinearizeStats; config: LinearizeConfig; seed: number } = {
+    stats,
+    config,
+    seed,
+  };
+  await writeFileAtomic(files[1], `${JSON.stringify(about, null, 2)}\n`);
+  return { chains, stats, files };
+}
+
+/** The questions of a run, by id; those of both splits, since a search may have run on either. */
+async function recordsOf(recipe: Recipe): Promise<Omit<WriteChainsOptions, "chains">> {
+  const records = new Map<string, TaskRecord>();
+  for (const split of ["heldout", "train"] as const) {
+    if (recipe.data[split].length === 0) continue;
+    for (const { records: some } of await loadTasks(recipe, split))
+      for (const record of some) records.set(record.id, record);
+  }
+  return { records, episode: await episodeConfig(recipe, findPath(recipe.model)) };
+}
+
+async function writeForm(
+  format: "sharegpt" | "parquet" | "parquet-paths",
+  out: string,
+  options: WriteChainsOptions,
+): Promise<string> {
+  if (format === "sharegpt") {
+    const file = join(out, "sharegpt.json");
+    await writeShareGpt(file, options);
+    return file;
+  }
+  const file = join(out, `chains${format === "parquet" ? "" : "-paths"}.parquet`);
+  await writeChainParquet(file, options, format === "parquet" ? "bytes" : "paths");
+  return file;
+}
+
+/** Draws the first trees that gave chains. */
+async function drawTrees(
+  file: string,
+  chains: readonly ChainLine[],
+  out: string,
+): Promise<string[]> {
+  const files: string[] = [];
+  for await (const tree of readTrees(file)) {
+    const own = chains.filter(({ recordId }) => recordId === tree.recordId);
+    if (own.length === 0) continue;
+    const name = tree.recordId.replaceAll(/[^\w.-]/g, "_");
+    files.push(join(out, "trees", `${name}.svg`));
+    await writeFileAtomic(files[files.length - 1], treeSvg(tree, { chains: own }));
+    if (files.length === maxDrawings) break;
+  }
+  return files;
+}
+
+const maxDrawings = 12;
+
+function recipeOf(run: RunFolder, overrides: readonly Override[]): Recipe {
+  const { verb, recipe } = run.manifest;
+  if (verb !== "search") {
+    throw new VigorlError("usage", `${run.path}: is a run of ${verb}, not of search`, {
+      hint: "name the folder that ./vigorl search wrote",
+    });
+  }
+  return parseConfig(JSON.stringify(recipe), `${run.path}/manifest.json`, recipeSchema, overrides);
+}
