@@ -21,7 +21,7 @@ export interface Rollout {
   /** Log-probabilities at sampling time; 0 where the mask is 0. */
   readonly logprobs_T: Float32Array;
   readonly reward: number;
-  /** `cutOff`: ended by a limit and not by the model. `failed`: by an error, never learned from. */
+  /** `cutOff`: ended by a limit and not by the model. `failed`: by an error or without a word, never learned from. */
   readonly status: "complete" | "cutOff" | "failed";
   /** Hashes of its images, as recorded when the model was shown them. */
   readonly imageHashes: readonly string[];

@@ -4,10 +4,11 @@
  */
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import pLimit from "p-limit";
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
 import { ioError, writeFileAtomic } from "../core/files.ts";
-import { readJsonl, writeJsonl } from "../core/jsonl.ts";
+import { readJsonlAll, writeJsonl } from "../core/jsonl.ts";
 import type { Chunk } from "../engine/types.ts";
 import { decodeImage, encodePng } from "../image/decode.ts";
 import { toModelImage, type ModelImage } from "../image/model-image.ts";
@@ -48,8 +49,12 @@ export async function writeExamples(file: string, examples: readonly SftExample[
   for (const { chunks } of examples)
     for (const chunk of chunks)
       if (chunk.type === "image") images.set(chunk.image.hash, chunk.image);
-  for (const [hash, image] of images)
-    await writeFileAtomic(imagePath(file, hash), await encodePng(image));
+  const limit = pLimit(8);
+  await Promise.all(
+    [...images].map(([hash, image]) =>
+      limit(async () => writeFileAtomic(imagePath(file, hash), await encodePng(image))),
+    ),
+  );
   await writeJsonl(file, examples.map(toLine));
 }
 
@@ -58,16 +63,16 @@ export async function readExamples(
   file: string,
   preprocessor: PreprocessorConfig = qwenPreprocessor,
 ): Promise<SftExample[]> {
-  const images = new Map<string, ModelImage>();
-  const examples: SftExample[] = [];
-  for await (const line of readJsonl(file, exampleLineSchema)) {
-    for (const part of line.parts) {
-      if ("image" in part && !images.has(part.image))
-        images.set(part.image, await readImage(file, part.image, preprocessor));
-    }
-    examples.push(fromLine(line, images));
-  }
-  return examples;
+  const lines = await readJsonlAll(file, exampleLineSchema);
+  const hashes = lines.flatMap((line) =>
+    line.parts.flatMap((part) => ("image" in part ? [part.image] : [])),
+  );
+  const limit = pLimit(8);
+  const images = await Promise.all(
+    [...new Set(hashes)].map((hash) => limit(() => readImage(file, hash, preprocessor))),
+  );
+  const byHash = new Map(images.map((image) => [image.hash, image]));
+  return lines.map((line) => fromLine(line, byHash));
 }
 
 function toLine({ id, category, chunks, mask_T }: SftExample): ExampleLine {

@@ -74,11 +74,16 @@ export function toRollout({ record, member, episode, reward }: ScoredEpisode): R
     mask_T: weights,
     logprobs_T: oldLogprobs ?? new Float32Array(weights.length),
     reward: reward.total,
-    status:
-      episode.error !== null ? "failed" : cutOff.has(episode.stopReason) ? "cutOff" : "complete",
+    status: statusOf(episode),
     weightsVersion: oldestVersion(episode),
     imageHashes: shownImages(episode),
   };
+}
+
+/** An episode that wrote nothing, because its prompt fills the context, has failed too. */
+function statusOf({ error, numTokens, stopReason }: Episode): Rollout["status"] {
+  if (error !== null || numTokens.model === 0) return "failed";
+  return cutOff.has(stopReason) ? "cutOff" : "complete";
 }
 
 /** Means over episodes, under the names of the metrics table. */
