@@ -61,6 +61,8 @@ export interface SampleOptions {
   readonly signal?: AbortSignal;
   /** Calls with one key continue each other: the engine may keep their KV cache until `release`. */
   readonly session?: string;
+  /** Called with each new token by engines that can tell before the sample is complete. */
+  readonly onToken?: (token: number, logprob: number) => void;
 }
 
 export interface Sampler {

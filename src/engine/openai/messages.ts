@@ -34,22 +34,16 @@ type Role = (typeof roles)[number];
  */
 export function toConversation(chunks: readonly Chunk[], tokenizer: Tokenizer): Conversation {
   const marks = marksOf(tokenizer);
-  const messages: Message[] = [];
-  let open: Message | null = null;
-  for (const segment of segments(chunks, marks, tokenizer)) {
-    const { message, closed } = readSegment(segment, marks, tokenizer);
-    if (closed) messages.push(message);
-    else if (open === null) open = message;
-    else open = { ...open, parts: [...open.parts, ...message.parts] };
-  }
-  if (open?.role !== "assistant") {
+  const read = segments(chunks, marks, tokenizer).map((one) => readSegment(one, marks, tokenizer));
+  const last = read.at(-1);
+  if (last === undefined || last.closed || last.message.role !== "assistant") {
     throw new VigorlError("input", "a prompt for a server must end inside an assistant message", {
       hint: "render it with addGenerationPrompt or continueFinal",
     });
   }
-  if (open.parts.some((part) => part.type === "image"))
+  if (last.message.parts.some((part) => part.type === "image"))
     throw new VigorlError("input", "an assistant message cannot hold an image");
-  return { messages, open: textOf(open) };
+  return { messages: read.slice(0, -1).map(({ message }) => message), open: textOf(last.message) };
 }
 
 /** The texts of a message, without its images. */

@@ -79,7 +79,7 @@ export function promptIds(
   return prompt.flatMap((chunk) => {
     if (chunk.type === "text") return [...chunk.tokens];
     const count = placeholders === "one" ? 1 : chunk.image.numTokens;
-    return new Array<number>(count).fill(tokenizer.imagePadId);
+    return Array.from({ length: count }, () => tokenizer.imagePadId);
   });
 }
 
@@ -94,9 +94,10 @@ interface WireMessage {
 async function wireMessage(message: Message): Promise<WireMessage> {
   const { role, parts } = message;
   if (parts.every((part) => part.type === "text")) return { role, content: textOf(message) };
-  const content = parts.map(
-    async (part): Promise<WirePart> =>
-      part.type === "text" ? part : { type: "image_url", image_url: { url: await dataUrl(part.image) } },
+  const content = parts.map(async (part): Promise<WirePart> =>
+    part.type === "text"
+      ? part
+      : { type: "image_url", image_url: { url: await dataUrl(part.image) } },
   );
   return { role, content: await Promise.all(content) };
 }

@@ -1,0 +1,59 @@
+/**
+ * One client, with its own connections: as many as calls may be in flight, without undici's limits on
+ * waiting for headers and bodies (a busy server may need longer than five minutes for its first
+ * byte). In their place the caller watches for silence. The client's own retries are off.
+ */
+import { OpenAI } from "openai";
+import { Agent, fetch as undiciFetch, type RequestInit } from "undici";
+import { VigorlError } from "../../core/errors.ts";
+import { modelListSchema, type ModelList } from "./dialect.ts";
+import { BrokenReply } from "./reply.ts";
+
+export interface Connection {
+  readonly client: OpenAI;
+  close(): Promise<void>;
+}
+
+export function connect(baseUrl: string, apiKey: string | undefined, limit: number): Connection {
+  const agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, connections: limit });
+  const client = new OpenAI({
+    baseURL: baseUrl,
+    // The client wants a key; servers without one ignore it. The environment's is never sent.
+    apiKey: apiKey ?? "none",
+    organization: null,
+    project: null,
+    maxRetries: 0,
+    timeout: NEVER_MS,
+    logLevel: "off",
+    fetch: withAgent(agent),
+  });
+  return { client, close: () => agent.destroy() };
+}
+
+/** Timers take no more. */
+const NEVER_MS = 2 ** 31 - 1;
+
+/** undici's fetch through `agent`. The two declarations of one standard differ in name only. */
+function withAgent(agent: Agent): typeof fetch {
+  const send = (url: string, init?: RequestInit) =>
+    undiciFetch(url, { ...init, dispatcher: agent });
+  return send as unknown as typeof fetch;
+}
+
+/** Asks for the models of a server. */
+export async function listModels(client: OpenAI, signal: AbortSignal): Promise<ModelList> {
+  const answer = await client.models.list({ signal }).asResponse();
+  const list = modelListSchema.safeParse(await answer.json());
+  if (list.success) return list.data;
+  throw new BrokenReply("its list of models is not of the protocol");
+}
+
+/** @throws VigorlError("usage") when the list has no such model. */
+export function findModel(list: ModelList, model: string, url: string): ModelList["data"][number] {
+  const found = list.data.find(({ id }) => id === model);
+  if (found !== undefined) return found;
+  const known = list.data.map(({ id }) => id).slice(0, 8);
+  throw new VigorlError("usage", `${url}: the server has no model ${model}`, {
+    hint: known.length === 0 ? "load one into it" : `it has ${known.join(", ")}`,
+  });
+}

@@ -1,0 +1,103 @@
+/**
+ * One request, from its prompt to its choices. Streamed or not, a choice is the same tokens: it is
+ * one sample of the engine, written out piece by piece or at once.
+ */
+import { randomInt } from "node:crypto";
+import { deriveSeed } from "../core/random.ts";
+import {
+  numPositions,
+  type Chunk,
+  type Sample,
+  type SampleParams,
+  type Sampler,
+} from "../engine/types.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { ApiError } from "./api-error.ts";
+import type { CompletionRequest } from "./request-schema.ts";
+import { VisibleText } from "./visible-text.ts";
+
+/** A part of a choice: text that can be shown, and the tokens that came with it. */
+export interface Piece {
+  readonly content: string;
+  readonly tokens: readonly number[];
+  readonly logprobs: readonly number[];
+}
+
+export interface Choice {
+  readonly index: number;
+  readonly finishReason: "stop" | "length";
+  /** The stop string that ended it, or null. */
+  readonly stopString: string | null;
+  readonly numTokens: number;
+  readonly weightsVersion: number;
+}
+
+/** The parameters of every choice; choice i > 0 draws from a seed derived from the request's and i. */
+export function paramsOf(
+  request: CompletionRequest,
+  prompt: readonly Chunk[],
+  maxPositions: number,
+): SampleParams[] {
+  const used = numPositions(prompt);
+  const room = maxPositions - used;
+  const asked = request.max_completion_tokens ?? request.max_tokens ?? room;
+  if (room < 1 || asked > room) {
+    throw new ApiError(
+      400,
+      `the model has ${maxPositions} positions: ${used} of the prompt and ${asked} new ones are too many`,
+      { param: room < 1 ? "messages" : "max_tokens", code: "context_length_exceeded" },
+    );
+  }
+  const seed = request.seed ?? randomInt(2 ** 31);
+  const { stop } = request;
+  return Array.from({ length: request.n ?? 1 }, (_, i) => ({
+    maxTokens: asked,
+    temperature: request.temperature ?? 1,
+    topP: request.top_p ?? 1,
+    topK: Math.max(0, request.top_k ?? 0),
+    stop: typeof stop === "string" ? [stop] : (stop ?? []),
+    seed: i === 0 ? seed : deriveSeed(seed, i),
+  }));
+}
+
+/** What a choice is sampled from. */
+export interface ChoiceJob {
+  readonly sampler: Sampler;
+  readonly tokenizer: Tokenizer;
+  readonly prompt: readonly Chunk[];
+  readonly params: SampleParams;
+  readonly index: number;
+  readonly keepsStop: boolean;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Samples one choice. `onPiece` gets all of it in order, as early as the engine tells.
+ * @throws what the sampler throws, or the signal's reason.
+ */
+export async function complete(job: ChoiceJob, onPiece: (piece: Piece) => void): Promise<Choice> {
+  const { sampler, tokenizer, prompt, params, index, signal } = job;
+  const text = new VisibleText(tokenizer, params.stop, job.keepsStop);
+  const show = (token: number) => (tokenizer.hasId(token) ? text.push(token) : "");
+  let numTold = 0;
+  const onToken = (token: number, logprob: number) => {
+    numTold++;
+    onPiece({ content: show(token), tokens: [token], logprobs: [logprob] });
+  };
+  const sample = await sampler.sample(prompt, params, { signal, onToken });
+  const content = sample.tokens.slice(numTold).map(show).join("") + text.flush();
+  onPiece({ content, ...untold(sample, numTold) });
+  return {
+    index,
+    finishReason: sample.stopReason === "length" ? "length" : "stop",
+    stopString: sample.stopReason === "stop" ? text.stopString : null,
+    numTokens: sample.tokens.length,
+    weightsVersion: sample.weightsVersion,
+  };
+}
+
+/** The tokens that were not told one by one; none where they are not the ones that were sampled. */
+function untold({ tokens, logprobs, inexact }: Sample, numTold: number): Omit<Piece, "content"> {
+  if (inexact !== undefined) return { tokens: [], logprobs: [] };
+  return { tokens: tokens.slice(numTold), logprobs: logprobs.slice(numTold) };
+}

@@ -1,0 +1,76 @@
+/**
+ * The body of `POST /v1/chat/completions`: the published protocol, and the extras of vLLM that make a
+ * reply trainable. A parameter that we do not have is refused by name, unless it says nothing
+ * (a penalty of 0); what only describes the caller is taken and not used.
+ */
+import { z } from "zod";
+
+const text = z.strictObject({ type: z.literal("text"), text: z.string() });
+const image = z.strictObject({
+  type: z.literal("image_url"),
+  image_url: z.strictObject({
+    url: z.string(),
+    /** Taken and not used: every image is brought into the model's own pixel budget. */
+    detail: z.enum(["auto", "low", "high"]).optional(),
+  }),
+});
+const texts = z.union([z.string(), z.array(text)]);
+
+const messageSchema = z.discriminatedUnion("role", [
+  z.strictObject({ role: z.enum(["system", "developer"]), content: texts }),
+  z.strictObject({
+    role: z.literal("user"),
+    content: z.union([z.string(), z.array(z.discriminatedUnion("type", [text, image]))]),
+  }),
+  // As a reply gives it, so that it can be handed back.
+  z.strictObject({ role: z.literal("assistant"), content: texts, refusal: z.null().optional() }),
+]);
+export type RequestMessage = z.infer<typeof messageSchema>;
+
+const maxTokens = z.int().min(1).nullish();
+const unused = z.unknown().optional();
+
+export const completionRequestSchema = z
+  .strictObject({
+    model: z.string(),
+    messages: z.array(messageSchema).min(1),
+    stream: z.boolean().nullish(),
+    stream_options: z.strictObject({ include_usage: z.boolean().optional() }).nullish(),
+    n: z.int().min(1).max(64).nullish(),
+    max_tokens: maxTokens,
+    max_completion_tokens: maxTokens,
+    temperature: z.number().min(0).max(100).nullish(),
+    top_p: z.number().gt(0).max(1).nullish(),
+    /** 0 and −1 switch it off. */
+    top_k: z.int().min(-1).nullish(),
+    seed: z.int().nullish(),
+    stop: z.union([z.string().min(1), z.array(z.string().min(1)).max(16)]).nullish(),
+    logprobs: z.boolean().nullish(),
+
+    add_generation_prompt: z.boolean().nullish(),
+    continue_final_message: z.boolean().nullish(),
+    include_stop_str_in_output: z.boolean().nullish(),
+    return_token_ids: z.boolean().nullish(),
+    /** The ids of the rendered messages, one placeholder an image: as they were, not as text reads. */
+    input_ids: z.array(z.int().min(0)).nullish(),
+
+    top_logprobs: z.literal(0).nullish(),
+    frequency_penalty: z.literal(0).nullish(),
+    presence_penalty: z.literal(0).nullish(),
+    response_format: z.strictObject({ type: z.literal("text") }).nullish(),
+    tools: z.array(z.never()).nullish(),
+    tool_choice: z.enum(["none", "auto"]).nullish(),
+
+    user: unused,
+    metadata: unused,
+    store: unused,
+    service_tier: unused,
+    safety_identifier: unused,
+    prompt_cache_key: unused,
+    parallel_tool_calls: unused,
+  })
+  .refine((body) => !(body.continue_final_message && body.add_generation_prompt), {
+    message: "continue_final_message and add_generation_prompt exclude each other",
+    path: ["continue_final_message"],
+  });
+export type CompletionRequest = z.infer<typeof completionRequestSchema>;
