@@ -4,6 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -11,7 +12,9 @@ import { hashFile } from "../src/core/files.ts";
 import { createRunFolder } from "../src/core/run-folder.ts";
 import { openLocalEngine } from "../src/engine/local/client.ts";
 import { armSchema, type Report } from "../src/eval/report.ts";
+import { decodeImage, encodePng } from "../src/image/decode.ts";
 import { nanoRecords } from "../src/nano/tasks.ts";
+import { loadImages } from "../src/task/record.ts";
 import { readTraces } from "../src/task/trace.ts";
 import { trainSft } from "../src/train/sft.ts";
 import { sftSchema } from "../src/train/sft-config.ts";
@@ -57,6 +60,11 @@ beforeAll(async () => {
   writeFileSync(join(folder, "tiny.yaml"), recipe(model));
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+async function sceneImage(): Promise<Uint8Array> {
+  const [record] = nanoRecords({ task: "search", split: "heldout", count: 1, seed: 1 });
+  return encodePng((await loadImages(record))[0]);
+}
 
 /** Runs a verb; `interruptAt` sends Ctrl-C when a line of stderr matches. */
 async function vigorl(args: readonly string[], interruptAt?: RegExp) {
@@ -114,6 +122,27 @@ test("demo ends with a table and a report; stopped and resumed, it ends with the
   const page = readFileSync(join(run, "report.html"), "utf8");
   expect(page.match(/(?:src|href)="(?!data:|#)/g)).toBeNull();
   expect(page.match(/<article class="panel"/g)).toHaveLength(3 * 8);
+
+  await writeFile(join(folder, "scene.png"), await sceneImage());
+  const asked = await vigorl([
+    "ask",
+    "scene.png",
+    "Which digit is on the red star?",
+    "--model",
+    "straight/tiny",
+  ]);
+  expect(asked.code).toBe(0);
+  expect(asked.stderr).toMatch(/^ 1 {2}\S/);
+  expect(asked.stdout).toMatch(/scene-looked\.png\n$/);
+  expect((await decodeImage(join(folder, "scene-looked.png"))).widthPx).toBe(448);
+
+  const more = ["rl", "tiny.yaml", "--name", "more", "--rl.steps=1", "--json"];
+  const single = await vigorl(more);
+  expect(single.stderr).toBe("");
+  expect(JSON.parse(single.stdout)).toMatchObject({
+    steps: 1,
+    folder: "runs/more/checkpoints/step-1",
+  });
 
   const stopped = await vigorl(["demo", "tiny.yaml", "--out", "resumed"], /rl-zoom +1\/4/);
   expect(stopped.stderr).toMatch(/stopped after step \d, saved\n {2}fix: go on with --resume/);
