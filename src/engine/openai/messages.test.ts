@@ -33,7 +33,8 @@ function read({ role, content }: ChatMessage): Message {
 }
 
 const text = fc.oneof(
-  fc.string({ unit: "grapheme", maxLength: 20 }),
+  // The tokenizer normalises to NFC.
+  fc.string({ unit: "grapheme", maxLength: 20 }).map((one) => one.normalize("NFC")),
   fc.constantFrom(
     "\n",
     " user\n",

@@ -88,7 +88,7 @@ export async function readReply(
   if (finish === "stop" || finish === "length") return reply(text, finish);
   throw new BrokenReply(
     finish === null
-      ? "the answer ended before it was complete"
+      ? "the connection was cut before the answer was complete"
       : `the answer ended with finish_reason ${JSON.stringify(finish)}`,
   );
 }

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import { continuation } from "./restate.ts";
 
@@ -11,21 +10,6 @@ test.each([
   ["ends with a", "a word", "a word"],
 ])("behind %j, %j adds %j", (restated, reply, added) => {
   expect(continuation(restated, reply, true)).toBe(added);
-});
-
-test("message and reply joined are the message, told again or not", () => {
-  fc.assert(
-    fc.property(fc.string({ minLength: 3 }), fc.nat(), fc.string(), (said, cut, more) => {
-      const tail = said.slice(cut % said.length);
-      fc.pre(
-        tail.trimStart() === tail && tail.length >= 3 && !said.includes(tail + more.slice(0, 1)),
-      );
-      fc.pre(more !== "" && !said.endsWith(more));
-      const joined = said + continuation(said, tail + more, true);
-      expect(joined.endsWith(more)).toBe(true);
-      expect(joined.length).toBeLessThanOrEqual(said.length + tail.length + more.length);
-    }),
-  );
 });
 
 test("nothing is given out while the reply may still be a repetition", () => {
