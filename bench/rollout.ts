@@ -38,7 +38,13 @@ const readySchema = z.object({
   ready: z.literal(true),
   versions: z.record(z.string(), z.string()),
 });
-const roundSchema = z.object({ seconds: z.number(), tokens: z.number(), peakMb: z.number() });
+const roundSchema = z.object({
+  seconds: z.number(),
+  cpuSeconds: z.number(),
+  tokens: z.number(),
+  peakMb: z.number(),
+});
+type Round = Omit<z.infer<typeof roundSchema>, "peakMb">;
 const greedySchema = z.object({ greedy: z.array(z.array(z.number())) });
 
 peerPython();
@@ -60,14 +66,20 @@ async function benchmark(): Promise<void> {
   for (const [round, prompts] of allPrompts.entries()) await writeRound(round, prompts);
 
   const peer = new Peer("rollout.py", [
-    ...["--model", model, "--rounds", work, "--pad", String(tokenizer.imagePadId)],
-    ...["--group", String(groupSize), "--tokens", String(newTokens), "--threads", String(threads)],
+    "--model",
+    model,
+    "--rounds",
+    work,
+    `--pad=${tokenizer.imagePadId}`,
+    `--group=${groupSize}`,
+    `--tokens=${newTokens}`,
+    `--threads=${threads}`,
   ]);
   const { versions } = readySchema.parse(await peer.ask());
   const engine = await openLocalEngine(model, { threads, maxPositions: 256 });
 
-  const ours: number[] = [];
-  const theirs: number[] = [];
+  const ours: Round[] = [];
+  const theirs: Round[] = [];
   let peerPeakMb = 0;
   // Round 0 warms both sides up.
   for (const [round, prompts] of allPrompts.entries()) {
@@ -75,11 +87,11 @@ async function benchmark(): Promise<void> {
     const other = roundSchema.parse(await peer.ask({ round }));
     peerPeakMb = other.peakMb;
     if (round === 0) continue;
-    ours.push(mine.tokens / mine.seconds);
-    theirs.push(other.tokens / other.seconds);
+    ours.push(mine);
+    theirs.push(other);
     if (!values.json)
       console.log(
-        `round ${round}: ours ${ours.at(-1)!.toFixed(0)}, transformers ${theirs.at(-1)!.toFixed(0)} tokens/s`,
+        `round ${round}: ours ${rate(mine).toFixed(0)}, transformers ${rate(other).toFixed(0)} tokens/s`,
       );
   }
   const sameGreedyTokens = await compareGreedy();
@@ -88,9 +100,9 @@ async function benchmark(): Promise<void> {
   peer.close();
   printResult({
     name: "rollout",
-    ratios: { tokensPerSecond: median(ours) / median(theirs) },
+    ratios: { tokensPerSecond: median(ours.map(rate)) / median(theirs.map(rate)) },
     ours: {
-      tokensPerSecond: Math.round(median(ours)),
+      ...speed(ours),
       peakMb: Math.round(process.resourceUsage().maxRSS / 1024),
       prefillShare: Number(
         (facts.prefillSeconds / (facts.prefillSeconds + facts.decodeSeconds)).toFixed(3),
@@ -98,15 +110,14 @@ async function benchmark(): Promise<void> {
       sameGreedyTokens,
     },
     peer: {
-      tokensPerSecond: Math.round(median(theirs)),
+      ...speed(theirs),
       peakMb: Math.round(peerPeakMb),
       ...versions,
     },
   });
 
-  async function sampleRound(
-    prompts: readonly Chunk[][],
-  ): Promise<{ tokens: number; seconds: number }> {
+  async function sampleRound(prompts: readonly Chunk[][]): Promise<Round> {
+    const startCpu = process.cpuUsage();
     const start = performance.now();
     const samples = await Promise.all(
       prompts.flatMap((prompt, p) =>
@@ -116,7 +127,9 @@ async function benchmark(): Promise<void> {
       ),
     );
     const seconds = (performance.now() - start) / 1000;
-    return { tokens: samples.reduce((sum, { tokens }) => sum + tokens.length, 0), seconds };
+    const { user, system } = process.cpuUsage(startCpu);
+    const tokens = samples.reduce((sum, sample) => sum + sample.tokens.length, 0);
+    return { tokens, seconds, cpuSeconds: (user + system) / 1e6 };
   }
 
   /** Share of greedy tokens, 16 a prompt, that both sides agree on. */
@@ -155,7 +168,7 @@ async function benchmark(): Promise<void> {
       prompt.flatMap((chunk) => {
         if (chunk.type === "text") return chunk.tokens;
         pixels.push(Buffer.from(patches(chunk.image).buffer));
-        return new Array<number>(chunk.image.numTokens).fill(tokenizer.imagePadId);
+        return Array.from({ length: chunk.image.numTokens }, () => tokenizer.imagePadId);
       }),
     );
     const grids = prompts.flatMap((prompt) =>
@@ -166,6 +179,20 @@ async function benchmark(): Promise<void> {
     await writeFile(join(work, `${round}.json`), JSON.stringify({ ids, grids }));
     await writeFile(join(work, `${round}.f32`), Buffer.concat(pixels));
   }
+}
+
+function rate({ tokens, seconds }: Round): number {
+  return tokens / seconds;
+}
+
+/** Processor time says what a busy machine hides. */
+function speed(all: readonly Round[]): { tokensPerSecond: number; tokensPerCpuSecond: number } {
+  return {
+    tokensPerSecond: Math.round(median(all.map(rate))),
+    tokensPerCpuSecond: Math.round(
+      median(all.map(({ tokens, cpuSeconds }) => tokens / cpuSeconds)),
+    ),
+  };
 }
 
 function sampling(temperature: number, maxTokens: number, seed: number) {

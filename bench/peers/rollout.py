@@ -1,7 +1,8 @@
 """The peer of `bench/rollout.ts`: transformers' generate on the same folder, prompts and threads.
 
 Reads one request a line from stdin and answers each with one JSON object:
-{"round": n}  samples `group` members for every prompt of round n -> {seconds, tokens, peakMb}
+{"round": n}  samples `group` members for every prompt of round n ->
+    {seconds, cpuSeconds, tokens, peakMb}
 {"greedy": n, "tokens": k}  -> {greedy: [[id]]}, one list a prompt
 """
 
@@ -61,7 +62,7 @@ def new_tokens(inputs, output):
 def sample(round_number):
     inputs = inputs_of(round_number)
     torch.manual_seed(round_number)
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     with torch.inference_mode():
         output = model.generate(
             **inputs,
@@ -73,8 +74,12 @@ def sample(round_number):
             num_return_sequences=args.group,
         )
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": seconds, "tokens": new_tokens(inputs, output).numel(), "peakMb": peak}
+    return {
+        "seconds": seconds,
+        "cpuSeconds": time.process_time() - start_cpu,
+        "tokens": new_tokens(inputs, output).numel(),
+        "peakMb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
 
 
 def greedy(round_number, tokens):

@@ -240,7 +240,7 @@ class Client {
     this.failure = error;
     this.opening?.reject(error);
     this.opening = null;
-    for (const id of [...this.pending.keys()]) this.take(id)?.reject(error);
+    for (const id of this.pending.keys()) this.take(id)?.reject(error);
     this.worker.unref();
   }
 }

@@ -43,7 +43,7 @@ export function drawTokens(logits: Tensor, requests: readonly DrawRequest[]): Dr
 export function drawSmall(logits: Tensor, requests: readonly DrawRequest[]): Drawn[] {
   const vocabulary = logits.shape[1];
   const plain = logits.softmax(-1).toArray() as Float32Array;
-  const drawn = new Array<Drawn>(requests.length);
+  const drawn: Drawn[] = [];
   const tempered: number[] = [];
   let best: BigInt64Array | undefined;
   for (const [i, { row, n, params }] of requests.entries()) {

@@ -187,7 +187,7 @@ describe("sampling", () => {
   test("what cannot be sampled is rejected, the rest goes on", async () => {
     const engine = await open();
     const good = engine.sample(prompt(0), params(1));
-    const tooLong: Chunk = { type: "text", tokens: new Array<number>(400).fill(5) };
+    const tooLong: Chunk = { type: "text", tokens: Array.from({ length: 400 }, () => 5) };
     await expect(engine.sample([tooLong], params(1))).rejects.toThrow("does not fit");
     await expect(engine.sample([], params(1))).rejects.toThrow("empty");
     const foreign: Chunk = { type: "text", tokens: [1_000_000] };
@@ -353,9 +353,7 @@ describe("the worker", () => {
   test("closing rejects what is in flight and what comes later", async () => {
     const engine = await openLocalEngine(folder, { threads: 1, numSlots: 2, maxPositions: 320 });
     const long = engine.sample(prompt(0), params(1, { maxTokens: 250 }));
-    const refused = expect(long).rejects.toThrow("closed");
-    await engine.close();
-    await refused;
+    await Promise.all([expect(long).rejects.toThrow("closed"), engine.close()]);
     await expect(engine.sample(prompt(0), params(1))).rejects.toThrow("closed");
     await engine.close();
   });
