@@ -10,6 +10,7 @@ import { runCommandLine } from "./cli/frame.ts";
 import { linearizeVerb } from "./cli/linearize.ts";
 import { rlVerb } from "./cli/rl.ts";
 import { searchVerb } from "./cli/search.ts";
+import { serveVerb } from "./cli/serve.ts";
 import { sftVerb } from "./cli/sft.ts";
 import { ownVersion } from "./core/paths.ts";
 
@@ -34,6 +35,7 @@ const verbs = [
   rlVerb(),
   evalVerb(),
   askVerb(),
+  serveVerb(),
   doctorVerb(),
 ];
 

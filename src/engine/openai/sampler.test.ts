@@ -130,7 +130,7 @@ describe("an episode over HTTP", () => {
 
 describe("a sample", () => {
   test("of a text that another tokenizer would cut otherwise keeps its ids", async () => {
-    const ids = [..."answer"].flatMap((letter) => tokenizer.encode(letter));
+    const ids = spelled("answer");
     const { sampler } = await connect(scripted([...ids, tokenizer.eosId]));
     const sample = await sampler.sample(promptOf(), params);
     expect(sample.tokens).toEqual([...ids, tokenizer.eosId]);
@@ -140,7 +140,7 @@ describe("a sample", () => {
 
   test("behind a prompt that no text gives is read with the ids it has", async () => {
     const [{ tokens }] = promptOf();
-    const odd = [...tokens, ...[..."answer"].flatMap((letter) => tokenizer.encode(letter))];
+    const odd = [...tokens, ...spelled("answer")];
     const prompt = [{ type: "text" as const, tokens: odd }];
     const ours = await connect(scripted("x"));
     expect(await ours.sampler.sample(prompt, params)).not.toHaveProperty("inexact");
@@ -187,3 +187,8 @@ describe("a sample", () => {
     expect(server.load.most).toBeLessThanOrEqual(3);
   });
 });
+
+/** A token a letter, as no tokenizer would write the word. */
+function spelled(word: string): number[] {
+  return word.split("").flatMap((letter) => tokenizer.encode(letter));
+}
