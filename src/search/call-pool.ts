@@ -3,6 +3,7 @@
  * pauses for what may succeed yet, and an abort that frees the slot at once, even where the sampler
  * does not listen. A pool is a sampler itself, so whoever samples knows nothing of it.
  */
+import { setMaxListeners } from "node:events";
 import pRetry from "p-retry";
 import { errno, VigorlError } from "../core/errors.ts";
 import {
@@ -145,6 +146,8 @@ export async function within<T>(
   outer?.throwIfAborted();
   const controller = new AbortController();
   const { signal } = controller;
+  // Every call of a tree listens; they all leave when they are done.
+  setMaxListeners(0, signal);
   const onOuter = () => controller.abort(outer?.reason);
   outer?.addEventListener("abort", onOuter, { once: true });
   const timer = setTimeout(

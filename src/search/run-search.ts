@@ -4,6 +4,7 @@
  * holds nobody up. A run that was stopped, or killed, goes on where it was: what succeeded is skipped,
  * the rest is done again. Neither order nor concurrency changes a tree.
  */
+import { setMaxListeners } from "node:events";
 import { join } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
@@ -225,6 +226,7 @@ async function forEach<T>(
   work: (item: T, halt: AbortSignal) => Promise<void>,
 ): Promise<void> {
   const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
   const onOuter = () => controller.abort(outer?.reason);
   outer?.throwIfAborted();
   outer?.addEventListener("abort", onOuter, { once: true });
