@@ -1,4 +1,4 @@
-/** The recipe of base training: three steps, each with its length, its batch and its rate. */
+/** The recipe of base training: five steps, each with its length, its batch and its rate. */
 import { z } from "zod";
 import { chatKinds } from "./chats.ts";
 
@@ -14,6 +14,15 @@ const weights = (chance: number, form: number) => ({
   chanceWeight: z.number().nonnegative().default(chance),
   /** Weight of tags, blanks and other fixed forms. */
   formWeight: z.number().nonnegative().default(form),
+});
+
+const talk = (trainable: "all" | "language", lookalikes: number) => ({
+  /** Weight of the first digit of a place: to write it, the named thing has to be found. */
+  findWeight: z.number().nonnegative().default(1),
+  /** "language" leaves the tower as it is. */
+  trainable: z.enum(["all", "language"]).default(trainable),
+  /** Share of scenes whose things have two colours only. */
+  lookalikes: z.number().min(0).max(1).default(lookalikes),
 });
 
 export const baseRecipeSchema = z.strictObject({
@@ -40,6 +49,7 @@ export const baseRecipeSchema = z.strictObject({
     .strictObject({
       ...stage(1200, 5e-4),
       ...weights(0.5, 0.5),
+      ...talk("all", 0),
       mix: mix.default({
         search: 0.36,
         searchUnaided: 0.1,
@@ -49,6 +59,32 @@ export const baseRecipeSchema = z.strictObject({
         thing: 0.04,
         digit: 0.03,
         list: 0.2,
+      }),
+    })
+    .prefault({}),
+  lookalikes: z
+    .strictObject({
+      ...stage(1000, 1.5e-3),
+      ...weights(0.05, 0.05),
+      ...talk("language", 1),
+      findWeight: z.number().nonnegative().default(3),
+      mix: mix.default({ list: 0.85, search: 0.15 }),
+    })
+    .prefault({}),
+  polish: z
+    .strictObject({
+      ...stage(700, 5e-4),
+      ...weights(0.5, 0.5),
+      ...talk("all", 0.4),
+      mix: mix.default({
+        search: 0.3,
+        searchUnaided: 0.1,
+        relation: 0.12,
+        click: 0.07,
+        place: 0.08,
+        thing: 0.04,
+        digit: 0.03,
+        list: 0.26,
       }),
     })
     .prefault({}),

@@ -1,5 +1,7 @@
-/** The three steps of base training behind one face: take a step, judge, hand out the state. */
+/** The five steps of base training behind one face: take a step, judge, hand out the state. */
+import { VigorlError } from "../core/errors.ts";
 import { stream } from "../core/random.ts";
+import type { ModelImage } from "../image/model-image.ts";
 import type { ImageRef } from "../model/batch.ts";
 import { isNorm, isVision } from "../model/parameters.ts";
 import type { Qwen25VL } from "../model/qwen2-5-vl.ts";
@@ -23,7 +25,7 @@ import { prefetch } from "./prefetch.ts";
 import { newPlaceHeads, towerAccuracy, towerLoss, towerWords } from "./tower.ts";
 import { WordEncoder } from "./word-encoder.ts";
 
-export const stageNames = ["tower", "lookups", "chats"] as const;
+export const stageNames = ["tower", "lookups", "chats", "lookalikes", "polish"] as const;
 export type StageName = (typeof stageNames)[number];
 
 export interface StageContext {
@@ -46,8 +48,14 @@ export interface Stage {
 }
 
 export function openStage(name: StageName, context: StageContext): Promise<Stage> {
-  const open = { tower: openTower, lookups: openLookups, chats: openChats };
-  return open[name](context);
+  switch (name) {
+    case "tower":
+      return openTower(context);
+    case "lookups":
+      return openLookups(context);
+    default:
+      return openChats(name, context);
+  }
 }
 
 /** Warm-up over 50 steps; from the middle on the rate falls linearly to 3 %. */
@@ -137,28 +145,41 @@ async function openLookups(context: StageContext): Promise<Stage> {
   };
 }
 
-async function openChats({ model, tokenizer, recipe, firstStep }: StageContext): Promise<Stage> {
-  const { seed, chats } = recipe;
-  const trained = model.setTrainable("all");
+async function openChats(
+  name: "chats" | "lookalikes" | "polish",
+  { model, tokenizer, recipe, firstStep }: StageContext,
+): Promise<Stage> {
+  const { seed } = recipe;
+  const chats = recipe[name];
+  const trained = model.setTrainable(chats.trainable);
+  const frozen = chats.trainable === "language";
+  const encode = (images: readonly ModelImage[]) => encodeFresh(model, images);
   const optimizer = new AdamW([{ parameters: trained }], { betas: [0.9, 0.98] });
   const encoder = new WordEncoder(tokenizer);
-  const weights = { chance: chats.chanceWeight, form: chats.formWeight };
+  const weights = {
+    chance: chats.chanceWeight,
+    form: chats.formWeight,
+    find: chats.findWeight,
+  };
   const batches = prefetch("sights", {
-    seed: seed + 1,
+    seed: seed + stageNames.indexOf(name) - 1,
     batchSize: chats.batchSize,
     firstStep,
     lastStep: chats.steps,
+    lookalikes: chats.lookalikes,
   });
   return {
     async step(at) {
       const sights = await nextOf(batches);
       const loss = () => {
         const examples = sights.map((sight, i) => {
-          const rng = stream(seed, "nano-chat", at, i);
+          const rng = stream(seed, name === "chats" ? "nano-chat" : `nano-${name}`, at, i);
           const chat = makeChat(pickKind(rng, chats.mix), sight, rng, weights);
           return toExample(chat, encoder, tokenizer, (which) => sight[which]);
         });
-        return chatLoss(model, examples, (images) => encodeFresh(model, images));
+        return chatLoss(model, examples, (images) =>
+          frozen ? noGrad(() => encode(images)) : encode(images),
+        );
       };
       return train(loss, [...trained.values()], optimizer, rateAt(at, chats));
     },
@@ -183,7 +204,11 @@ async function makePool(
   const batchSize = 40;
   const plan = { seed, batchSize, firstStep: 0, lastStep: Math.ceil(size / batchSize) };
   for await (const batch of prefetch("sights", plan)) {
-    signal?.throwIfAborted();
+    if (signal?.aborted) {
+      throw new VigorlError("interrupted", "base: stopped before the look-ups", {
+        hint: "go on with: vigorl base --resume",
+      });
+    }
     parts.push(encodeSights(model, batch));
     sights.push(...batch.map(({ things, looked }) => ({ things, looked })));
   }

@@ -35,6 +35,8 @@ export interface TrainBaseOptions {
   readonly overwrite?: boolean;
   readonly quiet?: boolean;
   readonly signal?: AbortSignal;
+  /** Called after every step with its number over all stages. */
+  readonly onStep?: (step: number) => void;
   /** Where runs lie; default `runs`. */
   readonly runsFolder?: string;
 }
@@ -72,11 +74,12 @@ export async function trainBase(options: TrainBaseOptions): Promise<TrainBaseRes
     const stage = await openStage(name, { model, tokenizer, recipe, firstStep: first, signal });
     if (first > 0 && newest !== undefined) loadTrainer(newest, stage);
     const progress = new Progress({ label: name, total, done: first, unit: "steps", quiet });
-    let losses: number[] = [];
+    let losses: number[] = first > 0 ? [...(saved?.losses ?? [])] : [];
     try {
       for (let at = first; at < total; at++) {
         losses.push(await stage.step(at));
         step++;
+        options.onStep?.(step);
         const done = at + 1;
         const due = (every: number) => done % every === 0 || done === total;
         if (due(recipe.logEvery)) {
@@ -91,7 +94,14 @@ export async function trainBase(options: TrainBaseOptions): Promise<TrainBaseRes
         }
         progress.update(done, { loss: losses.at(-1) ?? 0 });
         if (due(recipe.saveEvery) || signal?.aborted) {
-          const state = { version: 1 as const, stage: name, stageStep: done, step, figures };
+          const state = {
+            version: 1 as const,
+            stage: name,
+            stageStep: done,
+            step,
+            figures,
+            losses,
+          };
           await saveState(run, model, stage.tensors(), state);
         }
         if (signal?.aborted) {
@@ -121,6 +131,8 @@ const stateSchema = z.strictObject({
   /** Over all stages. */
   step: z.int(),
   figures: z.record(z.string(), z.number()),
+  /** Losses of the steps since the last line of metrics. */
+  losses: z.array(z.number()).default([]),
 });
 type State = z.infer<typeof stateSchema>;
 

@@ -45,6 +45,8 @@ export type ChatPart =
 export interface ChatWeights {
   readonly chance: number;
   readonly form: number;
+  /** Weight of a place's first digit after a name: to write it, the thing has to be found. Default 1. */
+  readonly find?: number;
 }
 
 /** What a conversation must know of a sight; its images are put in later. */
@@ -164,10 +166,13 @@ function think(things: readonly Thing[], weights: ChatWeights): TextPart[] {
   return things.flatMap((thing) => {
     const [colour, shape] = thing.name.split(" ");
     const place = lookThought([{ name: "", place: point("resized", thing.x, thing.y) }]);
+    const [before, first, after] = place.split(/(\d)(.*)/s);
     return [
       part(` ${colour}`, weights.chance),
       part(` ${shape}`, 1),
-      ...digitsApart(place, weights.form),
+      part(before, weights.form),
+      part(first, weights.find ?? 1),
+      ...digitsApart(after, weights.form),
     ];
   });
 }

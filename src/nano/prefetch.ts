@@ -14,6 +14,8 @@ export interface Plan {
   readonly batchSize: number;
   readonly firstStep: number;
   readonly lastStep: number;
+  /** Share of sights whose things look alike; default 0. */
+  readonly lookalikes?: number;
 }
 
 /** What a kind of plan yields. */
@@ -83,7 +85,7 @@ function serve({ kind, plan }: Order["nanoPrefetch"]): void {
       return;
     }
     const sights = Array.from({ length: plan.batchSize }, (_, i) =>
-      sightAt("train", plan.seed, at * plan.batchSize + i),
+      sightAt("train", plan.seed, at * plan.batchSize + i, plan.lookalikes),
     );
     parentPort?.postMessage(sights);
   };

@@ -13,7 +13,7 @@ import { linear, type Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { tensor } from "../torch/tensor.ts";
 import { drawCanvas, drawWindow } from "./canvas.ts";
-import { sampleScene, sceneAt, type Scene } from "./scene.ts";
+import { sampleKinds, sampleScene, sceneAt, type Scene } from "./scene.ts";
 import { canvasPx, nanoPixelBudget, viewScale, type Split } from "./world.ts";
 
 const sidePx = 80;
@@ -55,7 +55,8 @@ test("digits are read in crops and not in views", { timeout: 300_000 }, () => {
 
 function samples(split: Split, count: number): Sample[] {
   return Array.from({ length: count }, (_, i) => {
-    const scene = sampleScene(stream(5, "readability", split, i), split, 1);
+    const rng = stream(5, "readability", split, i);
+    const scene = sampleScene(rng, split, sampleKinds(rng, 1));
     const [object] = scene.objects;
     const { x0, y0 } = windowAround(object);
     const part = partOfView(scene, x0, y0);

@@ -49,34 +49,62 @@ export const backgroundGrid = 14;
 export const minObjects = 3;
 export const maxObjects = 6;
 
-/** The scene that belongs to (split, seed, index); the same arguments give the same scene. */
-export function sceneAt(split: Split, seed: number, index: number): Scene {
-  return sampleScene(stream(seed, "nano-scene", split, index), split);
+/** What a thing is called by. */
+export interface Kind {
+  readonly colour: Colour;
+  readonly shape: Shape;
 }
 
-/** Draws a scene with `numObjects` (3–6 by chance) objects. */
+/**
+ * The canvas of a task, by (split, seed, index); the same arguments give the same scene. Every thing
+ * has a colour of its own.
+ */
+export function sceneAt(split: Split, seed: number, index: number): Scene {
+  const rng = stream(seed, "nano-scene", split, index);
+  const own = rng.shuffle(colourNames).slice(0, sampleCount(rng));
+  return sampleScene(
+    rng,
+    split,
+    own.map((colour) => ({ colour, shape: rng.pick(shapeNames) })),
+  );
+}
+
+/** Draws a scene with things of the given kinds; by default 3–6 that no two share both words. */
 export function sampleScene(
   rng: Rng,
   split: Split,
-  numObjects = rng.int(minObjects, maxObjects),
+  kinds: readonly Kind[] = sampleKinds(rng, sampleCount(rng)),
 ): Scene {
-  const kinds = new Set<number>();
-  while (kinds.size < numObjects) kinds.add(rng.int(0, colourNames.length * shapeNames.length - 1));
-  const places = samplePlaces(rng, numObjects);
-  const objects = [...kinds].map((kind, i) => {
-    const colour = colourNames[kind % colourNames.length];
-    return {
-      colour,
-      shape: shapeNames[Math.floor(kind / colourNames.length)],
-      set: rng.pick(iconSetsOf[split]),
-      sizePx: rng.pick(sizesPx),
-      degrees: rng.pick(turns),
-      rgb: jitter(rng, colours[colour], 12),
-      ...places[i],
-      plate: samplePlate(rng, split),
-    };
-  });
+  const places = samplePlaces(rng, kinds.length);
+  const objects = kinds.map((kind, i) => ({
+    ...kind,
+    set: rng.pick(iconSetsOf[split]),
+    sizePx: rng.pick(sizesPx),
+    degrees: rng.pick(turns),
+    rgb: jitter(rng, colours[kind.colour], 12),
+    ...places[i],
+    plate: samplePlate(rng, split),
+  }));
   return { objects, background: sampleBackground(rng) };
+}
+
+/** Different pairs of a colour of the palette and any shape. */
+export function sampleKinds(
+  rng: Rng,
+  count: number,
+  palette: readonly Colour[] = colourNames,
+): Kind[] {
+  const chosen = new Set<number>();
+  while (chosen.size < count) chosen.add(rng.int(0, palette.length * shapeNames.length - 1));
+  return [...chosen].map((kind) => ({
+    colour: palette[kind % palette.length],
+    shape: shapeNames[Math.floor(kind / palette.length)],
+  }));
+}
+
+/** How many things a scene has. */
+export function sampleCount(rng: Rng): number {
+  return rng.int(minObjects, maxObjects);
 }
 
 /** Where the model should say that an object is: whole pixels of the view, 10–99. */

@@ -2,12 +2,12 @@
  * A sight is all that one scene gives to a conversation: its view, what stands where, and one crop of
  * one of its things, cut as imprecisely as a model points.
  */
-import { stream } from "../core/random.ts";
+import { stream, type Rng } from "../core/random.ts";
 import type { ModelImage } from "../image/model-image.ts";
 import { drawView } from "./canvas.ts";
-import { nameOf, sampleScene, viewPlace } from "./scene.ts";
+import { nameOf, sampleCount, sampleKinds, sampleScene, viewPlace, type Kind } from "./scene.ts";
 import { asModelImage, cropAt, nearPlace, pointingSigmaPx } from "./tower-images.ts";
-import type { Split } from "./world.ts";
+import { colourNames, type Split } from "./world.ts";
 
 export interface Sight {
   readonly view: ModelImage;
@@ -26,10 +26,14 @@ export interface Thing {
   readonly digit: number;
 }
 
-/** The sight that belongs to (split, seed, index). Views are drawn at their own scale. */
-export function sightAt(split: Split, seed: number, index: number): Sight {
+/**
+ * The sight that belongs to (split, seed, index). Views are drawn at their own scale. A share of
+ * `lookalikes` has things of two colours only, so that a name is no use without its shape.
+ */
+export function sightAt(split: Split, seed: number, index: number, lookalikes = 0): Sight {
   const rng = stream(seed, "nano-sight", split, index);
-  const scene = sampleScene(rng, split);
+  const alike = lookalikes > 0 && rng.chance(lookalikes);
+  const scene = alike ? sampleScene(rng, split, twoColours(rng)) : sampleScene(rng, split);
   const looked = rng.int(0, scene.objects.length - 1);
   const at = nearPlace(rng, scene.objects[looked], pointingSigmaPx);
   return {
@@ -41,4 +45,9 @@ export function sightAt(split: Split, seed: number, index: number): Sight {
     }),
     looked,
   };
+}
+
+function twoColours(rng: Rng): Kind[] {
+  const palette = rng.shuffle(colourNames).slice(0, 2);
+  return sampleKinds(rng, sampleCount(rng), palette);
 }

@@ -9,7 +9,14 @@ import { imageHash, patches, type ModelImage } from "../image/model-image.ts";
 import { resize } from "../image/resize.ts";
 import { drawView, drawWindow } from "./canvas.ts";
 import { digitPx, plateLevels, platePx, samplePlate } from "./digits.ts";
-import { sampleScene, tokenAt, viewPlace, type SceneObject, type Scene } from "./scene.ts";
+import {
+  sampleKinds,
+  sampleScene,
+  tokenAt,
+  viewPlace,
+  type SceneObject,
+  type Scene,
+} from "./scene.ts";
 import {
   canvasPx,
   colourNames,
@@ -136,7 +143,7 @@ export function viewImage(rng: Rng, split: Split): TowerImage {
 
 /** A crop as episodes show it: one plate near the middle. The four tokens around it carry its digit. */
 export function cropImage(rng: Rng, split: Split, sigmaPx: number): TowerImage {
-  const scene = sampleScene(rng, split, 1);
+  const scene = sampleScene(rng, split, sampleKinds(rng, 1));
   const [object] = scene.objects;
   const at = nearPlace(rng, object, sigmaPx);
   const labels = emptyLabels(-1);

@@ -1,0 +1,50 @@
+import { mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { parseConfig } from "../core/config.ts";
+import { loadModelFolder } from "../model/folder.ts";
+import { loadChatFormat } from "../text/chat.ts";
+import { baseRecipeSchema, trainBase } from "./base.ts";
+
+const recipe = parseConfig(
+  `
+name: small
+evalSights: 2
+tower: { steps: 3, batchSize: 4 }
+lookups: { steps: 3, batchSize: 3, poolSize: 40 }
+chats: { steps: 2, batchSize: 2 }
+`,
+  "small.yaml",
+  baseRecipeSchema,
+);
+
+const folder = () => mkdtempSync(join(tmpdir(), "nano-base-"));
+const weights = (model: string) => readFileSync(join(model, "model.safetensors"));
+
+test("stopped in every stage and resumed is the same run", { timeout: 600_000 }, async () => {
+  const straight = await trainBase({ recipe, runsFolder: folder(), quiet: true });
+  const model = await loadModelFolder(straight.folder);
+  expect(model.config.text.numLayers).toBe(4);
+  model.dispose();
+  expect((await loadChatFormat(straight.folder)).tokenizer.vocabSize).toBeGreaterThan(500);
+
+  const runsFolder = folder();
+  for (const [stop, resume] of [
+    [2, false],
+    [4, true],
+    [7, true],
+  ] as const) {
+    const controller = new AbortController();
+    const onStep = (step: number) => {
+      if (step === stop) controller.abort();
+    };
+    const options = { recipe, runsFolder, resume, quiet: true, signal: controller.signal, onStep };
+    await expect(trainBase(options)).rejects.toMatchObject({ code: "interrupted" });
+  }
+  const resumed = await trainBase({ recipe, runsFolder, resume: true, quiet: true });
+  expect(weights(resumed.folder).equals(weights(straight.folder))).toBe(true);
+  expect(readFileSync(join(resumed.folder, "..", "metrics.jsonl"), "utf8")).toBe(
+    readFileSync(join(straight.folder, "..", "metrics.jsonl"), "utf8"),
+  );
+});
