@@ -57,7 +57,6 @@ export async function trainRl(options: RlOptions): Promise<LoopResult> {
     mergeSize: episode.preprocessor.mergeSize,
   });
   const traces = new TraceWriter(run.path);
-  const totalUpdates = config.steps * config.numUpdates * config.epochs;
   let version: number | undefined;
 
   const loop = { ...options, ...config, verb: "rl" as const, totalSteps: config.steps };
@@ -92,62 +91,99 @@ export async function trainRl(options: RlOptions): Promise<LoopResult> {
       recompute(learner, rollouts_N, config, version),
     );
 
-    const outputs: StepOutput[] = [];
-    const gradNorms: number[] = [];
-    let rate = 0;
-    await clock.measure("learn", async () => {
-      for (let epoch = 0; epoch < config.epochs; epoch++) {
-        const parts = splitUpdates(rollouts_N.length, config.numUpdates, seed, step, epoch);
-        for (const part of parts) {
-          const rollouts = part.map((n) => rollouts_N[n]);
-          const recomputed = part.map((n) => recomputed_N[n]);
-          const data = grpoData(rollouts, recomputed, aggregationOf(config));
-          const output = await learner.forwardBackward(data, lossOf(config));
-          requireFinite(output.loss, step);
-          if (config.parity.enabled && outputs.length === 0)
-            await gate.check(step, rollouts, data, output.outputs);
-          const params = optimParams(config, updatesBefore + outputs.length, totalUpdates);
-          const optim = await learner.optimStep(params);
-          outputs.push(output);
-          gradNorms.push(optim.gradNorm);
-          version = optim.weightsVersion;
-          rate = params.learningRate;
+    const learned = await clock.measure("learn", () =>
+      learn(learner, { rollouts_N, recomputed_N }, config, { seed, step, updatesBefore, gate }),
+    );
+    version = learned.weightsVersion ?? version;
+
+    if (step === 1 || step % config.tracesEvery === 0)
+      await clock.measure("save", async () => {
+        for (const one of scored.slice(0, config.tracesPerStep)) {
+          const place = { step, member: one.member };
+          const trace = toTrace(one.episode, one.record, one.reward, place, episode.chat);
+          await traces.append(trace, one.episode);
         }
-      }
-    });
+      });
 
-    await clock.measure("save", async () => {
-      if (step !== 1 && step % config.tracesEvery !== 0) return;
-      for (const one of scored.slice(0, config.tracesPerStep)) {
-        const place = { step, member: one.member };
-        const trace = toTrace(one.episode, one.record, one.reward, place, episode.chat);
-        await traces.append(trace, one.episode);
-      }
-    });
-
-    const numTokens = rollouts_N.reduce((sum, each) => sum + count(each.mask_T), 0);
-    const positions = rollouts_N.reduce((sum, each) => sum + each.mask_T.length, 0);
-    const written = scored.reduce((sum, one) => sum + one.episode.numTokens.model, 0);
+    const numPositions = sum(rollouts_N, ({ mask_T }) => mask_T.length) * config.epochs;
+    const numWritten = sum(scored, (one) => one.episode.numTokens.model);
     const metrics: Metrics = {
       step,
       epoch: prompts.epochOf(step),
       ...episodeMetrics(scored, config.reward.minDistancePx),
       zeroVarianceShare: selection.numZeroVariance / selection.numGroups,
       trainedEpisodes: rollouts_N.length,
-      trainedTokens: numTokens,
-      ...(outputs.length === 0 ? {} : updateMetrics(outputs, gradNorms, rollouts_N, recomputed_N)),
-      learningRate: rate,
+      trainedTokens: sum(rollouts_N, ({ mask_T }) => mask_T.filter((one) => one !== 0).length),
+      ...learned.metrics,
       ...gate.takeMetrics(),
-      "tokensPerSecond/sample": written / clock.seconds("sample"),
-      "tokensPerSecond/learn": (positions * config.epochs) / clock.seconds("learn"),
+      "tokensPerSecond/sample": numWritten / clock.seconds("sample"),
+      "tokensPerSecond/learn": numPositions / clock.seconds("learn"),
       "seconds/sample": clock.seconds("sample"),
       "seconds/reference": clock.seconds("reference"),
       "seconds/learn": clock.seconds("learn"),
       "seconds/save": clock.seconds("save"),
       "seconds/step": (performance.now() - started) / 1000,
     };
-    return { metrics, updates: outputs.length };
+    return { metrics, updates: learned.numUpdates };
   });
+}
+
+interface Batch {
+  readonly rollouts_N: readonly LearnedRollout[];
+  readonly recomputed_N: readonly Recomputed[];
+}
+
+interface Learned {
+  readonly numUpdates: number;
+  /** After the last update; undefined where there was none. */
+  readonly weightsVersion: number | undefined;
+  readonly metrics: Omit<Metrics, "step">;
+}
+
+/** All updates on the batch of a step; the parity gate stands before the first. */
+async function learn(
+  learner: Learner,
+  { rollouts_N, recomputed_N }: Batch,
+  config: RlConfig,
+  place: { seed: number; step: number; updatesBefore: number; gate: ParityGate },
+): Promise<Learned> {
+  const { seed, step, updatesBefore, gate } = place;
+  const totalUpdates = config.steps * config.numUpdates * config.epochs;
+  const outputs: StepOutput[] = [];
+  const gradNorms: number[] = [];
+  let weightsVersion: number | undefined;
+  let learningRate = 0;
+  for (let epoch = 0; epoch < config.epochs; epoch++) {
+    for (const part of splitUpdates(rollouts_N.length, config.numUpdates, seed, step, epoch)) {
+      const rollouts = part.map((n) => rollouts_N[n]);
+      const recomputed = part.map((n) => recomputed_N[n]);
+      const data = grpoData(rollouts, recomputed, aggregationOf(config));
+      const output = await learner.forwardBackward(data, lossOf(config));
+      requireFinite(output.loss, step);
+      if (config.parity.enabled && outputs.length === 0)
+        await gate.check(step, rollouts, data, output.outputs);
+      const params = optimParams(config, updatesBefore + outputs.length, totalUpdates);
+      const optim = await learner.optimStep(params);
+      outputs.push(output);
+      gradNorms.push(optim.gradNorm);
+      weightsVersion = optim.weightsVersion;
+      learningRate = params.learningRate;
+    }
+  }
+  const numUpdates = outputs.length;
+  if (numUpdates === 0) return { numUpdates, weightsVersion, metrics: { learningRate } };
+  const corrections = recomputed_N.flatMap((each) => each.importance_T ?? []);
+  const masks = rollouts_N.map((each) => each.mask_T);
+  const metrics = {
+    loss: outputs.at(-1)!.loss,
+    entropy: meanOf(outputs.map((output) => entropyOf(output))),
+    kl: meanOf(outputs.map((output) => output.kl)),
+    clipFraction: meanOf(outputs.map((output) => output.clipFraction)),
+    ...(corrections.length === 0 ? {} : { importance: maskedMean(corrections, masks) }),
+    gradNorm: meanOf(gradNorms),
+    learningRate,
+  };
+  return { numUpdates, weightsVersion, metrics };
 }
 
 /**
@@ -195,31 +231,12 @@ function lossOf(config: RlConfig): Loss {
   return { kind: "grpo", clipLow, clipHigh, dualClip, klCoef, onPolicy: isOnPolicy(config) };
 }
 
-function updateMetrics(
-  outputs: readonly StepOutput[],
-  gradNorms: readonly number[],
-  rollouts_N: readonly LearnedRollout[],
-  recomputed_N: readonly Recomputed[],
-): Omit<Metrics, "step"> {
-  const masks = rollouts_N.map((each) => each.mask_T);
-  const corrections = recomputed_N.flatMap((each) => each.importance_T ?? []);
-  return {
-    loss: outputs.at(-1)!.loss,
-    entropy: meanOf(
-      outputs.map((output) =>
-        maskedMean(
-          output.outputs.map((each) => each.entropy),
-          output.outputs.map((each) => each.entropy),
-        ),
-      ),
-    ),
-    kl: meanOf(outputs.map((output) => output.kl)),
-    clipFraction: meanOf(outputs.map((output) => output.clipFraction)),
-    ...(corrections.length === 0 ? {} : { importance: maskedMean(corrections, masks) }),
-    gradNorm: meanOf(gradNorms),
-  };
+/** Mean over trained tokens; entropies are 0 elsewhere. */
+function entropyOf({ outputs }: StepOutput): number {
+  const entropies = outputs.map((output) => output.entropy);
+  return maskedMean(entropies, entropies);
 }
 
-function count(mask_T: Float32Array): number {
-  return mask_T.reduce((sum, one) => sum + (one === 0 ? 0 : 1), 0);
+function sum<T>(values: readonly T[], of: (value: T) => number): number {
+  return values.reduce((total, value) => total + of(value), 0);
 }

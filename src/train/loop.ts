@@ -41,8 +41,8 @@ export interface LoopResult {
 
 /**
  * Runs `oneStep(step, updates)` for each step from 1, `updates` being the optimiser steps before
- * it. An aborted `signal` is honoured between steps, and within a step only where `oneStep` throws
- * before it has changed the weights.
+ * it. An aborted `signal` is honoured between steps, and within a step where `oneStep` throws its
+ * reason, which it may do only before it has changed the weights.
  * Throws VigorlError("interrupted") after saving.
  */
 export async function runSteps(
@@ -66,8 +66,7 @@ export async function runSteps(
       signal?.throwIfAborted();
       result = await oneStep(step + 1, updates);
     } catch (error) {
-      const failed = error instanceof VigorlError && error.code !== "interrupted";
-      if (signal?.aborted !== true || failed) throw error;
+      if (signal?.aborted !== true || error !== signal.reason) throw error;
       await save();
       throw new VigorlError("interrupted", `${run.path}: stopped after step ${step}, saved`, {
         hint: "go on with --resume",

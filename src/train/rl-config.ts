@@ -86,7 +86,7 @@ const rlFields = z.strictObject({
       maxGap: z
         .number()
         .gt(0)
-        .default(0.02)
+        .default(0.05)
         .describe("largest mean |log p sampler − log p learner| of an episode, in nats"),
       minBlindRatio: z
         .number()
