@@ -61,10 +61,10 @@ export function serveVerb(): Verb {
 }
 
 function keyOf(variable: unknown): string | undefined {
-  if (variable === undefined) return undefined;
-  const key = process.env[String(variable)];
+  if (typeof variable !== "string") return undefined;
+  const key = process.env[variable];
   if (key) return key;
-  throw new VigorlError("usage", `--api-key-env: the variable ${String(variable)} is not set`, {
-    hint: `export ${String(variable)}=… before`,
+  throw new VigorlError("usage", `--api-key-env: the variable ${variable} is not set`, {
+    hint: `export ${variable}=… before`,
   });
 }

@@ -178,7 +178,7 @@ describe("a stream", () => {
 
 describe("refused", () => {
   const app = appOf(scripted("x"), {
-    limits: { maxImages: 1, maxImagePixels: 50_000, maxBodyBytes: 200_000 },
+    limits: { maxImages: 1, maxImagePixels: 50_000, maxBodyBytes: 10 ** 6 },
   });
   const image = (url: string) => ({ type: "image_url", image_url: { url } });
   const asking = (...content: unknown[]) => ({ ...hello, messages: [{ role: "user", content }] });
@@ -207,7 +207,7 @@ describe("refused", () => {
       /exclude each other/,
     ],
     ["foreign ids", { ...hello, input_ids: [1, 2, 3] }, 400, /do not spell/],
-    ["a large body", { ...hello, user: "x".repeat(200_000) }, 413, /larger than 200000 bytes/],
+    ["a large body", { ...hello, user: "x".repeat(10 ** 6) }, 413, /larger than 1000000 bytes/],
   ])("%s", async (_, body, status, message) => {
     const error = await errorOf(post(app, body));
     expect(error.status).toBe(status);

@@ -89,6 +89,13 @@ describe("the official client", () => {
     expect(final.choices[0].logprobs?.content).toEqual(whole.choices[0].logprobs?.content);
   });
 
+  test("gets an event a token", async () => {
+    const stream = await client.chat.completions.create({ ...ask, stream: true });
+    let numPieces = 0;
+    for await (const { choices } of stream) if (choices[0].delta.content) numPieces++;
+    expect(numPieces).toBeGreaterThan(4);
+  });
+
   test("gets its own classes of errors", async () => {
     const call = (body: Parameters<typeof client.chat.completions.create>[0]) =>
       client.chat.completions.create(body);

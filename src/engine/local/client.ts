@@ -71,10 +71,19 @@ class WorkerEngine implements LocalEngine {
     params: SampleParams,
     options: SampleOptions = {},
   ): Promise<Sample> {
-    const { session, signal } = options;
+    const { session, signal, onToken } = options;
+    const tellsTokens = onToken !== undefined;
     const answer = this.client.request<Sample>(
-      (id) => ({ kind: "sample", id, prompt: this.images.wire(prompt), params, session }),
+      (id) => ({
+        kind: "sample",
+        id,
+        prompt: this.images.wire(prompt),
+        params,
+        session,
+        tellsTokens,
+      }),
       signal,
+      onToken,
     );
     this.images.trim();
     return answer;
@@ -135,6 +144,7 @@ class WorkerEngine implements LocalEngine {
 interface Pending {
   resolve(value: unknown): void;
   reject(error: unknown): void;
+  readonly onToken?: SampleOptions["onToken"];
 }
 
 /** Matches answers to questions. A worker that dies rejects everything that waits for it. */
@@ -163,7 +173,11 @@ class Client {
   }
 
   /** Sends a message with a fresh id and waits for its answer. While nothing waits, the process may end. */
-  request<T>(message: (id: number) => ToWorker, signal?: AbortSignal): Promise<T> {
+  request<T>(
+    message: (id: number) => ToWorker,
+    signal?: AbortSignal,
+    onToken?: SampleOptions["onToken"],
+  ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       signal?.throwIfAborted();
       if (this.failure !== null) throw this.failure;
@@ -182,6 +196,7 @@ class Client {
           settled();
           reject(error);
         },
+        onToken,
       });
       this.worker.ref();
       if (signal !== undefined) {
@@ -218,6 +233,9 @@ class Client {
         break;
       case "result":
         this.take(message.id)?.resolve(message.value);
+        break;
+      case "token":
+        this.pending.get(message.id)?.onToken?.(message.token, message.logprob);
         break;
       case "sampled":
         this.take(message.id)?.resolve(message.sample);

@@ -96,6 +96,7 @@ export interface SampleRequest {
   readonly prompt: readonly WireChunk[];
   readonly params: SampleParams;
   readonly session: string | undefined;
+  readonly tellsTokens: boolean;
 }
 
 export type ToWorker =
@@ -109,6 +110,12 @@ export type ToWorker =
 export type FromWorker =
   | { readonly kind: "ready"; readonly capabilities: Capabilities }
   | { readonly kind: "result"; readonly id: number; readonly value: unknown }
+  | {
+      readonly kind: "token";
+      readonly id: number;
+      readonly token: number;
+      readonly logprob: number;
+    }
   | { readonly kind: "sampled"; readonly id: number; readonly sample: Sample }
   | { readonly kind: "error"; readonly id: number | null; readonly error: WireError };
 

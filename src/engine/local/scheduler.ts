@@ -36,9 +36,12 @@ export interface SampleTask {
   readonly prompt: readonly Chunk[];
   readonly params: SampleParams;
   readonly session: string | undefined;
+  /** Report each token as it is drawn, too. */
+  readonly tellsTokens: boolean;
 }
 
 export interface SchedulerEvents {
+  token(id: number, token: number, logprob: number): void;
   sampled(id: number, sample: Sample): void;
   failed(id: number, error: unknown): void;
 }
@@ -334,9 +337,10 @@ export class Scheduler {
 
   /** Adds a sampled token; true where it ends the sample, which is then reported. */
   private take(run: Run, token: number, logprob: number): boolean {
-    const { params, id } = run.task;
+    const { params, id, tellsTokens } = run.task;
     run.tokens.push(token);
     run.logprobs.push(logprob);
+    if (tellsTokens) this.events.token(id, token, logprob);
     run.newest = token;
     this.counts.sampledTokens++;
     const room = this.model.decoder.cache.maxPositions - run.conversation.history.length;

@@ -43,6 +43,7 @@ class EngineWorker {
   constructor(local: LocalModel) {
     this.local = local;
     this.scheduler = new Scheduler(local.forSampling, {
+      token: (id, token, logprob) => post({ kind: "token", id, token, logprob }),
       sampled: (id, sample) => post({ kind: "sampled", id, sample }),
       failed: (id, error) => post({ kind: "error", id, error: toWireError(error) }),
     });
@@ -126,8 +127,8 @@ class EngineWorker {
     else this.scheduler.abort(id);
   }
 
-  private task({ id, prompt, params, session }: SampleRequest): InboxItem {
-    return { kind: "sample", task: { id, params, session, prompt: this.chunks(prompt) } };
+  private task({ prompt, ...request }: SampleRequest): InboxItem {
+    return { kind: "sample", task: { ...request, prompt: this.chunks(prompt) } };
   }
 
   private resolve(call: Call): ResolvedCall {

@@ -109,9 +109,9 @@ describe("a fault is named with its address, what was said, and the fix", () => 
     [
       "a filter",
       body(`data: {"choices": [{"delta": {}, "finish_reason": "content_filter"}]}\n\n`),
-      "io",
+      "input",
       /finish_reason "content_filter"/,
-      /log/,
+      /another model/,
     ],
   ])("%s", async (_, fault, code, message, hint) => {
     const server = await serverWith(() => fault);

@@ -15,6 +15,8 @@ export interface Fault {
 /** Names a failure of a request to `url`; null for what is no failure of the server's. */
 export function faultOf(thrown: unknown, url: string, model: string): Fault | null {
   if (thrown instanceof VigorlError) return { error: thrown, retryAfterMs: 0 };
+  if (thrown instanceof BrokenReply && thrown.isFinal)
+    return fault("input", `${url}: ${thrown.message}`, "ask otherwise, or another model", thrown);
   if (thrown instanceof BrokenReply || thrown instanceof SyntaxError)
     return fault("io", `${url}: ${brokenText(thrown)}`, BROKEN_HINT, thrown);
   if (thrown instanceof APIError && typeof thrown.status === "number")

@@ -26,7 +26,15 @@ export interface ReadOptions {
 }
 
 /** An answer that is not of the protocol, or not whole. */
-export class BrokenReply extends Error {}
+export class BrokenReply extends Error {
+  /** The server has decided so; asking again would not help. */
+  readonly isFinal: boolean;
+
+  constructor(message: string, isFinal = false) {
+    super(message);
+    this.isFinal = isFinal;
+  }
+}
 
 const eventSchema = z.looseObject({
   choices: z.array(
@@ -86,11 +94,9 @@ export async function readReply(
   }
   const text = continuation(restated, said === "" ? refusal : said, true);
   if (finish === "stop" || finish === "length") return reply(text, finish);
-  throw new BrokenReply(
-    finish === null
-      ? "the connection was cut before the answer was complete"
-      : `the answer ended with finish_reason ${JSON.stringify(finish)}`,
-  );
+  if (finish === null)
+    throw new BrokenReply("the connection was cut before the answer was complete");
+  throw new BrokenReply(`the answer ended with finish_reason ${JSON.stringify(finish)}`, true);
 }
 
 /** Where the stop string that is complete first ends in `text`, or null. */

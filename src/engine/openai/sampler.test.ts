@@ -114,7 +114,8 @@ describe("an episode over HTTP", () => {
     expect(() => episodeToDatum(far)).toThrow(/cannot be trained on/);
     const known = ["max_tokens", "messages", "model", "seed", "stream", "temperature", "top_p"];
     for (const request of server.requests) expect(Object.keys(request).sort()).toEqual(known);
-    const roles = (server.requests.at(-1)?.messages as { role: string }[]).map(({ role }) => role);
+    const { messages } = server.requests[server.requests.length - 1];
+    const roles = (messages as { role: string }[]).map(({ role }) => role);
     expect(roles.slice(-2)).toEqual(["assistant", "user"]);
   });
 
