@@ -64,27 +64,28 @@ export const baseRecipeSchema = z.strictObject({
     .prefault({}),
   lookalikes: z
     .strictObject({
-      ...stage(1000, 1.5e-3),
+      ...stage(800, 1.5e-3),
       ...weights(0.05, 0.05),
       ...talk("language", 1),
       findWeight: z.number().nonnegative().default(3),
-      mix: mix.default({ list: 0.85, search: 0.15 }),
+      mix: mix.default({ shapes: 0.45, list: 0.35, search: 0.2 }),
     })
     .prefault({}),
   polish: z
     .strictObject({
-      ...stage(700, 5e-4),
-      ...weights(0.5, 0.5),
-      ...talk("all", 0.4),
+      ...stage(600, 7e-4),
+      ...weights(0.3, 0.3),
+      ...talk("all", 0.6),
+      findWeight: z.number().nonnegative().default(2),
       mix: mix.default({
-        search: 0.3,
-        searchUnaided: 0.1,
-        relation: 0.12,
-        click: 0.07,
-        place: 0.08,
-        thing: 0.04,
-        digit: 0.03,
-        list: 0.26,
+        search: 0.25,
+        searchUnaided: 0.07,
+        relation: 0.1,
+        click: 0.05,
+        place: 0.06,
+        thing: 0.03,
+        digit: 0.04,
+        list: 0.4,
       }),
     })
     .prefault({}),

@@ -26,6 +26,7 @@ import { relations } from "./world.ts";
 /** What a conversation is about; `mix` weighs them by these names. */
 export const chatKinds = [
   "list",
+  "shapes",
   "search",
   "searchUnaided",
   "relation",
@@ -66,6 +67,13 @@ export function makeChat(
   switch (kind) {
     case "list":
       return ask([view], "", reply(think(things, weights), "", weights));
+    case "shapes": {
+      const single = things.filter(
+        (thing) => things.filter((other) => shapeOf(other) === shapeOf(thing)).length === 1,
+      );
+      const thought = single.flatMap((thing) => nameParts(thing, weights).slice(1));
+      return ask([view], "", reply(thought, "", weights));
+    }
     case "search":
       return searchChat(asked, sight, weights);
     case "searchUnaided": {
@@ -161,20 +169,27 @@ function opening(weights: ChatWeights): TextPart[] {
   return [part(open.trimEnd(), weights.form)];
 }
 
-/** " red star (57, 83)" for each thing: the colour by chance, shape and place to be found. */
+/** " red star (57, 83)" for each thing. */
 function think(things: readonly Thing[], weights: ChatWeights): TextPart[] {
-  return things.flatMap((thing) => {
-    const [colour, shape] = thing.name.split(" ");
-    const place = lookThought([{ name: "", place: point("resized", thing.x, thing.y) }]);
-    const [before, first, after] = place.split(/(\d)(.*)/s);
-    return [
-      part(` ${colour}`, weights.chance),
-      part(` ${shape}`, 1),
-      part(before, weights.form),
-      part(first, weights.find ?? 1),
-      ...digitsApart(after, weights.form),
-    ];
-  });
+  return things.flatMap((thing) => nameParts(thing, weights));
+}
+
+/** The colour, drawn by chance; the shape and the place, to be found. */
+function nameParts(thing: Thing, weights: ChatWeights): TextPart[] {
+  const [colour, shape] = thing.name.split(" ");
+  const place = lookThought([{ name: "", place: point("resized", thing.x, thing.y) }]);
+  const [before, first, after] = place.split(/(\d)(.*)/s);
+  return [
+    part(` ${colour}`, weights.chance),
+    part(` ${shape}`, 1),
+    part(before, weights.form),
+    part(first, weights.find ?? 1),
+    ...digitsApart(after, weights.form),
+  ];
+}
+
+function shapeOf({ name }: Thing): string {
+  return name.split(" ")[1];
 }
 
 /** Digits with weight 1, all else with `weight`. */
