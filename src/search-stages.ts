@@ -16,6 +16,7 @@ import { openRemoteSampler } from "./engine/openai/sampler.ts";
 import { remoteOptions } from "./engine/openai/options.ts";
 import type { Sampler } from "./engine/types.ts";
 import { loadTasks, recipeSchema, type Recipe, type TaskSet } from "./recipe.ts";
+import { compareWithSamples, type Comparison } from "./search/compare.ts";
 import { linearize, type ChainLine, type LinearizeStats } from "./search/linearize.ts";
 import type { LinearizeConfig } from "./search/linearize-config.ts";
 import { fromRepoRecord, readRepoTrees } from "./search/repo-trees.ts";
@@ -30,12 +31,21 @@ import {
 import { episodeConfig, openEngine, openRun, type StageOptions } from "./stages.ts";
 import type { TaskRecord } from "./task/record.ts";
 
-/** Grows a tree for each question. The teacher is the recipe's server, or the model itself. */
+export interface Searched extends SearchProgress {
+  readonly folder: string;
+  readonly compared?: Readonly<Record<string, Comparison>>;
+}
+
+/**
+ * Grows a tree for each question. The teacher is the recipe's server, or the model itself. With
+ * `compare`, the same questions are then asked in plain samples, task by task.
+ */
 export async function searchStage(
   options: StageOptions,
   model: string,
   tasks: readonly TaskSet[],
-): Promise<SearchProgress & { readonly folder: string }> {
+  { compare = false }: { readonly compare?: boolean } = {},
+): Promise<Searched> {
   const { recipe, signal, quiet } = options;
   const episode = await episodeConfig(recipe, model);
   const records = tasks.flatMap((set) => set.records);
@@ -64,7 +74,22 @@ export async function searchStage(
     }).finally(() => progress.finish());
     const summary = { ...result, folder: run.path };
     await writeFileAtomic(run.file("search.json"), `${JSON.stringify(summary, null, 2)}\n`);
-    return summary;
+    if (!compare) return summary;
+    const compared: Record<string, Comparison> = {};
+    for (const set of tasks) {
+      const byId = new Map(set.records.map((record) => [record.id, record]));
+      compared[set.task] = await compareWithSamples({
+        records: byId,
+        trees: readTrees(run.file(treesFile)),
+        sampler,
+        episode,
+        config: recipe.search,
+        seed: recipe.seed,
+        signal,
+      });
+    }
+    await writeFileAtomic(run.file("compare.json"), `${JSON.stringify(compared, null, 2)}\n`);
+    return { ...summary, compared };
   } finally {
     await sampler.close();
   }

@@ -2,12 +2,18 @@
 import type { Verb } from "./frame.ts";
 import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
 import { formatDuration } from "../core/progress.ts";
+import type { Share } from "../search/compare.ts";
+import type { Searched } from "../search-stages.ts";
 
 export function searchVerb(): Verb {
   return {
     command: recipeCommand("search", "grow a search tree for each question of data.train")
       .option("--split <split>", "which questions: train or heldout", "train")
-      .option("--teacher <url>", "ask this server, not the model; short for search.teacher.url"),
+      .option("--teacher <url>", "ask this server, not the model; short for search.teacher.url")
+      .option(
+        "--compare",
+        "then ask the same questions in plain samples, and say what search adds",
+      ),
     run: async (context, [recipePath], options) => {
       const overrides = [...context.overrides];
       if (typeof options.teacher === "string")
@@ -21,13 +27,26 @@ export function searchVerb(): Verb {
       const { searchStage } = await import("../search-stages.ts");
       const tasks = await loadTasks(stage.recipe, split);
       await sayResume(stage, context.say);
-      const result = await searchStage(stage, model, tasks);
+      const result = await searchStage(stage, model, tasks, {
+        compare: options.compare === true,
+      });
       const trees = result.done + result.skipped;
       const failed = result.failed > 0 ? `; ${result.failed} failed, see failures.jsonl` : "";
       return {
         json: { ...result },
-        text: `${result.solved} of ${trees} questions solved; ${result.nodes} nodes, ${result.calls} calls, ${formatDuration(result.seconds)}${failed}\n${result.folder}`,
+        text: `${result.solved} of ${trees} questions solved; ${result.nodes} nodes, ${result.calls} calls, ${formatDuration(result.seconds)}${failed}\n${comparisonLines(result.compared)}${result.folder}`,
       };
     },
   };
+}
+
+function comparisonLines(compared: Searched["compared"] = {}): string {
+  const percent = ({ share, low, high }: Share) =>
+    `${(100 * share).toFixed(1)} % [${(100 * low).toFixed(1)}, ${(100 * high).toFixed(1)}]`;
+  return Object.entries(compared)
+    .map(
+      ([task, { questions, one, three, equalTokens, search }]) =>
+        `${task}, ${questions} questions solved by one sample ${percent(one)}, three ${percent(three)}, samples of the tree's tokens ${percent(equalTokens)}, search ${percent(search)}\n`,
+    )
+    .join("");
 }

@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
 import { answerStep, node, smallTree, thought, tree } from "./fixtures/small-tree.ts";
+import { linearize } from "./linearize.ts";
+import { linearizeConfig } from "./linearize-config.ts";
 import { escapeXml, treeSvg } from "./tree-svg.ts";
 
 test("every node has its box, every child its line, every answer its mark", () => {
@@ -30,4 +32,15 @@ test("what a model wrote cannot get out of its text", () => {
   expect(escapeXml(`<a b='c' d="e">&\ud800\u{1f600}`)).toBe(
     "&lt;a b=&#39;c&#39; d=&quot;e&quot;&gt;&amp;\u{1f600}",
   );
+});
+
+test("the drawing in the documentation is of this tree and its chains", async () => {
+  const config = linearizeConfig.parse({ correction: "No, that is a cloud." });
+  const { chains } = await linearize({ trees: [smallTree], config, seed: 1 });
+  const two = [
+    chains.find(({ kind }) => kind === "direct")!,
+    chains.findLast(({ turns }) => turns.length === 3)!,
+  ];
+  const svg = `${treeSvg(smallTree, { chains: two })}\n`;
+  await expect(svg).toMatchFileSnapshot("../../docs/search-tree.svg");
 });

@@ -110,7 +110,7 @@ function boxSvg({ node, x, y }: Box, maxChars: number): string {
 
 function chainLines({ kind, turns }: Pick<ChainLine, "kind" | "turns">, index: number): string[] {
   const title = `chain ${index + 1}: ${kind}`;
-  return [title, ...turns.map((turn) => `    ${cut(turn.replaceAll(/\s+/g, " "), 130)}`)];
+  return [title, ...turns.map((turn) => `    ${cut(turn.replaceAll(/\s+/g, " "), 160)}`)];
 }
 
 /** White at 0, blue at 1. */

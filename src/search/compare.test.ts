@@ -1,0 +1,31 @@
+import { expect, test } from "vitest";
+import { compareWithSamples } from "./compare.ts";
+import { runOptions, someRecords } from "./fixtures/search-run.ts";
+import { smallTree } from "./fixtures/small-tree.ts";
+import { TableSampler, type Teacher } from "./fixtures/table-sampler.ts";
+import { answerTurn } from "../task/fixtures/scene.ts";
+
+test("questions solved by one, three, and by the tree's tokens", async () => {
+  const guess: Teacher = (_, random) => answerTurn(random.chance(0.3) ? "7" : "1");
+  const { episode, config, seed } = runOptions("", null);
+  const records = new Map(someRecords(40).map((record) => [record.id, record]));
+  const about = { sampler: new TableSampler(guess), episode, config, seed, records };
+  const trees = (model: number) =>
+    [...records.keys()].map((recordId, i) => ({
+      ...smallTree,
+      recordId,
+      numCorrect: i % 2,
+      numTokens: { prompt: 0, model },
+    }));
+  const poor = await compareWithSamples({ ...about, trees: trees(1) });
+  const rich = await compareWithSamples({ ...about, trees: trees(2000) });
+  expect(poor.questions).toBe(40);
+  expect(poor.search).toMatchObject({ solved: 20, share: 0.5 });
+  expect(poor.equalTokens.solved).toBe(poor.one.solved);
+  expect(poor.one.solved).toBeGreaterThan(3);
+  expect(poor.three.solved).toBeGreaterThan(poor.one.solved);
+  expect(rich.one).toEqual(poor.one);
+  expect(rich.three).toEqual(poor.three);
+  expect(rich.equalTokens.solved).toBe(40);
+  expect(rich.tokensPerTree).toBe(2000);
+});

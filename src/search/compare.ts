@@ -1,0 +1,117 @@
+/**
+ * What search adds to sampling: the same questions asked in plain episodes, and how many of them are
+ * solved by one, by three, and by as many as the tree's tokens pay for. "Solved" means that any answer
+ * is right, judged with the truth at hand, as in the paper's table (A5).
+ */
+import { VigorlError } from "../core/errors.ts";
+import { deriveSeed } from "../core/random.ts";
+import { wilsonInterval } from "../core/statistics.ts";
+import type { Sampler } from "../engine/types.ts";
+import type { EpisodeConfig } from "../task/episode-config.ts";
+import { runEpisode } from "../task/episode.ts";
+import { judge } from "../task/judge.ts";
+import type { TaskRecord } from "../task/record.ts";
+import { CallPool } from "./call-pool.ts";
+import { rulesOf, type SearchConfig } from "./search-config.ts";
+import { correctReward, type TreeLine } from "./tree-line.ts";
+
+/** Questions solved, their share, and its 95 % Wilson interval. */
+export interface Share {
+  readonly solved: number;
+  readonly share: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+export interface Comparison {
+  readonly questions: number;
+  readonly one: Share;
+  readonly three: Share;
+  /** Samples until the tokens that the tree's model wrote are used up; the last may go over. */
+  readonly equalTokens: Share;
+  readonly search: Share;
+  /** Tokens of the mean tree. */
+  readonly tokensPerTree: number;
+}
+
+export interface CompareOptions {
+  readonly records: ReadonlyMap<string, TaskRecord>;
+  readonly trees: Iterable<TreeLine> | AsyncIterable<TreeLine>;
+  readonly sampler: Sampler;
+  readonly episode: EpisodeConfig;
+  readonly config: SearchConfig;
+  readonly seed: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number) => void;
+}
+
+/**
+ * Samples every question that has a tree. The same seed and trees give the same comparison.
+ * @throws VigorlError("io") where the sampler fails, or the signal's reason.
+ */
+export async function compareWithSamples(options: CompareOptions): Promise<Comparison> {
+  const { config, episode, records } = options;
+  const { steps, temperature, topP, topK } = rulesOf(config, episode);
+  const zoom = { ...episode.zoom, enabled: steps === "zoom" };
+  const asked: Asked = {
+    ...options,
+    sampler: new CallPool(options.sampler, config.run),
+    episode: { ...episode, zoom, sampling: { temperature, topP, topK } },
+  };
+  const solved = { one: 0, three: 0, equalTokens: 0, search: 0 };
+  let questions = 0;
+  let tokens = 0;
+  const compare = async (tree: Pick<TreeLine, "recordId" | "numCorrect" | "numTokens">) => {
+    const record = records.get(tree.recordId);
+    if (record === undefined) return;
+    const budget = tree.numTokens.model;
+    const found = await sampleUntilSolved(asked, record, budget);
+    for (const key of ["one", "three", "equalTokens"] as const) solved[key] += Number(found[key]);
+    solved.search += Number(tree.numCorrect > 0);
+    tokens += budget;
+    options.onProgress?.(++questions);
+  };
+  const pending = new Set<Promise<void>>();
+  for await (const { recordId, numTokens, numCorrect } of options.trees) {
+    if (pending.size >= config.run.trees) await Promise.race(pending);
+    const comparing = compare({ recordId, numTokens, numCorrect }).finally(() =>
+      pending.delete(comparing),
+    );
+    pending.add(comparing);
+  }
+  await Promise.all(pending);
+  const share = (count: number): Share => {
+    const [low, high] = wilsonInterval(count, questions);
+    return { solved: count, share: count / questions, low, high };
+  };
+  return {
+    questions,
+    one: share(solved.one),
+    three: share(solved.three),
+    equalTokens: share(solved.equalTokens),
+    search: share(solved.search),
+    tokensPerTree: tokens / questions,
+  };
+}
+
+type Asked = Pick<CompareOptions, "sampler" | "episode" | "seed" | "signal">;
+
+/** Asks until an answer is right, at least three times and until the tokens are used up. */
+async function sampleUntilSolved(
+  { sampler, episode, seed, signal }: Asked,
+  record: TaskRecord,
+  budget: number,
+): Promise<Record<"one" | "three" | "equalTokens", boolean>> {
+  let used = 0;
+  for (let i = 0; i < 3 || used < budget; i++) {
+    const key = deriveSeed(seed, "sample", record.id, i);
+    const options = signal === undefined ? {} : { signal };
+    const played = await runEpisode(sampler, record, episode, key, options);
+    if (played.stopReason === "samplerError")
+      throw new VigorlError("io", `record ${record.id}: ${played.error ?? "the sampler failed"}`);
+    if (judge(record, played.answer, { view: played.view }) >= correctReward)
+      return { one: i === 0, three: i < 3, equalTokens: i === 0 || used < budget };
+    used += Math.max(1, played.numTokens.model);
+  }
+  return { one: false, three: false, equalTokens: false };
+}
