@@ -3,8 +3,9 @@
  * one where an operator is newer than 1.13. No modules and no state: parameters are arguments.
  * Legend: B batch, H query heads, KV key-value heads, T queries, S keys, D head size.
  */
-import { hasOp } from "./native.ts";
+import { hasOp, native } from "./native.ts";
 import {
+  full,
   layerNorm as atenLayerNorm,
   linear as atenLinear,
   rmsNorm as atenRmsNorm,
@@ -39,7 +40,11 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
 
 /** Divides by the root mean square over the last dimension, in float32, and scales by `weight`. */
 export function rmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
-  return hasRmsNorm ? atenRmsNorm(x, weight.shape, weight, eps) : plainRmsNorm(x, weight, eps);
+  if (!hasRmsNorm) return plainRmsNorm(x, weight, eps);
+  // On CPUs libtorch composes this operator, and autograd makes much of its parts.
+  if (x.dtype === "float32" && native.gradEnabled() && x.device === "cpu")
+    return recordedRmsNorm(x, weight, eps);
+  return atenRmsNorm(x, weight.shape, weight, eps);
 }
 
 export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null, eps = 1e-5): Tensor {
@@ -80,6 +85,18 @@ export function plainRmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
   const wide = x.to("float32");
   const scale = wide.mul(wide).mean([-1], true).add(eps).rsqrt();
   return wide.mul(scale).mul(weight.to("float32")).to(x.dtype);
+}
+
+/**
+ * RMS norm in the operators whose derivatives are cheapest: means are products with a vector, and the
+ * squares are recorded as x times a constant, their gradient doubled on the means. First derivatives
+ * only: the constant hides the second.
+ */
+function recordedRmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
+  const width = x.size(-1);
+  const half = x.mul(x.detach()).matmul(full([width, 1], 1 / width));
+  const means = half.mul(2).sub(half.detach());
+  return x.mul(means.add(eps).rsqrt()).mul(weight);
 }
 
 /** Attention in elementary operators; exported as the reference of the fused one. */
