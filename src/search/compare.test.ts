@@ -8,7 +8,7 @@ import { answerTurn } from "../task/fixtures/scene.ts";
 test("questions solved by one, three, and by the tree's tokens", async () => {
   const guess: Teacher = (_, random) => answerTurn(random.chance(0.3) ? "7" : "1");
   const { episode, config, seed } = runOptions("", null);
-  const records = new Map(someRecords(40).map((record) => [record.id, record]));
+  const records = new Map(someRecords(16).map((record) => [record.id, record]));
   const about = { sampler: new TableSampler(guess), episode, config, seed, records };
   const trees = (model: number) =>
     [...records.keys()].map((recordId, i) => ({
@@ -18,14 +18,14 @@ test("questions solved by one, three, and by the tree's tokens", async () => {
       numTokens: { prompt: 0, model },
     }));
   const poor = await compareWithSamples({ ...about, trees: trees(1) });
-  const rich = await compareWithSamples({ ...about, trees: trees(2000) });
-  expect(poor.questions).toBe(40);
-  expect(poor.search).toMatchObject({ solved: 20, share: 0.5 });
+  const rich = await compareWithSamples({ ...about, trees: trees(1500) });
+  expect(poor.questions).toBe(16);
+  expect(poor.search).toMatchObject({ solved: 8, share: 0.5 });
   expect(poor.equalTokens.solved).toBe(poor.one.solved);
-  expect(poor.one.solved).toBeGreaterThan(3);
+  expect(poor.one.solved).toBeGreaterThan(0);
   expect(poor.three.solved).toBeGreaterThan(poor.one.solved);
   expect(rich.one).toEqual(poor.one);
   expect(rich.three).toEqual(poor.three);
-  expect(rich.equalTokens.solved).toBe(40);
-  expect(rich.tokensPerTree).toBe(2000);
+  expect(rich.equalTokens.solved).toBe(16);
+  expect(rich.tokensPerTree).toBe(1500);
 });

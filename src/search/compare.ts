@@ -69,7 +69,8 @@ export async function compareWithSamples(options: CompareOptions): Promise<Compa
     for (const key of ["one", "three", "equalTokens"] as const) solved[key] += Number(found[key]);
     solved.search += Number(tree.numCorrect > 0);
     tokens += budget;
-    options.onProgress?.(++questions);
+    questions++;
+    options.onProgress?.(questions);
   };
   const pending = new Set<Promise<void>>();
   for await (const { recordId, numTokens, numCorrect } of options.trees) {
