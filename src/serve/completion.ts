@@ -69,6 +69,7 @@ export interface ChoiceJob {
   readonly index: number;
   readonly keepsStop: boolean;
   readonly signal: AbortSignal;
+  readonly session?: string;
 }
 
 /**
@@ -84,7 +85,8 @@ export async function complete(job: ChoiceJob, onPiece: (piece: Piece) => void):
     numTold++;
     onPiece({ content: show(token), tokens: [token], logprobs: [logprob] });
   };
-  const sample = await sampler.sample(prompt, params, { signal, onToken });
+  const session = job.session === undefined ? {} : { session: job.session };
+  const sample = await sampler.sample(prompt, params, { signal, onToken, ...session });
   const content = sample.tokens.slice(numTold).map(show).join("") + text.flush();
   onPiece({ content, ...untold(sample, numTold) });
   return {

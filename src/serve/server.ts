@@ -31,9 +31,13 @@ export async function startServer(app: Hono, options: ListenOptions): Promise<Ru
 function listen(app: Hono, hostname: string, port: number): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = serve({ fetch: app.fetch, hostname, port }, () => resolve(server)) as Server;
+    // Longer than clients and proxies keep a quiet connection, so that none is closed as it is reused.
+    server.keepAliveTimeout = KEEP_ALIVE_MS;
     server.once("error", (cause) => reject(listenError(cause, hostname, port)));
   });
 }
+
+const KEEP_ALIVE_MS = 75_000;
 
 function listenError(cause: Error, host: string, port: number): Error {
   const place = `${host}:${port}`;

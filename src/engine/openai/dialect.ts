@@ -15,8 +15,11 @@ export interface Dialect {
   readonly topK: boolean;
   /** Token ids of prompt and reply: promised, given by newer versions, or not there. */
   readonly ids: "given" | "maybe" | "never";
-  /** Takes the prompt's own ids beside the messages, so that nothing is tokenised again. */
-  readonly takesIds: boolean;
+  /**
+   * Takes the prompt's own ids beside the messages, so that nothing is tokenised again, and the name
+   * of a session, whose cache it keeps between turns.
+   */
+  readonly isOurs: boolean;
   /** Keeps a stop string in the text on this request; without, stop strings are looked for here. */
   readonly keepStop: Readonly<Record<string, boolean>> | null;
   readonly maxTokensKey: "max_tokens" | "max_completion_tokens";
@@ -24,7 +27,7 @@ export interface Dialect {
 
 const common = {
   topK: true,
-  takesIds: false,
+  isOurs: false,
   keepStop: null,
   maxTokensKey: "max_tokens",
 } as const;
@@ -35,7 +38,7 @@ export const dialects: Readonly<Record<DialectName, Dialect>> = {
     name: "vigorl",
     continues: "asked",
     ids: "given",
-    takesIds: true,
+    isOurs: true,
     keepStop: { include_stop_str_in_output: true },
   },
   vllm: {
