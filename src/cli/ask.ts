@@ -11,6 +11,7 @@ import type { Sampler } from "../engine/types.ts";
 import type { RgbImage } from "../image/decode.ts";
 import type { Episode } from "../task/trajectory.ts";
 import type { ChatFormat } from "../text/chat.ts";
+import { StreamDecoder } from "../text/tokenizer.ts";
 import { wholeNumber, type Context, type Verb } from "./frame.ts";
 
 export function askVerb(): Verb {
@@ -77,17 +78,26 @@ export function askVerb(): Verb {
   };
 }
 
-/** Shows each turn when it is there; episodes themselves stay as they are. */
-function streaming(sampler: Sampler, chat: ChatFormat, context: Context): Sampler {
+/** Shows what the model writes while it writes it; episodes themselves stay as they are. */
+function streaming(sampler: Sampler, chat: ChatFormat, { quiet }: Context): Sampler {
   let turn = 0;
   return {
     capabilities: sampler.capabilities,
     release: (session) => sampler.release(session),
     close: () => sampler.close(),
     sample: async (prompt, params, options) => {
-      const sample = await sampler.sample(prompt, params, options);
-      const text = chat.tokenizer.decode(sample.tokens, { skipSpecial: true }).trim();
-      context.say(`${String(++turn).padStart(2)}  ${text.replaceAll("\n", "\n    ")}`);
+      if (quiet) return sampler.sample(prompt, params, options);
+      const decoder = new StreamDecoder(chat.tokenizer, { skipSpecial: true });
+      let numShown = 0;
+      const show = (token: number) => {
+        if (numShown++ === 0) process.stderr.write(`${String(++turn).padStart(2)}  `);
+        process.stderr.write(decoder.push(token).replaceAll("\n", "\n    "));
+      };
+      const onToken = (token: number) => show(token);
+      const sample = await sampler.sample(prompt, params, { ...options, onToken });
+      // A sampler need not tell single tokens; the rest is shown when it is there.
+      for (const token of sample.tokens.slice(numShown)) show(token);
+      process.stderr.write(`${decoder.flush()}\n`);
       return sample;
     },
   };
