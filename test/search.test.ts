@@ -23,11 +23,11 @@ async function vigorl(
   }
 }
 
-const search = (...more: string[]) =>
-  vigorl(
-    ...["search", "recipes/nano.yaml", "--out", folder, "--name", "trees", "--json"],
-    ...["--data.train=[{nano: search, count: 3}]", "--search.simulations=2", ...more],
-  );
+const search = (...more: string[]) => {
+  const fixed = ["recipes/nano.yaml", "--out", folder, "--name", "trees", "--json"];
+  const small = ["--data.train=[{nano: search, count: 3}]", "--search.simulations=2"];
+  return vigorl("search", ...fixed, ...small, ...more);
+};
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "vigorl-search-verb-"));

@@ -42,9 +42,8 @@ function formatsOf(text: unknown): ChainFormat[] {
     const format = chainFormats.find((known) => known === name.trim());
     if (format !== undefined) return format;
     const near = nearestName(name, chainFormats);
-    throw new VigorlError("usage", `--format: ${name} is none of ${chainFormats.join(", ")}`, {
-      ...(near === undefined ? {} : { hint: `did you mean ${near}?` }),
-    });
+    const hint = near === undefined ? {} : { hint: `did you mean ${near}?` };
+    throw new VigorlError("usage", `--format: ${name} is none of ${chainFormats.join(", ")}`, hint);
   });
 }
 
