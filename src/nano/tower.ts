@@ -39,7 +39,7 @@ export interface TowerAccuracy {
   readonly shape: number;
   readonly tens: number;
   readonly units: number;
-  /** Of single crops of held-out digits, by the token nearest to the plate's middle. */
+  /** Of single crops of held-out digits, over the tokens around the plate's middle. */
   readonly digit: number;
 }
 
