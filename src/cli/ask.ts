@@ -103,16 +103,20 @@ function streaming(sampler: Sampler, chat: ChatFormat, { quiet }: Context): Samp
   };
 }
 
+/** The numbers stand beside the places, so that what was looked at stays visible. */
 async function drawn(image: RgbImage, { points, zooms, view }: Episode): Promise<RgbImage> {
-  const { annotate } = await import("../image/draw.ts");
+  const { annotate, drawDisc } = await import("../image/draw.ts");
   const { resizedToOriginal } = await import("../image/frames.ts");
   if (view === null) return image;
+  const unit = Math.max(1, Math.round(Math.min(image.widthPx, image.heightPx) / 400));
   const places = points
     .filter((place) => place.inImage)
     .map((place) => resizedToOriginal(place, view.original, view.resized));
-  return annotate(image, {
-    points: places,
+  const result = annotate(image, {
+    points: places.map(({ x, y }) => ({ x: x + 20 * unit, y: y - 20 * unit })),
     path: places,
     boxes: zooms.map((zoom) => zoom.boxOriginal),
   });
+  for (const place of places) drawDisc(result, place, unit, [255, 61, 127]);
+  return result;
 }
