@@ -5,7 +5,7 @@ import { imageHash, toModelImage } from "../image/model-image.ts";
 import { drawCanvas, drawView } from "./canvas.ts";
 import { imageRange, samplePlate } from "./digits.ts";
 import { iconSetsOf } from "./icons.ts";
-import { nameOf, sceneAt, tokenAt, viewPlace } from "./scene.ts";
+import { sceneAt, tokenAt, viewPlace } from "./scene.ts";
 import { cropAt } from "./tower-images.ts";
 import { nanoPixelBudget, viewPx, viewScale, windowPx } from "./world.ts";
 
@@ -40,7 +40,7 @@ test("scenes keep their rules", () => {
     const { objects } = sceneAt("train", 2, i);
     expect(objects.length).toBeGreaterThanOrEqual(3);
     expect(objects.length).toBeLessThanOrEqual(6);
-    expect(new Set(objects.map(nameOf)).size).toBe(objects.length);
+    expect(new Set(objects.map(({ colour }) => colour)).size).toBe(objects.length);
     const tokens = objects.map(({ x, y }) => tokenAt(x / viewScale, y / viewScale));
     expect(new Set(tokens).size).toBe(objects.length);
     for (const object of objects) {
