@@ -17,12 +17,12 @@ const weights = (chance: number, form: number) => ({
 });
 
 const talk = (trainable: "all" | "language", lookalikes: number) => ({
-  /** Weight of the first digit of a place: to write it, the named thing has to be found. */
-  findWeight: z.number().nonnegative().default(1),
   /** "language" leaves the tower as it is. */
   trainable: z.enum(["all", "language"]).default(trainable),
   /** Share of scenes whose things have two colours only. */
   lookalikes: z.number().min(0).max(1).default(lookalikes),
+  /** Share of searches, relations and clicks that look at what the question names. */
+  heed: z.number().min(0).max(1).default(0),
 });
 
 export const baseRecipeSchema = z.strictObject({
@@ -32,7 +32,7 @@ export const baseRecipeSchema = z.strictObject({
   threads: z.int().min(1).default(1),
   /** Steps between lines of metrics, evaluations on held-out scenes, and checkpoints. */
   logEvery: z.int().min(1).default(50),
-  evalEvery: z.int().min(1).default(250),
+  evalEvery: z.int().min(1).default(100),
   saveEvery: z.int().min(1).default(250),
   evalSights: z.int().min(1).default(128),
   tower: z.strictObject({ ...stage(5000, 3e-3) }).prefault({}),
@@ -64,28 +64,36 @@ export const baseRecipeSchema = z.strictObject({
     .prefault({}),
   lookalikes: z
     .strictObject({
-      ...stage(800, 1.5e-3),
-      ...weights(0.05, 0.05),
-      ...talk("language", 1),
-      findWeight: z.number().nonnegative().default(3),
-      mix: mix.default({ shapes: 0.45, list: 0.35, search: 0.2 }),
-    })
-    .prefault({}),
-  polish: z
-    .strictObject({
-      ...stage(600, 7e-4),
-      ...weights(0.3, 0.3),
-      ...talk("all", 0.6),
-      findWeight: z.number().nonnegative().default(2),
+      ...stage(1500, 1e-3),
+      ...weights(0.5, 0.5),
+      ...talk("language", 0.6),
       mix: mix.default({
         search: 0.25,
         searchUnaided: 0.07,
         relation: 0.1,
         click: 0.05,
+        place: 0.07,
+        thing: 0.03,
+        digit: 0.03,
+        list: 0.4,
+      }),
+    })
+    .prefault({}),
+  habits: z
+    .strictObject({
+      ...stage(600, 1e-3),
+      ...weights(1, 0.3),
+      ...talk("language", 0.2),
+      heed: z.number().min(0).max(1).default(0.3),
+      mix: mix.default({
+        search: 0.4,
+        searchUnaided: 0.1,
+        relation: 0.15,
+        click: 0.12,
         place: 0.06,
         thing: 0.03,
-        digit: 0.04,
-        list: 0.4,
+        digit: 0.02,
+        list: 0.12,
       }),
     })
     .prefault({}),

@@ -25,7 +25,7 @@ import { prefetch } from "./prefetch.ts";
 import { newPlaceHeads, towerAccuracy, towerLoss, towerWords } from "./tower.ts";
 import { WordEncoder } from "./word-encoder.ts";
 
-export const stageNames = ["tower", "lookups", "chats", "lookalikes", "polish"] as const;
+export const stageNames = ["tower", "lookups", "chats", "lookalikes", "habits"] as const;
 export type StageName = (typeof stageNames)[number];
 
 export interface StageContext {
@@ -146,7 +146,7 @@ async function openLookups(context: StageContext): Promise<Stage> {
 }
 
 async function openChats(
-  name: "chats" | "lookalikes" | "polish",
+  name: "chats" | "lookalikes" | "habits",
   { model, tokenizer, recipe, firstStep }: StageContext,
 ): Promise<Stage> {
   const { seed } = recipe;
@@ -159,7 +159,7 @@ async function openChats(
   const weights = {
     chance: chats.chanceWeight,
     form: chats.formWeight,
-    find: chats.findWeight,
+    heed: chats.heed,
   };
   const batches = prefetch("sights", {
     seed: seed + stageNames.indexOf(name) - 1,

@@ -15,7 +15,7 @@ tower: { steps: 3, batchSize: 4 }
 lookups: { steps: 3, batchSize: 3, poolSize: 40 }
 chats: { steps: 2, batchSize: 2 }
 lookalikes: { steps: 1, batchSize: 2 }
-polish: { steps: 1, batchSize: 2 }
+habits: { steps: 1, batchSize: 2 }
 `,
   "small.yaml",
   baseRecipeSchema,

@@ -26,7 +26,6 @@ import { relations } from "./world.ts";
 /** What a conversation is about; `mix` weighs them by these names. */
 export const chatKinds = [
   "list",
-  "shapes",
   "search",
   "searchUnaided",
   "relation",
@@ -46,8 +45,8 @@ export type ChatPart =
 export interface ChatWeights {
   readonly chance: number;
   readonly form: number;
-  /** Weight of a place's first digit after a name: to write it, the thing has to be found. Default 1. */
-  readonly find?: number;
+  /** Share of searches, relations and clicks that look at what the question names. Default 0. */
+  readonly heed?: number;
 }
 
 /** What a conversation must know of a sight; its images are put in later. */
@@ -61,19 +60,14 @@ export function makeChat(
   weights: ChatWeights,
 ): ChatPart[] {
   const things = rng.shuffle(sight.things);
-  const [asked, other] = things;
-  const looked = rng.pick(sight.things);
+  const [named, other] = things;
+  const heeds = weights.heed !== undefined && rng.chance(weights.heed);
+  const asked = heeds && kind === "search" ? sight.things[sight.looked] : named;
+  const looked = heeds ? asked : rng.pick(sight.things);
   const view = { type: "image", which: "view" } as const;
   switch (kind) {
     case "list":
       return ask([view], "", reply(think(things, weights), "", weights));
-    case "shapes": {
-      const single = things.filter(
-        (thing) => things.filter((other) => shapeOf(other) === shapeOf(thing)).length === 1,
-      );
-      const thought = single.flatMap((thing) => nameParts(thing, weights).slice(1));
-      return ask([view], "", reply(thought, "", weights));
-    }
     case "search":
       return searchChat(asked, sight, weights);
     case "searchUnaided": {
@@ -82,7 +76,7 @@ export function makeChat(
       return ask([view], question, reply(think([looked], weights), [guess], weights));
     }
     case "relation": {
-      const [first, second] = rng.shuffle(sight.things);
+      const [first, second] = heeds ? things : rng.shuffle(sight.things);
       const seen = relationBetween(second, first);
       const guess = seen !== null && rng.chance(0.6) ? seen : rng.pick(relations);
       const question = relationQuestion(asked.name, other.name);
@@ -183,13 +177,9 @@ function nameParts(thing: Thing, weights: ChatWeights): TextPart[] {
     part(` ${colour}`, weights.chance),
     part(` ${shape}`, 1),
     part(before, weights.form),
-    part(first, weights.find ?? 1),
+    part(first, 1),
     ...digitsApart(after, weights.form),
   ];
-}
-
-function shapeOf({ name }: Thing): string {
-  return name.split(" ")[1];
 }
 
 /** Digits with weight 1, all else with `weight`. */
