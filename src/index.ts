@@ -6,6 +6,7 @@ export { bootstrapDifference, mcNemar, wilsonInterval } from "./core/statistics.
 export { openDataset, readDataset } from "./data/dataset.ts";
 export { writeDataset } from "./data/write.ts";
 export { openLocalEngine, type LocalEngine } from "./engine/local/client.ts";
+export { openRemoteSampler } from "./engine/openai/sampler.ts";
 export type {
   Chunk,
   Datum,
@@ -25,6 +26,8 @@ export { annotate } from "./image/draw.ts";
 export * from "./image/frames.ts";
 export { runPipeline, runEvaluation } from "./pipeline.ts";
 export { loadRecipe, loadTasks, type Recipe } from "./recipe.ts";
+export { createApp, type AppOptions } from "./serve/app.ts";
+export { startServer, type RunningServer } from "./serve/server.ts";
 export {
   episodeSettingsSchema,
   loadEpisodeConfig,

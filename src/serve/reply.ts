@@ -78,7 +78,7 @@ export class Reply {
       written = written.then(() => stream.writeSSE({ data: JSON.stringify(data) }));
     };
     for (const index of this.params.keys()) write(writer.opening(index));
-    const alive = setInterval(() => void stream.write(": working\n\n"), ALIVE_MS);
+    const alive = setInterval(() => write(writer.alive()), ALIVE_MS);
     try {
       const choices = await this.sample(
         signal,
@@ -129,5 +129,5 @@ export class Reply {
   }
 }
 
-/** A comment line that tells clients and proxies from a dead connection. */
+/** How often clients and proxies are told that nobody is dead while a request waits. */
 const ALIVE_MS = 15_000;

@@ -64,6 +64,11 @@ export class ReplyWriter {
     return { ...chunk, choices: [{ ...choice, ...extras }] };
   }
 
+  /** A chunk that says nothing. */
+  alive() {
+    return this.chunk(0, {}, null);
+  }
+
   /** The last chunk of a choice. */
   ending({ index, finishReason, stopString, weightsVersion }: Choice) {
     const chunk = this.chunk(index, {}, finishReason);
