@@ -15,7 +15,10 @@ describe("near", () => {
   });
 
   test("a thought that adds a place to a known one is new", () => {
-    const both = { ...thought("a", 20, 20), points: [[20, 20] as [number, number], [80, 80] as [number, number]] };
+    const both = {
+      ...thought("a", 20, 20),
+      points: [[20, 20] as [number, number], [80, 80] as [number, number]],
+    };
     expect(repeatOf(both, [thought("a", 20, 20)], [], near)).toBeNull();
     expect(repeatOf(both, [], [thought("c", 20, 20)], near)).toBeNull();
     expect(repeatOf(thought("b", 81, 80), [both], [], near)).toBe("samePlace");
@@ -23,7 +26,9 @@ describe("near", () => {
 
   test("answers are compared with answers only", () => {
     expect(repeatOf(answerStep("Red "), [], [answerStep("red")], near)).toBe("sameAnswer");
-    expect(repeatOf(answerStep("red"), [answerStep("red")], [thought("red", 1, 1)], near)).toBeNull();
+    expect(
+      repeatOf(answerStep("red"), [answerStep("red")], [thought("red", 1, 1)], near),
+    ).toBeNull();
     expect(sameAnswer("(10, 20)", "(12,21)", 5)).toBe(true);
     expect(sameAnswer("(10, 20)", "(20, 21)", 5)).toBe(false);
     expect(sameAnswer("(10, 20)", "(10, 20)", 0)).toBe(true);
