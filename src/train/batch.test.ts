@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { grpoData, selectRollouts, splitUpdates, type Rollout } from "./batch.ts";
+import { grpoData, hasGradient, selectRollouts, splitUpdates, type Rollout } from "./batch.ts";
 
 function rollout(reward: number, status: Rollout["status"] = "complete"): Rollout {
   return {
@@ -27,6 +27,14 @@ test("flat groups are dropped and counted, or kept with advantage 0", () => {
   expect(selection).toMatchObject({ numGroups: 2, numZeroVariance: 1, numOverlong: 0 });
   expect(selection.rollouts_N.map((r) => r.advantage)).toEqual([0.5, -0.5]);
   expect(advantages(groups, { ...base, zeroVariance: "keep" })).toEqual([0, 0, 0.5, -0.5]);
+});
+
+test("an episode without advantage counts in the average and is not read", () => {
+  const group = [rollout(0.1), rollout(0.1), rollout(0.1)];
+  const { rollouts_N } = selectRollouts([group], { ...base, zeroVariance: "keep" });
+  expect(rollouts_N.map((r) => r.advantage)).toEqual([0, 0, 0]);
+  expect(rollouts_N.map((r) => hasGradient(r, { klCoef: 0 }))).toEqual([false, false, false]);
+  expect(hasGradient(rollouts_N[0], { klCoef: 0.01 })).toBe(true);
 });
 
 test("episodes that were cut off: excluded, masked as the repository does, or kept", () => {

@@ -57,8 +57,10 @@ export function selectRollouts(
     const rewards_G = group.map((rollout, g) =>
       cut_G[g] && config.overlong === "mask" ? 0 : rollout.reward,
     );
-    const advantages_G = groupAdvantages(rewards_G, config.advantage, inBaseline_G);
     const flat = isZeroVariance(rewards_G, inBaseline_G);
+    const advantages_G = flat
+      ? group.map(() => 0)
+      : groupAdvantages(rewards_G, config.advantage, inBaseline_G);
     if (flat) numZeroVariance++;
     if (flat && config.zeroVariance === "drop") continue;
     group.forEach((rollout, g) => {
@@ -120,6 +122,14 @@ export function grpoData(
     checkDatum(datum, rollout.id);
     return datum;
   });
+}
+
+/**
+ * False where a datum of `grpoData` has no gradient, so that the learner need not read it. It has
+ * counted in the average all the same.
+ */
+export function hasGradient(rollout: LearnedRollout, config: Pick<RlConfig, "klCoef">): boolean {
+  return rollout.advantage !== 0 || config.klCoef > 0;
 }
 
 /** Throws VigorlError("numerics") where an array does not fit the chunks or holds no number. */

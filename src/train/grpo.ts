@@ -14,6 +14,7 @@ import { toTrace, TraceWriter } from "../task/trace.ts";
 import {
   aggregationOf,
   grpoData,
+  hasGradient,
   selectRollouts,
   splitUpdates,
   type LearnedRollout,
@@ -105,7 +106,8 @@ export async function trainRl(options: RlOptions): Promise<LoopResult> {
         }
       });
 
-    const numPositions = sum(rollouts_N, ({ mask_T }) => mask_T.length) * config.epochs;
+    const read_N = rollouts_N.filter((rollout) => hasGradient(rollout, config));
+    const numPositions = sum(read_N, ({ mask_T }) => mask_T.length) * config.epochs;
     const numWritten = sum(scored, (one) => one.episode.numTokens.model);
     const metrics: Metrics = {
       step,
@@ -149,6 +151,7 @@ async function learn(
 ): Promise<Learned> {
   const { seed, step, updatesBefore, gate } = place;
   const totalUpdates = config.steps * config.numUpdates * config.epochs;
+  const isRead = (rollout: LearnedRollout): boolean => hasGradient(rollout, config);
   const outputs: StepOutput[] = [];
   const gradNorms: number[] = [];
   let weightsVersion: number | undefined;
@@ -157,11 +160,13 @@ async function learn(
     for (const part of splitUpdates(rollouts_N.length, config.numUpdates, seed, step, epoch)) {
       const rollouts = part.map((n) => rollouts_N[n]);
       const recomputed = part.map((n) => recomputed_N[n]);
-      const data = grpoData(rollouts, recomputed, aggregationOf(config));
+      const averaged = grpoData(rollouts, recomputed, aggregationOf(config));
+      const data = averaged.filter((_, n) => isRead(rollouts[n]));
+      if (data.length === 0) continue;
       const output = await learner.forwardBackward(data, lossOf(config));
       requireFinite(output.loss, step);
       if (config.parity.enabled && outputs.length === 0)
-        await gate.check(step, rollouts, data, output.outputs);
+        await gate.check(step, rollouts.filter(isRead), data, output.outputs);
       const params = optimParams(config, updatesBefore + outputs.length, totalUpdates);
       const optim = await learner.optimStep(params);
       outputs.push(output);

@@ -30,7 +30,9 @@ const rlFields = z.strictObject({
   zeroVariance: z
     .enum(["drop", "keep"])
     .default("drop")
-    .describe("groups whose rewards are all the same: out of the batch, or in it with advantage 0"),
+    .describe(
+      "groups whose rewards are all the same: out of the batch, or counted in its average, so that steps shrink as they grow in number",
+    ),
   overlong: z
     .enum(["exclude", "mask", "keep"])
     .default("exclude")
