@@ -31,8 +31,13 @@ export type ChatMix = Readonly<Partial<Record<ChatKind, number>>>;
 export interface ChatAccuracy {
   /** Shape of the named colour, where one thing alone has it. */
   readonly bind: number;
-  /** Place of the named thing, both axes within 2 view pixels: its digit lies in the window. */
+  /**
+   * Place of the named thing, both axes within 2 view pixels: its digit lies in the window. Of things
+   * that alone have their colour, as on the canvases of the tasks.
+   */
   readonly place: number;
+  /** The same of things that share their colour with another. */
+  readonly placeAlike: number;
   /** Digit of a held-out crop, read in the second turn. */
   readonly read: number;
   /** Share of named colours that are in the scene. */
@@ -157,7 +162,7 @@ export function chatAccuracy(
 ): ChatAccuracy {
   const encoder = new WordEncoder(tokenizer);
   const weights: ChatWeights = { chance: 1, form: 1 };
-  const tally = { bind: [0, 0], place: [0, 0], read: [0, 0], named: [0, 0] };
+  const tally = { bind: [0, 0], place: [0, 0], placeAlike: [0, 0], read: [0, 0], named: [0, 0] };
   const count = (key: keyof typeof tally, right: boolean) => {
     tally[key][0] += right ? 1 : 0;
     tally[key][1]++;
@@ -186,6 +191,7 @@ export function chatAccuracy(
   return {
     bind: share(tally.bind),
     place: share(tally.place),
+    placeAlike: share(tally.placeAlike),
     read: share(tally.read),
     named: share(tally.named),
   };
@@ -196,7 +202,7 @@ function scoreNames(
   words: readonly string[],
   guessed: readonly string[],
   sight: Sight,
-  count: (key: "bind" | "place" | "named", right: boolean) => void,
+  count: (key: "bind" | "place" | "placeAlike" | "named", right: boolean) => void,
 ): void {
   const colours = sight.things.map(({ name }) => name.split(" ")[0]);
   words.forEach((word, at) => {
@@ -208,7 +214,7 @@ function scoreNames(
     const number = (from: readonly string[], offset: number) =>
       Number(from[at + offset] + from[at + offset + 1]);
     const near = (offset: number) => Math.abs(number(guessed, offset) - number(words, offset)) <= 2;
-    count("place", near(3) && near(7));
+    count(alone ? "place" : "placeAlike", near(3) && near(7));
   });
 }
 
