@@ -1,8 +1,9 @@
 /**
  * Conversations about sights, as base training shows them. They teach to name a thing and then its
  * place, to zoom there, to read a crop and to answer in form; plain look-ups are answered as asked.
- * What they never teach is where to look: the thing that a search, click or relation looks at is drawn
- * by chance, whatever the question names. That is left to reinforcement learning.
+ * Where to look they hardly teach: the thing that a search, click or relation looks at is drawn by
+ * chance, but for a share (`heed`) of the last step that looks at what the question names. The rest is
+ * left to search, SFT and reinforcement learning.
  */
 import type { Rng } from "../core/random.ts";
 import { point } from "../image/frames.ts";
