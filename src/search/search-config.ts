@@ -36,7 +36,7 @@ const searchFields = z.strictObject({
   widenVisits: z
     .int()
     .min(1)
-    .default(12)
+    .default(4)
     .describe(
       "a node is expanded for the (n + 1)th time after n² times so many visits, or once all below it is exhausted",
     ),
