@@ -82,13 +82,13 @@ export class VlmStep {
 /** The same samples as transformers takes them: padded on the right, -100 where nothing is scored. */
 export function vlmData({ model, samples, patches }: VlmStep): Map<string, Tensor> {
   const rows = samples.map(({ before, after }) => {
-    const image = new Array<number>(numTokens).fill(model.config.imageTokenId);
+    const image = Array.from({ length: numTokens }, () => model.config.imageTokenId);
     return [...before, ...image, ...after];
   });
   const longest = Math.max(...rows.map((row) => row.length));
   const padded = (of: (row: number[]) => number[], fill: number): Tensor => {
     const flat = rows.flatMap((row) => {
-      return [...of(row), ...new Array<number>(longest - row.length).fill(fill)];
+      return [...of(row), ...Array.from({ length: longest - row.length }, () => fill)];
     });
     return tensor(flat, { dtype: "int64", shape: [rows.length, longest] });
   };

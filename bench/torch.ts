@@ -77,14 +77,21 @@ async function benchmark(): Promise<void> {
     ["tokens", tokens],
   ]);
   writeSafetensors(join(work, "shared.safetensors"), shared);
-  const peer = new Peer("torch_peer.py", [
-    ...["--shared", join(work, "shared.safetensors"), "--model", values.model],
-    ...["--threads", String(threads), "--heads", String(sizes.heads), "--rate", `${learningRate}`],
-  ]);
+  const flags = {
+    shared: join(work, "shared.safetensors"),
+    model: values.model,
+    threads,
+    heads: sizes.heads,
+    rate: learningRate,
+  };
+  const peer = new Peer(
+    "torch_peer.py",
+    Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`),
+  );
   const { versions } = readySchema.parse(await peer.ask());
 
   const [one, two] = [tensor([1, 2, 3, 4]), tensor([4, 3, 2, 1])];
-  const results1: Record<Name, () => number> = {
+  const steps: Record<Name, () => number> = {
     matmul1024: () => scope(() => matrices[0].matmul(matrices[1]).select(0, 0).select(0, 0).item()),
     trainStep: () => transformer.step(tokens, learningRate),
     vlmTrainStep: () => vlm.step(learningRate),
@@ -99,7 +106,7 @@ async function benchmark(): Promise<void> {
         scope(() => {
           for (let i = 0; i < 1000; i++) one.add(two);
         });
-    } else results = Array.from({ length: perTurn[name] }, () => results1[name]());
+    } else results = Array.from({ length: perTurn[name] }, () => steps[name]());
     const { user, system } = process.cpuUsage(startCpu);
     const seconds = (performance.now() - start) / 1000;
     return { seconds, cpuSeconds: (user + system) / 1e6, results };
