@@ -71,9 +71,12 @@ async function benchmark(): Promise<void> {
     onDisk.slice(round * promptsPerStep, (round + 1) * promptsPerStep),
   );
   const peer = new Peer("grpo.py", [
-    ...["--model", values.model, "--prompts", prompts, "--threads", String(threads)],
-    ...["--per-step", String(promptsPerStep), "--group", String(groupSize)],
-    ...["--tokens", String(newTokens)],
+    `--model=${values.model}`,
+    `--prompts=${prompts}`,
+    `--threads=${threads}`,
+    `--per-step=${promptsPerStep}`,
+    `--group=${groupSize}`,
+    `--tokens=${newTokens}`,
   ]);
   const { versions } = readySchema.parse(await peer.ask());
 
@@ -86,8 +89,14 @@ async function benchmark(): Promise<void> {
     }),
   );
   const config = rlSchema.parse({
-    ...{ promptsPerStep, groupSize, concurrency: promptsPerStep * groupSize, steps: 1 },
-    ...{ zeroVariance: "keep", overlong: "keep", learningRate: 1e-5, tracesPerStep: 0 },
+    promptsPerStep,
+    groupSize,
+    concurrency: promptsPerStep * groupSize,
+    steps: 1,
+    zeroVariance: "keep",
+    overlong: "keep",
+    learningRate: 1e-5,
+    tracesPerStep: 0,
   });
 
   const ours: Metrics[] = [];

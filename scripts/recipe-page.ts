@@ -65,8 +65,8 @@ function kind(node: Node): string {
     boolean: "true, false",
   };
   if (Array.isArray(node.type))
-    return node.type.map((type: string) => words[type] ?? type).join(" or ");
-  const type = words[node.type ?? ""] ?? node.type ?? "any";
+    return node.type.map((each: string) => words[each] ?? each).join(" or ");
+  const type = typeof node.type === "string" ? (words[node.type] ?? node.type) : "any";
   if (node.type !== "integer" && node.type !== "number") return type;
   const bounds = [
     node.minimum !== undefined && node.minimum > -1e15 ? `≥ ${node.minimum}` : "",

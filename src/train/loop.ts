@@ -86,11 +86,11 @@ export async function runSteps(
 
 async function startOf(options: LoopOptions): Promise<{ step: number; updates: number }> {
   const { run, learner, verb } = options;
-  const start = { step: 0, updates: 0 };
+  const start = { verb, step: 0, updates: 0 };
   if (options.resume !== true) return start;
   const folder = await newestCheckpoint(run.checkpointsPath);
   const state = folder === undefined ? start : await loadCheckpoint(folder, learner);
-  if ("verb" in state && state.verb !== verb) {
+  if (state.verb !== verb) {
     throw new VigorlError("usage", `${run.path}: is a run of ${state.verb}, not of ${verb}`);
   }
   await run.rewind(state.step);
