@@ -46,7 +46,10 @@ export class Qwen25VL {
     checkParameters(config, params, folder);
     for (const parameter of params.values()) parameter.keep();
     this.config = config;
-    this.params = params;
+    // One order whatever file they came from: sums over all parameters round the same way then.
+    this.params = new Map(
+      [...parameterShapes(config).keys()].map((name) => [name, getParameter(params, name)]),
+    );
     this.folder = folder;
     const { dtype, device } = getParameter(params, "model.embed_tokens.weight");
     this.dtype = dtype;
