@@ -173,13 +173,10 @@ function think(things: readonly Thing[], weights: ChatWeights): TextPart[] {
 function nameParts(thing: Thing, weights: ChatWeights): TextPart[] {
   const [colour, shape] = thing.name.split(" ");
   const place = lookThought([{ name: "", place: point("resized", thing.x, thing.y) }]);
-  const [before, first, after] = place.split(/(\d)(.*)/s);
   return [
     part(` ${colour}`, weights.chance),
     part(` ${shape}`, 1),
-    part(before, weights.form),
-    part(first, 1),
-    ...digitsApart(after, weights.form),
+    ...digitsApart(place, weights.form),
   ];
 }
 
