@@ -8,9 +8,8 @@
  *   npm run bench -- grpo [--json] [--rounds 5] [--threads 2] [--model models/nano]
  */
 import { mkdtemp, rm } from "node:fs/promises";
-import { cpus, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { z } from "zod";
 import { writeFileAtomic } from "../src/core/files.ts";
 import { writeJsonl } from "../src/core/jsonl.ts";
@@ -24,27 +23,14 @@ import { loadImages, type TaskRecord } from "../src/task/record.ts";
 import { trainRl } from "../src/train/grpo.ts";
 import type { Metrics } from "../src/train/metrics.ts";
 import { rlSchema } from "../src/train/rl-config.ts";
-import { median, Peer, peerPython, printResult } from "./peers.ts";
+import { benchOptions, readySchema, median, Peer, peerPython, printResult } from "./peers.ts";
 
 const promptsPerStep = 16;
 const groupSize = 8;
 const newTokens = 64;
 
-const { values } = parseArgs({
-  options: {
-    json: { type: "boolean", default: false },
-    rounds: { type: "string", default: "5" },
-    threads: { type: "string", default: String(cpus().length) },
-    model: { type: "string", default: "models/nano" },
-  },
-});
-const rounds = Number(values.rounds);
-const threads = Number(values.threads);
+const { values, rounds, threads } = benchOptions(5);
 
-const readySchema = z.object({
-  ready: z.literal(true),
-  versions: z.record(z.string(), z.string()),
-});
 const stepSchema = z.object({
   seconds: z.number(),
   cpuSeconds: z.number(),

@@ -10,11 +10,32 @@ import { cpus, homedir, totalmem } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { z } from "zod";
 import { VigorlError } from "../src/core/errors.ts";
 import { torchFacts } from "../src/torch/device.ts";
 
 const peersFolder = fileURLToPath(new URL("peers/", import.meta.url));
 const requirements = join(peersFolder, "requirements.txt");
+
+/** The flags that benchmarks share; each has its own number of rounds. */
+export function benchOptions(defaultRounds: number) {
+  const { values } = parseArgs({
+    options: {
+      json: { type: "boolean", default: false },
+      rounds: { type: "string", default: String(defaultRounds) },
+      threads: { type: "string", default: String(cpus().length) },
+      model: { type: "string", default: "models/nano" },
+    },
+  });
+  return { values, rounds: Number(values.rounds), threads: Number(values.threads) };
+}
+
+/** A peer's first line. */
+export const readySchema = z.object({
+  ready: z.literal(true),
+  versions: z.record(z.string(), z.string()),
+});
 
 /** Path of the peers' Python interpreter; makes the environment where it is missing or outdated. */
 export function peerPython(): string {

@@ -7,37 +7,23 @@
  *   npm run bench -- rollout [--json] [--rounds 7] [--threads 2] [--model models/nano]
  */
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { cpus, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { z } from "zod";
 import { stream } from "../src/core/random.ts";
 import { openLocalEngine } from "../src/engine/local/client.ts";
 import type { Chunk } from "../src/engine/types.ts";
 import { patches, toModelImage } from "../src/image/model-image.ts";
 import { loadTokenizer } from "../src/text/tokenizer.ts";
-import { median, Peer, peerPython, printResult } from "./peers.ts";
+import { benchOptions, readySchema, median, Peer, peerPython, printResult } from "./peers.ts";
 
 const numPrompts = 8;
 const groupSize = 8;
 const newTokens = 64;
 const viewPx = 112;
 
-const { values } = parseArgs({
-  options: {
-    json: { type: "boolean", default: false },
-    rounds: { type: "string", default: "7" },
-    threads: { type: "string", default: String(cpus().length) },
-    model: { type: "string", default: "models/nano" },
-  },
-});
-const rounds = Number(values.rounds);
-const threads = Number(values.threads);
+const { values, rounds, threads } = benchOptions(7);
 
-const readySchema = z.object({
-  ready: z.literal(true),
-  versions: z.record(z.string(), z.string()),
-});
 const roundSchema = z.object({
   seconds: z.number(),
   cpuSeconds: z.number(),

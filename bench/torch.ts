@@ -8,9 +8,8 @@
  *   npm run bench -- torch [--json] [--rounds 7] [--threads 2] [--model models/nano]
  */
 import { mkdtemp, rm } from "node:fs/promises";
-import { cpus, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { z } from "zod";
 import { VigorlError } from "../src/core/errors.ts";
 import { manualSeed, setNumThreads } from "../src/torch/device.ts";
@@ -18,7 +17,7 @@ import { randn, type Tensor } from "../src/torch/ops.ts";
 import { writeSafetensors } from "../src/torch/safetensors-write.ts";
 import { liveTensors, scope } from "../src/torch/scope.ts";
 import { tensor } from "../src/torch/tensor.ts";
-import { median, Peer, peerPython, printResult } from "./peers.ts";
+import { benchOptions, readySchema, median, Peer, peerPython, printResult } from "./peers.ts";
 import { Transformer, type TransformerSizes } from "./torch-transformer.ts";
 import { VlmStep, vlmData } from "./torch-vlm.ts";
 
@@ -31,21 +30,8 @@ const perTurn = { matmul1024: 10, trainStep: 4, vlmTrainStep: 2, tinyOp: 20_000 
 type Name = keyof typeof perTurn;
 const names = Object.keys(perTurn) as Name[];
 
-const { values } = parseArgs({
-  options: {
-    json: { type: "boolean", default: false },
-    rounds: { type: "string", default: "7" },
-    threads: { type: "string", default: String(cpus().length) },
-    model: { type: "string", default: "models/nano" },
-  },
-});
-const rounds = Number(values.rounds);
-const threads = Number(values.threads);
+const { values, rounds, threads } = benchOptions(7);
 
-const readySchema = z.object({
-  ready: z.literal(true),
-  versions: z.record(z.string(), z.string()),
-});
 const turnSchema = z.object({
   seconds: z.number(),
   cpuSeconds: z.number(),
