@@ -1,7 +1,8 @@
 /**
- * The pipeline from a base model to a report: warm start, GRPO without and with the zoom tool, and
- * the evaluation of all of them with the controls of the last. Every stage leaves a file when it is
- * done, so that a stopped pipeline goes on with the stage it was in.
+ * The pipeline from a base model to a report: tree search, warm start on its chains and on plain
+ * samples, GRPO without and with the zoom tool, and the evaluation of all of them with the controls of
+ * the last. Every stage leaves a file when it is done, so that a stopped pipeline goes on with the
+ * stage it was in.
  */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -24,8 +25,9 @@ import {
   sftStage,
   type ArmPlan,
   type StageOptions,
-  type Trained,
+  type Staged,
 } from "./stages.ts";
+import { linearizeStage, searchStage } from "./search-stages.ts";
 import { torchFacts } from "./torch/device.ts";
 
 /** A finished report and the page it is shown on. */
@@ -34,7 +36,11 @@ export interface Reported {
   readonly page: string;
 }
 
-/** Runs all stages; see the head of this file. Arms: base, sft, rl-single, rl-zoom and its controls. */
+/**
+ * Runs all stages; see the head of this file. Arms: base; sft on chains of the search, and sft-samples
+ * on as many plain samples; rl-single without the tool; rl-zoom and rl-samples with it, from either
+ * warm start; the controls of rl-zoom.
+ */
 export async function runPipeline(
   options: StageOptions,
   base: string,
@@ -54,38 +60,55 @@ export async function runPipeline(
   });
   const announce = (line: string) =>
     say(`[${formatDuration((performance.now() - started) / 1000)}] ${line}`);
+  const done: Record<string, Staged> = {};
+  const once = async (name: string, work: () => Promise<Staged>) =>
+    (done[name] ??= await stagedOnce(run, name, work));
 
-  announce("1/4 warm start: the base model's own right episodes");
-  const sft = await once(run, "sft", () => sftStage(stage("sft"), base, training));
-  announce("2/4 GRPO without the tool");
+  announce("1/5 tree search: the base model is its own teacher");
+  const search = await once("search", () => growChains(stage("search"), base, training));
+
+  announce("2/5 warm start: on chains of the search, and on as many plain samples");
+  const samples = await once("sft-samples", () => {
+    const maxExamples = Math.min(recipe.sft.collect.maxExamples, search.notes.chains);
+    const collect = { ...recipe.sft.collect, maxExamples };
+    return sftStage(stage("sft-samples", { sft: { ...recipe.sft, collect } }), base, training);
+  });
+  const sft = await once("sft", () => {
+    const chains = { from: search.folder, maxExamples: samples.notes.examples };
+    return sftStage(stage("sft", { sft: { ...recipe.sft, chains } }), base, training);
+  });
+
+  announce("3/5 GRPO without the tool");
   const single = {
     zoom: { ...recipe.zoom, enabled: false },
     rl: { ...recipe.rl, steps: recipe.demo.singleSteps },
   };
-  const rlSingle = await once(run, "rl-single", () =>
-    rlStage(stage("rl-single", single), sft.folder, training, "rl-single"),
-  );
-  announce("3/4 GRPO with the zoom tool");
-  const rlZoom = await once(run, "rl-zoom", () =>
-    rlStage(stage("rl-zoom"), sft.folder, training, "rl-zoom"),
-  );
+  const rlStageOnce = (name: string, from: Staged, changes: Partial<Recipe> = {}) =>
+    once(name, () => rlStage(stage(name, changes), from.folder, training, name));
+  const rlSingle = await rlStageOnce("rl-single", sft, single);
 
-  announce("4/4 evaluation");
+  announce("4/5 GRPO with the zoom tool");
+  const rlZoom = await rlStageOnce("rl-zoom", sft);
+  const rlSamples = recipe.demo.samplesRl ? await rlStageOnce("rl-samples", samples) : undefined;
+
+  announce("5/5 evaluation");
   const model = (arm: string): ArmPlan => ({ arm, condition: "none", zoom: recipe.zoom.enabled });
   const plans: [string, ArmPlan[]][] = [
     [base, [model("base")]],
     [sft.folder, [model("sft")]],
+    [samples.folder, [model("sft-samples")]],
     [rlSingle.folder, [{ ...model("rl-single"), zoom: false }]],
     [rlZoom.folder, [model("rl-zoom"), ...controlsOf(recipe)]],
   ];
+  if (rlSamples !== undefined) plans.push([rlSamples.folder, [model("rl-samples")]]);
   const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, announce);
+  const head = reportHead(run, command, base);
   const report = {
-    ...reportHead(run, command, base),
-    facts: {
-      ...reportHead(run, command, base).facts,
-      ...stageFacts({ sft, "rl-single": rlSingle, "rl-zoom": rlZoom }),
-    },
+    ...head,
+    facts: { ...head.facts, ...stageFacts(done) },
     ...results(evaluations, [
+      ["sft", "sft-samples"],
+      ["rl-zoom", "rl-samples"],
       ["rl-zoom", "sft"],
       ["rl-zoom", "base"],
       ["rl-zoom", "rl-single"],
@@ -94,6 +117,19 @@ export async function runPipeline(
     curves: await pipelineCurves(run),
   };
   return { report, page: await writeReport(run.path, report, heldout) };
+}
+
+/** Grows the trees and cuts them into chains, in the folder of the search. */
+async function growChains(
+  options: StageOptions,
+  base: string,
+  training: readonly TaskSet[],
+): Promise<Staged> {
+  const { folder, solved, nodes, seconds } = await searchStage(options, base, training);
+  const { stats } = await linearizeStage({ run: folder, formats: [], overrides: [] });
+  const chains = stats.kept.direct + stats.kept.backtrack;
+  const notes = { trees: stats.trees, solved, nodes, chains, backtracks: stats.kept.backtrack };
+  return { folder, seconds, notes };
 }
 
 /** Evaluates one model with the recipe's controls; arms: model and the controls. */
@@ -199,11 +235,11 @@ function reportHead(
   };
 }
 
-function stageFacts(stages: Readonly<Record<string, Trained>>): Record<string, string> {
+function stageFacts(stages: Readonly<Record<string, Staged>>): Record<string, string> {
   return Object.fromEntries(
-    Object.entries(stages).map(([name, { steps, seconds, notes }]) => {
+    Object.entries(stages).map(([name, { seconds, notes }]) => {
       const words = Object.entries(notes).map(([note, value]) => `${value} ${note}`);
-      return [name, [`${steps} steps`, formatDuration(seconds), ...words].join(", ")];
+      return [name, [formatDuration(seconds), ...words].join(", ")];
     }),
   );
 }
@@ -217,24 +253,30 @@ async function pipelineCurves(run: RunFolder): Promise<Curve[]> {
   };
   return [
     ...(await readCurves(run.file("sft"), "sft", { loss: "loss" })),
+    ...(await readCurves(run.file("sft-samples"), "sft-samples", { loss: "loss" })),
     ...(await readCurves(run.file("rl-zoom"), "rl-zoom", rl)),
+    ...(await readCurves(run.file("rl-samples"), "rl-samples", { accuracy: "accuracy" })),
     ...(await readCurves(run.file("rl-single"), "rl-single", { accuracy: "accuracy" })),
   ];
 }
 
-const trainedSchema = z.strictObject({
+const stagedSchema = z.strictObject({
   folder: z.string(),
-  steps: z.int(),
   seconds: z.number(),
   notes: z.record(z.string(), z.number()),
 });
 
-/** Does a training stage once: its result stands in `stages/<name>.json` when it is done. */
-async function once(run: RunFolder, name: string, work: () => Promise<Trained>): Promise<Trained> {
+/** Does a stage once: its result stands in `stages/<name>.json` when it is done. */
+async function stagedOnce(
+  run: RunFolder,
+  name: string,
+  work: () => Promise<Staged>,
+): Promise<Staged> {
   const file = join(run.path, "stages", `${name}.json`);
   if (existsSync(file))
-    return parseAt(file, JSON.parse(await readFile(file, "utf8")), trainedSchema);
-  const result = await work();
-  await writeFileAtomic(file, `${JSON.stringify(result, null, 2)}\n`);
-  return result;
+    return parseAt(file, JSON.parse(await readFile(file, "utf8")), stagedSchema);
+  const { folder, seconds, notes } = await work();
+  const staged = { folder, seconds, notes };
+  await writeFileAtomic(file, `${JSON.stringify(staged, null, 2)}\n`);
+  return staged;
 }

@@ -68,6 +68,10 @@ export const recipeSchema = z.strictObject({
   demo: z
     .strictObject({
       singleSteps: z.int().min(1).default(20).describe("GRPO steps of the arm without the tool"),
+      samplesRl: z
+        .boolean()
+        .default(true)
+        .describe("run GRPO from the warm start on plain samples, too, for comparison"),
     })
     .prefault({})
     .describe("what the whole pipeline does besides the sections above"),

@@ -48,8 +48,12 @@ export async function searchStage(
 ): Promise<Searched> {
   const { recipe, signal, quiet } = options;
   const episode = await episodeConfig(recipe, model);
-  const records = tasks.flatMap((set) => set.records);
-  const { teacher } = recipe.search;
+  const { teacher, run: work } = recipe.search;
+  const searched = tasks.map(({ task, records }) => ({
+    task,
+    records: records.slice(0, work.records ?? records.length),
+  }));
+  const records = searched.flatMap((set) => set.records);
   const sampler: Sampler =
     teacher === undefined
       ? await openEngine(recipe, model, "language")
@@ -76,7 +80,7 @@ export async function searchStage(
     await writeFileAtomic(run.file("search.json"), `${JSON.stringify(summary, null, 2)}\n`);
     if (!compare) return summary;
     const compared: Record<string, Comparison> = {};
-    for (const set of tasks) {
+    for (const set of searched) {
       const byId = new Map(set.records.map((record) => [record.id, record]));
       compared[set.task] = await compareWithSamples({
         records: byId,

@@ -3,13 +3,10 @@
  * `sft`, `rl` and `eval` are one stage each; `pipeline.ts` puts them in a row.
  */
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import { join } from "node:path";
-import { z } from "zod";
 import { VigorlError } from "./core/errors.ts";
-import { hashFile, writeFileAtomic } from "./core/files.ts";
-import { parseAt } from "./core/jsonl.ts";
+import { hashFile } from "./core/files.ts";
 import { findPath } from "./core/paths.ts";
 import { Progress } from "./core/progress.ts";
 import { createRunFolder, isRunFolder, openRunFolder, type RunFolder } from "./core/run-folder.ts";
@@ -20,12 +17,11 @@ import type { Evaluation } from "./eval/evaluate.ts";
 import type { Recipe, TaskSet } from "./recipe.ts";
 import { loadEpisodeConfig, type EpisodeConfig } from "./task/episode-config.ts";
 import { resolveDevice, torchVersion } from "./torch/device.ts";
-import { collectExamples } from "./train/collect.ts";
-import { readExamples, writeExamples } from "./train/examples.ts";
 import { trainRl } from "./train/grpo.ts";
 import type { LoopResult } from "./train/loop.ts";
 import type { Metrics } from "./train/metrics.ts";
-import { trainSft, type SftExample } from "./train/sft.ts";
+import { trainSft } from "./train/sft.ts";
+import { warmStartExamples } from "./warm-start.ts";
 
 /** How a stage is run. */
 export interface StageOptions {
@@ -39,15 +35,20 @@ export interface StageOptions {
   readonly signal: AbortSignal;
 }
 
-/** What training leaves: the folder of the last weights, and how long it took. */
-export interface Trained {
+/** What a stage leaves: its folder (of training, that of the last weights), and how long it took. */
+export interface Staged {
   readonly folder: string;
-  readonly steps: number;
   readonly seconds: number;
+  /** Counts by what they count. */
   readonly notes: Readonly<Record<string, number>>;
 }
 
-/** Warm start: the model's own right episodes are collected and trained on. */
+/** What training leaves. */
+export interface Trained extends Staged {
+  readonly steps: number;
+}
+
+/** Warm start on the model's own right episodes, or on the chains of a search. */
 export async function sftStage(
   options: StageOptions,
   model: string,
@@ -59,7 +60,7 @@ export async function sftStage(
   const engine = await openEngine(recipe, model, recipe.sft.trainable);
   try {
     const { run, resume } = await openRun(options, "sft", model);
-    const { examples, counts } = await collectOnce(options, run, engine, episode, tasks);
+    const { examples, counts } = await warmStartExamples(options, run, engine, episode, tasks);
     const steps = recipe.sft.epochs * Math.ceil(examples.length / recipe.sft.batchSize);
     const { config, seed } = { config: recipe.sft, seed: recipe.seed };
     const result = await withProgress("sft", steps, quiet, (onStep) =>
@@ -216,52 +217,6 @@ export async function episodeConfig(recipe: Recipe, model: string): Promise<Epis
   });
 }
 
-const countsSchema = z.record(z.string(), z.number());
-
-/** Collects the examples of a warm start; a run that was stopped behind that reads them back. */
-async function collectOnce(
-  { recipe, signal, quiet }: StageOptions,
-  run: RunFolder,
-  sampler: LocalEngine,
-  episode: EpisodeConfig,
-  tasks: readonly TaskSet[],
-): Promise<{ examples: SftExample[]; counts: z.infer<typeof countsSchema> }> {
-  const file = run.file("examples.jsonl");
-  const countsFile = run.file("collected.json");
-  if (existsSync(countsFile)) {
-    const counts = parseAt(
-      countsFile,
-      JSON.parse(await readFile(countsFile, "utf8")),
-      countsSchema,
-    );
-    return { examples: await readExamples(file, episode.preprocessor), counts };
-  }
-  const records = tasks.flatMap((set) => set.records);
-  const { prompts, samplesPerPrompt } = recipe.sft.collect;
-  const total = Math.min(prompts, records.length) * samplesPerPrompt;
-  const progress = new Progress({ label: "collect", total, unit: "episodes", quiet });
-  const collected = await collectExamples({
-    sampler,
-    records,
-    episode,
-    reward: recipe.rl.reward,
-    config: recipe.sft.collect,
-    seed: recipe.seed,
-    signal,
-    onProgress: (done) => progress.update(done),
-  }).finally(() => progress.finish());
-  const { examples, numEpisodes, numCorrect, numDistinct } = collected;
-  await writeExamples(file, examples);
-  const counts = {
-    episodes: numEpisodes,
-    correct: numCorrect,
-    distinct: numDistinct,
-    examples: examples.length,
-  };
-  await writeFileAtomic(countsFile, `${JSON.stringify(counts)}\n`);
-  return { examples, counts };
-}
-
 async function withProgress<T>(
   label: string,
   total: number,
@@ -293,13 +248,10 @@ function figuresOf(metrics: Metrics): Record<string, number> {
   );
 }
 
-function trained(result: LoopResult, start: number, notes: Trained["notes"]): Trained {
-  return {
-    folder: result.folder,
-    steps: result.step,
-    seconds: (performance.now() - start) / 1000,
-    notes,
-  };
+function trained(result: LoopResult, start: number, notes: Staged["notes"]): Trained {
+  const { folder, step: steps } = result;
+  const seconds = (performance.now() - start) / 1000;
+  return { folder, steps, seconds, notes: { steps, ...notes } };
 }
 
 /** A value as it comes back from a JSON file. */

@@ -30,6 +30,8 @@ zoom: { windowPx: 8, outputPx: 112, maxTurns: 3, maxImages: 3, maxTokensPerTurn:
 prompts: { style: nano }
 promptsNoTool: { questionSuffix: Answer at once. }
 data: { train: [{ nano: search, count: 24 }], heldout: [{ nano: search, count: 12 }] }
+search: { simulations: 2, maxDepth: 3, rolloutSteps: 3, run: { records: 12 } }
+linearize: { correction: "no", layout: inline, maxTurns: 3, choose: { maxPerTree: 2 } }
 sft: { epochs: 1, batchSize: 8, collect: { samplesPerPrompt: 8, minZooms: 1 } }
 rl: { steps: 4, promptsPerStep: 3, groupSize: 4, zeroVariance: keep, checkpointEvery: 1, parity: { enabled: false } }
 eval: { controls: [crop-blank, crop-elsewhere, no-tool, no-image], traces: 3, temperature: 1 }
@@ -100,12 +102,14 @@ test("demo ends with a table and a report; stopped and resumed, it ends with the
   expect(report.arms.map((arm) => armSchema.parse(arm).name)).toEqual([
     "base",
     "sft",
+    "sft-samples",
     "rl-single",
     "rl-zoom",
     "crop-blank",
     "crop-elsewhere",
     "no-tool",
     "no-image",
+    "rl-samples",
   ]);
   expect(report.arms.every((arm) => arm.n === 12 && arm.task === "search")).toBe(true);
   const arm = (name: string) => report.arms.find((each) => each.name === name)!;
@@ -121,7 +125,7 @@ test("demo ends with a table and a report; stopped and resumed, it ends with the
   );
   const page = readFileSync(join(run, "report.html"), "utf8");
   expect(page.match(/(?:src|href)="(?!data:|#)/g)).toBeNull();
-  expect(page.match(/<article class="panel"/g)).toHaveLength(3 * 8);
+  expect(page.match(/<article class="panel"/g)).toHaveLength(3 * 10);
 
   await writeFile(join(folder, "scene.png"), await sceneImage());
   const asked = await vigorl([
@@ -143,6 +147,13 @@ test("demo ends with a table and a report; stopped and resumed, it ends with the
     steps: 1,
     folder: "runs/more/checkpoints/step-1",
   });
+
+  const chained = ["sft", "tiny.yaml", "--name", "chained", "--sft.chains.maxExamples=4"];
+  const warm = await vigorl([...chained, "--sft.chains.from=straight/tiny/search", "--json"]);
+  expect(warm.stderr).toBe("");
+  expect(JSON.parse(warm.stdout)).toMatchObject({ steps: 1, notes: { examples: 4 } });
+  const none = await vigorl([...chained, "--sft.chains.from=straight/tiny/sft", "--overwrite"]);
+  expect(none.stderr).toMatch(/chains\.jsonl: no chains there\n {2}fix: .*linearize/);
 
   const stopped = await vigorl(["demo", "tiny.yaml", "--out", "resumed"], /rl-zoom +1\/4/);
   expect(stopped.stderr).toMatch(/stopped after step \d, saved\n {2}fix: go on with --resume/);

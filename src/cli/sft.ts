@@ -1,4 +1,4 @@
-/** `vigorl sft`: warm start on the model's own right episodes. */
+/** `vigorl sft`: warm start on the model's own right episodes, or on the chains of a search. */
 import { formatDuration } from "../core/progress.ts";
 import type { Verb } from "./frame.ts";
 import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
@@ -7,7 +7,7 @@ export function sftVerb(): Verb {
   return {
     command: recipeCommand(
       "sft",
-      "warm start: collect the model's own right episodes, train on them",
+      "warm start on the model's own right episodes, or on chains of a search",
     ),
     run: async (context, [recipePath], options) => {
       const stage = await recipeRun(context, recipePath, options);
@@ -18,10 +18,14 @@ export function sftVerb(): Verb {
       const tasks = await loadTasks(stage.recipe, "train");
       await sayResume(stage, context.say);
       const result = await sftStage(stage, model, tasks);
-      const { examples, episodes, correct } = result.notes;
+      const { examples, episodes, correct, chains } = result.notes;
+      const source =
+        chains === undefined
+          ? `${correct} of ${episodes} episodes were right; trained on ${examples} of them`
+          : `trained on ${examples} of ${chains} chains`;
       return {
         json: { ...result },
-        text: `${correct} of ${episodes} episodes were right; trained on ${examples} of them, ${result.steps} steps, ${formatDuration(result.seconds)}\n${result.folder}`,
+        text: `${source}, ${result.steps} steps, ${formatDuration(result.seconds)}\n${result.folder}`,
       };
     },
   };

@@ -42,7 +42,7 @@ export const baseRecipeSchema = z.strictObject({
       /** Scenes whose features are made once by the frozen tower. */
       poolSize: z.int().min(1).default(12000),
       ...weights(0.2, 0.1),
-      mix: mix.default({ list: 0.7, search: 0.3 }),
+      mix: mix.default({ list: 0.6, search: 0.22, compare: 0.18 }),
     })
     .prefault({}),
   chats: z
@@ -59,6 +59,7 @@ export const baseRecipeSchema = z.strictObject({
         thing: 0.04,
         digit: 0.03,
         list: 0.2,
+        compare: 0.1,
       }),
     })
     .prefault({}),
@@ -76,6 +77,7 @@ export const baseRecipeSchema = z.strictObject({
         thing: 0.03,
         digit: 0.03,
         list: 0.4,
+        compare: 0.1,
       }),
     })
     .prefault({}),
@@ -94,6 +96,7 @@ export const baseRecipeSchema = z.strictObject({
         thing: 0.03,
         digit: 0.02,
         list: 0.12,
+        compare: 0.1,
       }),
     })
     .prefault({}),

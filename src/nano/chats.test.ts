@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
 import { stream } from "../core/random.ts";
 import { parseTurn } from "../text/grammar.ts";
+import { scanPoints } from "../text/points.ts";
+import { relationBetween } from "./language.ts";
 import { makeChat, type ChatKind } from "./chats.ts";
 import type { Scenery } from "./chats.ts";
 
@@ -9,7 +11,7 @@ const weights = { chance: 1, form: 1 };
 /** A scene of five things; the crop shows a random one. */
 function scenery(i: number): Scenery {
   const names = ["red star", "blue heart", "pink moon", "white flag", "green bell"];
-  const things = names.map((name, k) => ({ name, x: 12 + 17 * k, y: 90 - 16 * k, digit: k }));
+  const things = names.map((name, k) => ({ name, x: 12 + 17 * k, y: 90 - ((32 * k) % 75), digit: k }));
   return { things, looked: stream(i, "looked").int(0, 4) };
 }
 
@@ -21,7 +23,7 @@ function turns(kind: ChatKind, i: number): { question: string; replies: string[]
 }
 
 test("every turn in the full form is well formed", () => {
-  for (const kind of ["search", "searchUnaided", "relation", "click"] as const)
+  for (const kind of ["search", "searchUnaided", "relation", "click", "compare"] as const)
     for (let i = 0; i < 20; i++)
       for (const reply of turns(kind, i).replies) expect(parseTurn(reply).wellFormed).toBe(true);
 });
@@ -50,6 +52,15 @@ test("what is looked at does not follow the question", () => {
     expect(followed / count).toBeGreaterThan(0.14);
     expect(followed / count).toBeLessThan(0.26);
   }
+});
+
+test("a relation is true of the two things that were looked at, in pictures and in words alone", () => {
+  for (const kind of ["relation", "compare"] as const)
+    for (let i = 0; i < 30; i++)
+      for (const reply of turns(kind, i).replies.map((text) => parseTurn(text))) {
+        const [first, second] = scanPoints(reply.thinks[0]);
+        expect(reply.answer?.text).toBe(relationBetween(second, first));
+      }
 });
 
 test("look-ups are answered as asked", () => {

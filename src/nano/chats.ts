@@ -1,9 +1,10 @@
 /**
  * Conversations about sights, as base training shows them. They teach to name a thing and then its
  * place, to zoom there, to read a crop and to answer in form; plain look-ups are answered as asked.
- * Where to look they hardly teach: the thing that a search, click or relation looks at is drawn by
- * chance, but for a share (`heed`) of the last step that looks at what the question names. The rest is
- * left to search, SFT and reinforcement learning.
+ * Where to look they hardly teach: what a search, click or relation looks at is drawn by chance, but for
+ * a share (`heed`) of the last step that looks at what the question names. What follows from the places
+ * they do teach: a relation is always true of the two things that were looked at. The rest is left to
+ * search, SFT and reinforcement learning.
  */
 import type { Rng } from "../core/random.ts";
 import { point } from "../image/frames.ts";
@@ -22,7 +23,7 @@ import {
   thingQuestion,
 } from "./language.ts";
 import type { Sight, Thing } from "./sights.ts";
-import { relations } from "./world.ts";
+import { colourNames, relations, shapeNames } from "./world.ts";
 
 /** What a conversation is about; `mix` weighs them by these names. */
 export const chatKinds = [
@@ -34,6 +35,7 @@ export const chatKinds = [
   "place",
   "thing",
   "digit",
+  "compare",
 ] as const;
 export type ChatKind = (typeof chatKinds)[number];
 
@@ -61,7 +63,7 @@ export function makeChat(
   weights: ChatWeights,
 ): ChatPart[] {
   const things = rng.shuffle(sight.things);
-  const [named, other] = things;
+  const [named] = things;
   const heeds = weights.heed !== undefined && rng.chance(weights.heed);
   const asked = heeds && kind === "search" ? sight.things[sight.looked] : named;
   const looked = heeds ? asked : rng.pick(sight.things);
@@ -77,13 +79,14 @@ export function makeChat(
       return ask([view], question, reply(think([looked], weights), [guess], weights));
     }
     case "relation": {
-      const [first, second] = heeds ? things : rng.shuffle(sight.things);
-      const seen = relationBetween(second, first);
-      const guess = seen !== null && rng.chance(0.6) ? seen : rng.pick(relations);
-      const question = relationQuestion(asked.name, other.name);
-      const answer = [part(` ${guess}`, 0.5)];
-      return ask([view], question, reply(think([first, second], weights), answer, weights));
+      const pair = clearPair(sight.things, rng);
+      return relationChat([view], pair, heeds ? pair : clearPair(sight.things, rng), weights);
     }
+    case "compare":
+      return [0, 1].flatMap(() => {
+        const pair = clearPair(anywhere(rng), rng);
+        return answerAlone(relationChat([], pair, pair, weights));
+      });
     case "click": {
       const answer = [part(` ${placeText(looked)}`, 1)];
       const turn = reply(think([looked], weights), answer, weights);
@@ -125,6 +128,48 @@ function searchChat(asked: Thing, sight: Scenery, weights: ChatWeights): ChatPar
 }
 
 const mark = "@";
+
+/** Where one thing is seen from another; what is learned is true of the two that are looked at. */
+function relationChat(
+  images: readonly ImagePart[],
+  [named, other]: Pair,
+  looked: Pair,
+  weights: ChatWeights,
+): ChatPart[] {
+  const relation = relationBetween(looked[1], looked[0]);
+  const answer = part(` ${relation ?? relations[0]}`, relation === null ? 0 : 1);
+  const question = relationQuestion(named.name, other.name);
+  return ask(images, question, reply(think(looked, weights), [answer], weights));
+}
+
+type Pair = readonly [Thing, Thing];
+
+/** Two things of which one lies clearly to a side of the other, where the scene has such. */
+function clearPair(things: readonly Thing[], rng: Rng): Pair {
+  const shuffled = rng.shuffle(things);
+  for (const first of shuffled)
+    for (const second of shuffled)
+      if (first !== second && relationBetween(second, first) !== null) return [first, second];
+  return [shuffled[0], shuffled[1]];
+}
+
+/** Eight things out of sight, for words about places alone. */
+function anywhere(rng: Rng): Thing[] {
+  return Array.from({ length: 8 }, () => ({
+    name: `${rng.pick(colourNames)} ${rng.pick(shapeNames)}`,
+    x: rng.int(10, 99),
+    y: rng.int(10, 99),
+    digit: 0,
+  }));
+}
+
+/** Only the relation is to be learned; all before it is given. */
+function answerAlone(parts: readonly ChatPart[]): ChatPart[] {
+  const isAnswer = ({ text }: TextPart) => relations.some((relation) => text === ` ${relation}`);
+  return parts.map((said) =>
+    said.type === "text" && !isAnswer(said) ? { ...said, weight: 0 } : said,
+  );
+}
 
 /** A user message with images before its text, then an assistant message with its end. */
 function ask(images: readonly ImagePart[], question: string, answer: readonly TextPart[]) {

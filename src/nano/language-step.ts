@@ -14,7 +14,7 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 import { makeChat, type ChatKind, type ChatPart, type ChatWeights, type Scenery } from "./chats.ts";
 import { sightAt, type Sight } from "./sights.ts";
 import { numTokens } from "./tower-images.ts";
-import { colourNames, shapeNames } from "./world.ts";
+import { colourNames, relations, shapeNames } from "./world.ts";
 import { WordEncoder } from "./word-encoder.ts";
 
 /** One conversation as the model reads it. */
@@ -42,6 +42,8 @@ export interface ChatAccuracy {
   readonly read: number;
   /** Share of named colours that are in the scene. */
   readonly named: number;
+  /** Relation of the two things that were looked at, given their places. */
+  readonly relation: number;
 }
 
 /** Draws a kind by its share. */
@@ -162,7 +164,14 @@ export function chatAccuracy(
 ): ChatAccuracy {
   const encoder = new WordEncoder(tokenizer);
   const weights: ChatWeights = { chance: 1, form: 1 };
-  const tally = { bind: [0, 0], place: [0, 0], placeAlike: [0, 0], read: [0, 0], named: [0, 0] };
+  const tally = {
+    bind: [0, 0],
+    place: [0, 0],
+    placeAlike: [0, 0],
+    read: [0, 0],
+    named: [0, 0],
+    relation: [0, 0],
+  };
   const count = (key: keyof typeof tally, right: boolean) => {
     tally[key][0] += right ? 1 : 0;
     tally[key][1]++;
@@ -171,7 +180,7 @@ export function chatAccuracy(
     const sights = Array.from({ length: Math.min(32, numSights - from) }, (_, i) =>
       sightAt("heldout", 77, from + i),
     );
-    for (const kind of ["list", "search"] as const) {
+    for (const kind of ["list", "search", "relation"] as const) {
       const examples = sights.map((sight, i) => {
         const chat = makeChat(kind, sight, stream(77, "nano-chat-eval", kind, from + i), weights);
         return toExample(chat, encoder, tokenizer, (which) => sight[which]);
@@ -183,7 +192,8 @@ export function chatAccuracy(
           tokenizer.hasId(id) ? tokenizer.decode([id]) : "?",
         );
         if (kind === "list") scoreNames(words, guessed, sights[i], count);
-        else count("read", scoreReading(words, guessed));
+        else if (kind === "search") count("read", scoreReading(words, guessed));
+        else count("relation", scoreRelation(words, guessed));
       });
     }
   }
@@ -194,6 +204,7 @@ export function chatAccuracy(
     placeAlike: share(tally.placeAlike),
     read: share(tally.read),
     named: share(tally.named),
+    relation: share(tally.relation),
   };
 }
 
@@ -222,6 +233,12 @@ function scoreNames(
 function scoreReading(words: readonly string[], guessed: readonly string[]): boolean {
   const image = words.lastIndexOf("");
   const at = words.findIndex((word, i) => i > image && /^\d$/.test(word));
+  return guessed[at] === words[at];
+}
+
+/** The relation that is answered, behind those that the question offers. */
+function scoreRelation(words: readonly string[], guessed: readonly string[]): boolean {
+  const at = words.findLastIndex((word) => isOneOf(relations, word.trim()));
   return guessed[at] === words[at];
 }
 

@@ -115,6 +115,12 @@ const searchFields = z.strictObject({
     .describe("what the teacher is told besides the recipe's prompts"),
   run: z
     .strictObject({
+      records: z
+        .int()
+        .min(1)
+        .nullable()
+        .default(null)
+        .describe("grow trees for the first so many records of each task; null: for all"),
       trees: z.int().min(1).default(64).describe("trees that grow at once"),
       calls: z.int().min(1).default(64).describe("calls of the sampler in flight at once, in all"),
       callTimeoutSeconds: z.number().positive().default(120).describe("limit of one call"),

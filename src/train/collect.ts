@@ -70,7 +70,7 @@ export async function collectExamples(options: CollectOptions): Promise<Collecte
       hint: "ask easier records, sample more, or lower sft.collect.minAccuracy",
     });
   }
-  const chosen = config.balance ? inTurns(kept) : kept;
+  const chosen = config.balance ? inTurns(kept, ({ record }) => record.category) : kept;
   return {
     examples: chosen.slice(0, config.maxExamples).map(exampleFromEpisode),
     numEpisodes: total,
@@ -101,18 +101,17 @@ function distinct(scored: readonly ScoredEpisode[]): ScoredEpisode[] {
 }
 
 /** One of each category in turn, as long as there are any. */
-function inTurns(scored: readonly ScoredEpisode[]): ScoredEpisode[] {
-  const rows = new Map<string, ScoredEpisode[]>();
-  for (const one of scored) {
-    const category = one.record.category ?? "";
-    rows.set(category, [...(rows.get(category) ?? []), one]);
+export function inTurns<T>(all: readonly T[], categoryOf: (one: T) => string | undefined): T[] {
+  const rows = new Map<string, T[]>();
+  for (const one of all) {
+    const category = categoryOf(one) ?? "";
+    const row = rows.get(category);
+    if (row === undefined) rows.set(category, [one]);
+    else row.push(one);
   }
-  const out: ScoredEpisode[] = [];
-  for (let row = 0; out.length < scored.length; row++) {
-    for (const category of [...rows.keys()].sort()) {
-      const one = rows.get(category)![row];
-      if (one !== undefined) out.push(one);
-    }
-  }
+  const names = [...rows.keys()].sort();
+  const out: T[] = [];
+  for (let i = 0; out.length < all.length; i++)
+    for (const name of names) out.push(...rows.get(name)!.slice(i, i + 1));
   return out;
 }

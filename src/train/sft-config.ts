@@ -29,6 +29,21 @@ const sftFields = z.strictObject({
   ...optimiserFields({ learningRate: 2e-4, warmupRatio: 0.03, schedule: "cosine", clipNorm: 1 }),
   checkpointEvery: z.int().min(1).default(100).describe("optimiser steps between two checkpoints"),
   keepCheckpoints: z.int().min(1).default(2).describe("the newest so many checkpoints stay"),
+  chains: z
+    .strictObject({
+      from: z
+        .string()
+        .min(1)
+        .describe("run folder of a search that was linearized, or its chains.jsonl"),
+      maxExamples: z
+        .int()
+        .min(1)
+        .nullable()
+        .default(null)
+        .describe("chains in all, drawn by the seed, one of each category in turn"),
+    })
+    .optional()
+    .describe("examples are the chains of a search, not episodes collected below"),
   collect: z
     .strictObject({
       prompts: z.int().min(1).default(512).describe("records that the base model answers"),

@@ -1,0 +1,137 @@
+/**
+ * Where the examples of a warm start come from: the model's own right episodes (rejection sampling), or
+ * the chains that a tree search gave. Either way they are written into the run's folder, so that a run
+ * that was stopped reads them back.
+ */
+import { existsSync } from "node:fs";
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import pLimit from "p-limit";
+import { z } from "zod";
+import { stream } from "./core/random.ts";
+import { VigorlError } from "./core/errors.ts";
+import { writeFileAtomic } from "./core/files.ts";
+import { parseAt, readJsonlAll } from "./core/jsonl.ts";
+import { findPath } from "./core/paths.ts";
+import { Progress } from "./core/progress.ts";
+import type { RunFolder } from "./core/run-folder.ts";
+import type { Sampler } from "./engine/types.ts";
+import type { TaskSet } from "./recipe.ts";
+import { chainLineSchema } from "./search/linearize.ts";
+import { chainExample } from "./search/render-chain.ts";
+import type { StageOptions } from "./stages.ts";
+import type { EpisodeConfig } from "./task/episode-config.ts";
+import { collectExamples, inTurns } from "./train/collect.ts";
+import { readExamples, writeExamples } from "./train/examples.ts";
+import type { SftExample } from "./train/sft.ts";
+
+const countsSchema = z.record(z.string(), z.number());
+
+/** Examples, and how many there were of what: `examples`, and `chains` or `episodes`, `correct`, … */
+export interface WarmStart {
+  readonly examples: readonly SftExample[];
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+/** Makes the examples, or reads them where an earlier try of the run has made them. */
+export async function warmStartExamples(
+  options: StageOptions,
+  run: RunFolder,
+  sampler: Sampler,
+  episode: EpisodeConfig,
+  tasks: readonly TaskSet[],
+): Promise<WarmStart> {
+  const file = run.file("examples.jsonl");
+  const countsFile = run.file("collected.json");
+  if (existsSync(countsFile)) {
+    const text = await readFile(countsFile, "utf8");
+    const counts = parseAt(countsFile, JSON.parse(text), countsSchema);
+    return { examples: await readExamples(file, episode.preprocessor), counts };
+  }
+  const { chains } = options.recipe.sft;
+  const made =
+    chains === undefined
+      ? await fromEpisodes(options, sampler, episode, tasks)
+      : await fromChains(findPath(chains.from), chains.maxExamples, options, episode, tasks);
+  await writeExamples(file, made.examples);
+  await writeFileAtomic(countsFile, `${JSON.stringify(made.counts)}\n`);
+  return made;
+}
+
+async function fromEpisodes(
+  { recipe, signal, quiet }: StageOptions,
+  sampler: Sampler,
+  episode: EpisodeConfig,
+  tasks: readonly TaskSet[],
+): Promise<WarmStart> {
+  const records = tasks.flatMap((set) => set.records);
+  const { prompts, samplesPerPrompt } = recipe.sft.collect;
+  const total = Math.min(prompts, records.length) * samplesPerPrompt;
+  const progress = new Progress({ label: "collect", total, unit: "episodes", quiet });
+  const { examples, numEpisodes, numCorrect, numDistinct } = await collectExamples({
+    sampler,
+    records,
+    episode,
+    reward: recipe.rl.reward,
+    config: recipe.sft.collect,
+    seed: recipe.seed,
+    signal,
+    onProgress: (done) => progress.update(done),
+  }).finally(() => progress.finish());
+  const counts = {
+    examples: examples.length,
+    episodes: numEpisodes,
+    correct: numCorrect,
+    distinct: numDistinct,
+  };
+  return { examples, counts };
+}
+
+/**
+ * @throws VigorlError("input") where there are no chains, a chain's record is not among the recipe's
+ *   questions, or its crops are not those that its teacher saw
+ */
+async function fromChains(
+  path: string,
+  maxExamples: number | null,
+  { recipe }: StageOptions,
+  episode: EpisodeConfig,
+  tasks: readonly TaskSet[],
+): Promise<WarmStart> {
+  const isFolder = await stat(path).then(
+    (entry) => entry.isDirectory(),
+    () => false,
+  );
+  const file = isFolder ? join(path, "chains.jsonl") : path;
+  if (!existsSync(file)) {
+    throw new VigorlError("missing", `${file}: no chains there`, {
+      hint: "make them with ./vigorl search and ./vigorl linearize",
+    });
+  }
+  const chains = await readJsonlAll(file, chainLineSchema);
+  if (chains.length === 0) {
+    throw new VigorlError("input", `${file}: holds no chains`, {
+      hint: "search more questions, or loosen the rules of linearize",
+    });
+  }
+  const records = new Map(tasks.flatMap((set) => set.records).map((record) => [record.id, record]));
+  const shuffled = stream(recipe.seed, "chains").shuffle(chains);
+  const chosen = inTurns(shuffled, ({ category }) => category ?? undefined).slice(
+    0,
+    maxExamples ?? chains.length,
+  );
+  const limit = pLimit(4);
+  const examples = await Promise.all(
+    chosen.map((chain) =>
+      limit(async () => {
+        const record = records.get(chain.recordId);
+        if (record !== undefined) return chainExample(chain, record, episode);
+        throw new VigorlError("input", `${file}: no record has the id ${chain.recordId}`, {
+          hint: "give under data.train what the search ran on",
+        });
+      }),
+    ),
+  );
+  const backtracks = chosen.filter(({ kind }) => kind === "backtrack").length;
+  return { examples, counts: { examples: examples.length, chains: chains.length, backtracks } };
+}
