@@ -120,12 +120,13 @@ async function fromChains(
     0,
     maxExamples ?? chains.length,
   );
+  const { trainDetours } = recipe.sft;
   const limit = pLimit(4);
   const examples = await Promise.all(
     chosen.map((chain) =>
       limit(async () => {
         const record = records.get(chain.recordId);
-        if (record !== undefined) return chainExample(chain, record, episode);
+        if (record !== undefined) return chainExample(chain, record, episode, { trainDetours });
         throw new VigorlError("input", `${file}: no record has the id ${chain.recordId}`, {
           hint: "give under data.train what the search ran on",
         });

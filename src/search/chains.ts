@@ -40,6 +40,15 @@ export interface Chain {
   readonly places: readonly Place[];
   /** Pictures that the teacher saw behind each tool call, by hash; empty where it saw none. */
   readonly crops: readonly string[];
+  /** What a student need not imitate: the way that turned out wrong, up to the correction. */
+  readonly detours: readonly Detour[];
+}
+
+/** Where a turn goes the wrong way: characters `start` to `end` (exclusive) of turn `turn`. */
+export interface Detour {
+  readonly turn: number;
+  readonly start: number;
+  readonly end: number;
 }
 
 export interface Found {
@@ -94,16 +103,42 @@ function backtrackDraft(wrong: Attempt, right: Attempt): Draft {
 
 function compose(draft: Draft, tree: TreeLine, config: LinearizeConfig): Chain {
   const steps = [...draft.before, ...draft.after];
+  const isZoom = tree.steps === "zoom";
+  const turns = isZoom ? zoomTurns(draft, config) : [singleTurn(draft, config)];
   return {
     recordId: tree.recordId,
     question: tree.question,
     category: tree.category,
     kind: draft.kind,
-    turns: tree.steps === "zoom" ? zoomTurns(draft, config) : [singleTurn(draft, config)],
+    turns,
     answer: draft.answer,
     places: steps.flatMap(placesOf),
     crops: steps.flatMap(({ zoom }) => (zoom === null ? [] : [zoom.imageHash])),
+    detours: isZoom ? zoomDetours(draft, turns) : singleDetours(draft, turns[0]),
   };
+}
+
+/** Whole turns behind the shared ones, and the thought that led to the wrong answer. */
+function zoomDetours({ before, numShared: shared, wrongThink }: Draft, turns: readonly string[]) {
+  const whole = before.slice(shared).map((_, i) => {
+    const turn = shared + i;
+    return { turn, start: 0, end: turns[turn].length };
+  });
+  return [...whole, ...spanOf(wrongThink, before.length, turns[before.length])];
+}
+
+/** The thoughts behind the shared ones. */
+function singleDetours(draft: Draft, text: string): Detour[] {
+  const shared = joined(draft.before.slice(0, draft.numShared).map(({ think }) => think));
+  const wrong = joined(detourThinks(draft).slice(draft.numShared));
+  return draft.kind === "direct"
+    ? []
+    : spanOf(wrong, 0, text, text.indexOf(shared) + shared.length);
+}
+
+function spanOf(words: string, turn: number, text: string, from = 0): Detour[] {
+  const start = words === "" ? -1 : text.indexOf(words, from);
+  return start < 0 ? [] : [{ turn, start, end: start + words.length }];
 }
 
 /** One turn a step; the thought behind a wrong answer joins the first one of the right way. */
@@ -123,14 +158,17 @@ function zoomTurns(
 }
 
 function singleTurn(draft: Draft, { layout, correction }: LinearizeConfig): string {
-  const body = (thinks: readonly string[]) => thinks.filter((text) => text !== "").join(" ");
-  const right = body(draft.after.map(({ think }) => think));
+  const right = joined(draft.after.map(({ think }) => think));
   const gap = layout === "block" ? "\n" : " ";
   const think =
     draft.kind === "direct"
       ? right
-      : [body(detourThinks(draft)), correction, right].join(gap).trim();
+      : [joined(detourThinks(draft)), correction, right].join(gap).trim();
   return formatTurn({ think, answer: draft.answer }, layout);
+}
+
+function joined(thinks: readonly string[]): string {
+  return thinks.filter((text) => text !== "").join(" ");
 }
 
 function detourThinks({ before, wrongThink }: Draft): string[] {

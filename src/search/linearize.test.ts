@@ -39,6 +39,7 @@ test("a tree with crops gives its direct chain, and the wrong way before the rig
     answer: "7",
     places: [[90, 80]],
     crops: ["crop90x80"],
+    detours: [],
   });
   const backtracking = chains.filter(({ kind }) => kind === "backtrack").map(({ turns }) => turns);
   expect(backtracking).toContainEqual([

@@ -32,6 +32,10 @@ export const chainLineSchema = z.strictObject({
   places: z.array(z.tuple([z.number(), z.number()])),
   /** Pictures that the teacher saw, by hash, one a tool call; empty where it saw none. */
   crops: z.array(z.string()),
+  /** Characters of the turns that go the way that turned out wrong. */
+  detours: z
+    .array(z.strictObject({ turn: z.int().min(0), start: z.int().min(0), end: z.int().min(0) }))
+    .default([]),
 });
 export type ChainLine = z.infer<typeof chainLineSchema>;
 
@@ -98,6 +102,7 @@ export function publishedChains(record: RepoRecord, tree: TreeLine, correction: 
     answer,
     places: scanPoints(text).map(({ x, y }) => [x, y]),
     crops: [],
+    detours: [],
   }));
 }
 
@@ -125,7 +130,7 @@ function findChains(
       random: stream(seed, "splice", tree.recordId, index),
     });
     return result.ok
-      ? { chain: { ...chain, turns: result.turns }, fault: null }
+      ? { chain: { ...chain, turns: result.turns, detours: [] }, fault: null }
       : { chain, fault: result.fault };
   }
 }
@@ -154,11 +159,18 @@ function distinct(
 function numbered(chains: readonly Chain[]): ChainLine[] {
   let last = "";
   let position = 0;
-  return chains.map(({ turns, places, crops, ...chain }) => {
+  return chains.map(({ turns, places, crops, detours, ...chain }) => {
     position = chain.recordId === last ? position + 1 : 0;
     last = chain.recordId;
-    const id = `${chain.recordId}#${position}`;
-    return { version: 1, id, ...chain, turns: [...turns], places: [...places], crops: [...crops] };
+    return {
+      version: 1,
+      id: `${chain.recordId}#${position}`,
+      ...chain,
+      turns: [...turns],
+      places: [...places],
+      crops: [...crops],
+      detours: [...detours],
+    };
   });
 }
 

@@ -8,11 +8,12 @@ import type { Chunk } from "../engine/types.ts";
 import type { ModelImage } from "../image/model-image.ts";
 import type { ChatMessage } from "../text/chat.ts";
 import { parseTurn } from "../text/grammar.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
 import { conversationToChunks } from "../task/conversation.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import { observationMessage, promptMessages } from "../task/prompt.ts";
 import type { TaskRecord } from "../task/record.ts";
-import { episodeToDatum } from "../task/trajectory.ts";
+import { episodeToDatum, type AuthoredChunk } from "../task/trajectory.ts";
 import { openScene } from "../task/turn.ts";
 import { zoomStep } from "../task/zoom.ts";
 import type { ChainLine } from "./linearize.ts";
@@ -67,14 +68,45 @@ export async function renderChain(
   return { messages, images };
 }
 
-/** A chain as a training example: every token of the assistant is trained, the ends of turns too. */
+/**
+ * A chain as a training example: every token of the assistant is trained, the ends of turns too, but
+ * for its detours unless `trainDetours`: a student that imitates mistakes makes them.
+ */
 export async function chainExample(
   chain: ChainLine,
   record: TaskRecord,
   episode: EpisodeConfig,
+  { trainDetours = false }: { readonly trainDetours?: boolean } = {},
 ): Promise<ChainExample> {
   const { messages, images } = await renderChain(chain, record, episode);
   const authored = conversationToChunks(episode.chat, messages, images);
   const { chunks, weights } = episodeToDatum({ chunks: authored });
+  if (!trainDetours) maskDetours(chain, authored, weights, episode.chat.tokenizer);
   return { id: chain.id, category: record.category ?? "", chunks, mask_T: weights };
+}
+
+/** Puts 0 where a token ends within a detour; that of a whole turn takes the end of turn along. */
+function maskDetours(
+  { turns, detours }: ChainLine,
+  authored: readonly AuthoredChunk[],
+  mask_T: Float32Array,
+  tokenizer: Tokenizer,
+): void {
+  let position = 0;
+  for (const chunk of authored) {
+    if (chunk.type === "text" && chunk.author === "model") {
+      const text = turns[chunk.turn];
+      const bytes = (end: number) => Buffer.byteLength(text.slice(0, end));
+      for (const { start, end } of detours.filter(({ turn }) => turn === chunk.turn)) {
+        const isWhole = start === 0 && end === text.length;
+        let at = 0;
+        for (const [i, token] of chunk.tokens.entries()) {
+          const next = at + tokenizer.bytes(token).length;
+          if (isWhole || (next > bytes(start) && next <= bytes(end))) mask_T[position + i] = 0;
+          at = next;
+        }
+      }
+    }
+    position += chunk.type === "text" ? chunk.tokens.length : chunk.image.numTokens;
+  }
 }

@@ -67,13 +67,34 @@ test("a chain is the tokens and pictures of an episode in which the model says t
     example.mask_T.slice(0, total - 1).reduce((sum, weight) => sum + weight, 0),
   ).toBeGreaterThan(20);
   expect(example.mask_T.length).toBe(numPositions(example.chunks));
-  const spoken = example.chunks
-    .flatMap((chunk) =>
-      chunk.type === "text" ? [...chunk.tokens] : Array<number>(chunk.image.numTokens).fill(-1),
-    )
-    .filter((_, i) => example.mask_T[i] === 1);
-  expect(chat.tokenizer.decode(spoken, { skipSpecial: true })).toBe(direct.turns.join(""));
+  expect(spoken(example)).toBe(direct.turns.join(""));
 });
+
+test("the way that turned out wrong is read, not imitated", async () => {
+  const [, back] = chains;
+  expect(back.detours.map(({ turn }) => turn)).toEqual([0, 1]);
+  const right = back.turns.map((text, turn) =>
+    back.detours
+      .filter((detour) => detour.turn === turn)
+      .reduceRight((kept, { start, end }) => kept.slice(0, start) + kept.slice(end), text),
+  );
+  const example = await chainExample(back, digitRecord, episode);
+  expect(spoken(example)).toBe(right.join("").replace("  ", " "));
+  const all = await chainExample(back, digitRecord, episode, { trainDetours: true });
+  expect(spoken(all)).toBe(back.turns.join(""));
+  expect(all.chunks).toEqual(example.chunks);
+});
+
+/** The text that an example trains on. */
+function spoken({ chunks, mask_T }: Awaited<ReturnType<typeof chainExample>>): string {
+  const ids = chunks.flatMap((chunk) =>
+    chunk.type === "text" ? [...chunk.tokens] : Array<number>(chunk.image.numTokens).fill(-1),
+  );
+  return chat.tokenizer.decode(
+    ids.filter((_, i) => mask_T[i] === 1),
+    { skipSpecial: true },
+  );
+}
 
 test("crops that the teacher did not see are refused", async () => {
   const other = smallConfig({ zoom: { enabled: true, windowPx: 20 } });

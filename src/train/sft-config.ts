@@ -44,6 +44,10 @@ const sftFields = z.strictObject({
     })
     .optional()
     .describe("examples are the chains of a search, not episodes collected below"),
+  trainDetours: z
+    .boolean()
+    .default(false)
+    .describe("chains that correct themselves: also imitate the way that turned out wrong"),
   collect: z
     .strictObject({
       prompts: z.int().min(1).default(512).describe("records that the base model answers"),
@@ -74,6 +78,7 @@ const shared: Partial<z.input<typeof sftFields>> = {
   weightDecay: 0.01,
   beta2: 0.999,
   trainable: "language",
+  trainDetours: true,
 };
 
 export const sftProfiles: Readonly<
