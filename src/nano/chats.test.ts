@@ -11,7 +11,12 @@ const weights = { chance: 1, form: 1 };
 /** A scene of five things; the crop shows a random one. */
 function scenery(i: number): Scenery {
   const names = ["red star", "blue heart", "pink moon", "white flag", "green bell"];
-  const things = names.map((name, k) => ({ name, x: 12 + 17 * k, y: 90 - ((32 * k) % 75), digit: k }));
+  const things = names.map((name, k) => ({
+    name,
+    x: 12 + 17 * k,
+    y: 90 - ((32 * k) % 75),
+    digit: k,
+  }));
   return { things, looked: stream(i, "looked").int(0, 4) };
 }
 
