@@ -146,8 +146,8 @@ export async function within<T>(
   outer?.throwIfAborted();
   const controller = new AbortController();
   const { signal } = controller;
-  // Every call of a tree listens; they all leave when they are done.
-  setMaxListeners(0, signal);
+  // Every call of a tree listens to both; they all leave when they are done.
+  for (const heard of outer === undefined ? [signal] : [signal, outer]) setMaxListeners(0, heard);
   const onOuter = () => controller.abort(outer?.reason);
   outer?.addEventListener("abort", onOuter, { once: true });
   const timer = setTimeout(
