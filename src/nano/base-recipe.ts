@@ -65,7 +65,7 @@ export const baseRecipeSchema = z.strictObject({
     .prefault({}),
   lookalikes: z
     .strictObject({
-      ...stage(1500, 1e-3),
+      ...stage(500, 1e-3),
       ...weights(0.5, 0.5),
       ...talk("language", 0.6),
       mix: mix.default({
