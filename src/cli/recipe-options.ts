@@ -22,6 +22,9 @@ export function recipeCommand(
     .option("--name <name>", "name of the run; default the recipe's")
     .option("--model <folder>", "model folder to start from; default the recipe's")
     .option("--seed <number>", "seed; default the recipe's")
+    .option("--device <device>", "auto, cpu, cuda or cuda:N; default the recipe's")
+    .option("--dtype <dtype>", "float32 or bfloat16; default the recipe's")
+    .option("--threads <number>", "threads of the tensor engine; default the recipe's")
     .option("--out <folder>", "folder that holds the runs", "runs")
     .option("--resume", "go on with a run that was stopped")
     .option("--overwrite", "remove a run of this name and start again");
@@ -33,7 +36,7 @@ export async function recipeRun(
   recipePath: string | undefined,
   options: Options,
 ): Promise<StageOptions> {
-  const flags: Override[] = ["name", "model", "seed"]
+  const flags: Override[] = ["name", "model", "seed", "device", "dtype", "threads"]
     .filter((key) => typeof options[key] === "string")
     .map((path) => ({ path, value: String(options[path]) }));
   const { loadRecipe } = await import("../recipe.ts");
