@@ -2,6 +2,7 @@
 // environment, so that the main thread and any number of workers may load the addon at once.
 #include "env.h"
 #include "op.h"
+#include "tape.h"
 
 #include <cmath>
 
@@ -183,6 +184,8 @@ static napi_value init(napi_env env, napi_value exports) {
     vigorl::register_data(env, exports);
     vigorl::register_autograd(env, exports);
     vigorl::register_system(env, exports);
+    vigorl::register_share(env, exports);
+    vigorl::register_tape(env, exports);
   } catch (const std::exception& error) {
     napi_throw_error(env, "ERR_TORCH", error.what());
   }

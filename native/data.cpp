@@ -65,6 +65,24 @@ napi_value from_bytes(Call& call) {
   return call.handle(std::move(tensor));
 }
 
+// setBytes(handle, bytes): overwrites a contiguous tensor; the byte count must fit exactly.
+napi_value set_bytes(Call& call) {
+  const at::Tensor& tensor = call.tensor(0);
+  const auto [data, length] = bytes_of(call, 1);
+  if (!tensor.is_contiguous()) throw JsError("bytes need a contiguous tensor to go to");
+  if (tensor.nbytes() != length) {
+    throw JsError("the data has " + std::to_string(length) + " bytes, " + describe(tensor) +
+                  " needs " + std::to_string(tensor.nbytes()));
+  }
+  if (length == 0) return make_undefined(call.env);
+  if (tensor.is_cpu()) {
+    std::memcpy(tensor.data_ptr(), data, length);
+  } else {
+    tensor.copy_(at::from_blob(data, tensor.sizes(), tensor.options().device(c10::kCPU)));
+  }
+  return make_undefined(call.env);
+}
+
 // toBytes(handle) -> ArrayBuffer with the elements in row-major order. Copies, waits for the device.
 napi_value to_bytes(Call& call) {
   const at::Tensor tensor = call.tensor(0).detach().cpu().contiguous();
@@ -147,6 +165,7 @@ napi_value live_bytes(Call& call) {
 
 void register_data(napi_env env, napi_value exports) {
   expose<from_bytes>(env, exports, "fromBytes");
+  expose<set_bytes>(env, exports, "setBytes");
   expose<to_bytes>(env, exports, "toBytes");
   expose<item>(env, exports, "item");
   expose<shape>(env, exports, "shape");

@@ -1,6 +1,6 @@
 // The one generic way in: look an operator up once by name and overload, then call it by its index
 // with JavaScript values. Kernels, autograd and devices are libtorch's own business from there on.
-#include "op.h"
+#include "tape.h"
 
 namespace vigorl {
 
@@ -124,7 +124,10 @@ void invoke(Call& call) {
     throw JsError(op.name + ": " + first_lines(error.what_without_backtrace()));
   }
   try {
+    Tape* tape = call.state->recording.get();
+    if (tape != nullptr) tape->before(stack);
     op.handle->callBoxed(&stack);
+    if (tape != nullptr) tape->after(op, stack);
     return;
   } catch (const c10::Error& error) {
     message = error.what_without_backtrace();

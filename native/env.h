@@ -27,6 +27,7 @@ using optional = c10::optional<T>;
 #endif
 
 struct Op;
+class Tape;
 
 // An error whose message goes to JavaScript as it is.
 struct JsError : std::runtime_error {
@@ -38,6 +39,8 @@ struct EnvState {
   std::vector<int32_t> free_slots;
   std::vector<std::unique_ptr<Op>> ops;
   std::vector<c10::IValue> stack;
+  std::unique_ptr<Tape> recording;
+  std::vector<std::unique_ptr<Tape>> tapes;
 
   EnvState();
   ~EnvState();
@@ -120,6 +123,8 @@ void expose(napi_env env, napi_value exports, const char* name) {
 void register_dispatch(napi_env env, napi_value exports);
 void register_data(napi_env env, napi_value exports);
 void register_autograd(napi_env env, napi_value exports);
+void register_share(napi_env env, napi_value exports);
 void register_system(napi_env env, napi_value exports);
+void register_tape(napi_env env, napi_value exports);
 
 }  // namespace vigorl

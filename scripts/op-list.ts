@@ -34,6 +34,7 @@ const comparisons = `
 `;
 const matrices = `
   matmul mm bmm mv dot outer addmm addmm_ baddbmm baddbmm_ linear einsum
+  addmm_out=addmm.out mm_out=mm.out bmm_out=bmm.out baddbmm_out=baddbmm.out
   linalg_vector_norm linalg_matrix_norm linalg_inv linalg_qr linalg_svd linalg_solve cross=linalg_cross
 `;
 const shapes = `
@@ -43,6 +44,7 @@ const shapes = `
   view_as reshape_as broadcast_to tile repeat repeat_interleave.self_int repeat_interleave_tensor=repeat_interleave.self_Tensor
   flip roll tril triu tril_ triu_ diag diagonal diag_embed pad meshgrid.indexing broadcast_tensors
   constant_pad_nd swapaxes as_strided alias
+  view_as_complex view_as_real complex
 `;
 const indexing = `
   index.Tensor index_put index_put_ index_select index_copy index_copy_ index_add index_add_

@@ -2,33 +2,21 @@
  * Generation on a KV cache with continuous batching. A slot is filled by `prefill` (also later on,
  * after a turn of the environment), shared by `copyPrefix`, and grows by `decode`, one token for every
  * slot a step. A step always runs all slots in the same shapes, idle ones included, so that what a slot
- * computes does not depend, to the bit, on which others are busy. Sampling belongs to the engine.
- * Legend: S slots, T new positions, L positions attended to, V vocabulary, H query heads,
- * KV key-value heads, G = H / KV, D head size.
+ * computes does not depend, to the bit, on which others are busy. Its operators are the same ones every
+ * time and are therefore recorded, once for each number of positions attended to, and run again from
+ * the tape. Sampling belongs to the engine.
+ * Legend: S slots, T new positions, L positions attended to, P positions of the cache, V vocabulary,
+ * H query heads, KV key-value heads, G = H / KV, D head size.
  */
 import { VigorlError } from "../core/errors.ts";
-import { attention, linear, rmsNorm } from "../torch/nn.ts";
-import { cat, embedding, ones, type Tensor } from "../torch/ops.ts";
+import { attention } from "../torch/nn.ts";
+import { cat, empty, full, ones, zeros, type Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
-import { tensor } from "../torch/tensor.ts";
-import { rotate } from "./attention.ts";
+import { Tape } from "../torch/tape.ts";
 import type { Batch } from "./batch.ts";
+import { complexFactors, FusedLanguage, rotate_, type FusedLayer } from "./fused.ts";
 import { KvCache } from "./kv-cache.ts";
-import { fusedProjection } from "./language.ts";
 import type { Qwen25VL } from "./qwen2-5-vl.ts";
-import type { RotaryFactors } from "./rotary.ts";
-
-interface FusedLayer {
-  readonly inputNorm: Tensor;
-  readonly qkv: Tensor;
-  readonly qkvBias: Tensor;
-  /** Transposed view. */
-  readonly o: Tensor;
-  readonly postNorm: Tensor;
-  readonly gateUp: Tensor;
-  /** Transposed view. */
-  readonly down: Tensor;
-}
 
 export interface DecodeInput {
   /** Newest token of each slot, S; anything where idle. */
@@ -41,10 +29,29 @@ export interface DecodeInput {
   readonly active: Uint8Array;
 }
 
+/** What the tapes of one cache size share. */
+interface StepState {
+  readonly capacity: number;
+  /** int64: tokens [S], then [S · KV] each of cache rows, M-RoPE positions, rows of `window`. */
+  readonly input: Tensor;
+  /** The low and high words of `input`. */
+  readonly words: Int32Array;
+  /** Rotary factors by position, complex [P, D / 2]. */
+  readonly rotary: Tensor;
+  /** Row P - 1 - n, read over L entries: 0 for positions 0…n, -Infinity beyond. [2P] */
+  readonly window: Tensor;
+  /** Where the projections of every layer go. */
+  readonly qkv: Tensor;
+  readonly gateUp: Tensor;
+  /** By L. */
+  readonly tapes: Map<number, Tape>;
+}
+
 export class Decoder {
   readonly cache: KvCache;
   readonly #model: Qwen25VL;
-  #fused: FusedLayer[] = [];
+  readonly #fused: FusedLanguage;
+  #state: StepState;
 
   constructor(
     model: Qwen25VL,
@@ -53,28 +60,13 @@ export class Decoder {
     this.#model = model;
     const { dtype, device } = model;
     this.cache = new KvCache(model.config.text, { ...options, dtype, device });
-    this.refresh();
+    this.#fused = new FusedLanguage(model);
+    this.#state = noGrad(() => this.#newState());
   }
 
   /** Takes over the model's present weights; call it after every optimiser step or load. */
   refresh(): void {
-    this.#release();
-    this.#fused = noGrad(() =>
-      scope(() =>
-        this.#model.language.layers.map((layer) => {
-          const { weight, bias } = fusedProjection(layer);
-          return {
-            inputNorm: layer.inputNorm,
-            qkv: weight.keep(),
-            qkvBias: bias.keep(),
-            o: layer.o.weight.t().keep(),
-            postNorm: layer.postNorm,
-            gateUp: cat([layer.gate.weight, layer.up.weight], 0).keep(),
-            down: layer.down.weight.t().keep(),
-          };
-        }),
-      ),
-    );
+    this.#fused.refresh();
   }
 
   /**
@@ -91,19 +83,19 @@ export class Decoder {
       scope(() => {
         const model = this.#model;
         let x = model.embed(batch, features);
-        const factors = model.textRotary.at(batch.axes);
+        const factors = complexFactors(model.textRotary.at(batch.axes)).view([length, 1, 1, -1]);
         const mask =
           offset === 0
             ? undefined
             : ones([length, offset + length], { dtype: "bool", device: model.device }).tril(offset);
-        for (const [i, layer] of this.#fused.entries()) {
-          const last = i === this.#fused.length - 1;
+        for (const [i, layer] of this.#fused.layers.entries()) {
+          const last = i === this.#fused.layers.length - 1;
           const input = x;
           x = scope(() =>
             this.#prefillLayer(layer, i, input, factors, { slot, offset, mask, last }),
           );
         }
-        return model.logits(rmsNorm(x, model.language.norm, model.config.text.rmsNormEps));
+        return this.#fused.logits(x);
       }),
     );
   }
@@ -128,103 +120,142 @@ export class Decoder {
     cache.checkRoom(longest);
     if (longest === 0) throw new VigorlError("numerics", "decode: no slot is active");
     const attended = Math.ceil(longest / cache.bucket) * cache.bucket;
-    return noGrad(() =>
-      scope(() => {
-        const model = this.#model;
-        const { device } = model;
-        const { numKeyValueHeads, rmsNormEps } = model.config.text;
-        const tokens = tensor(input.tokens, { dtype: "int64", device });
-        const rows = tensor(cache.writeRows(input.lengths), { dtype: "int64", device });
-        const mask = tensor(lengthMask(input.lengths, numKeyValueHeads, attended), {
-          shape: [cache.numSlots * numKeyValueHeads, 1, attended],
-          device,
-        }).to(model.dtype);
-        const positions = input.positions;
-        const factors = model.textRotary.at([positions, positions, positions]);
-        let x = embedding(model.language.embedTokens, tokens);
-        for (const [i, layer] of this.#fused.entries())
-          x = scope(() => this.#decodeLayer(layer, i, x, factors, { rows, mask, attended }));
-        return model.logits(rmsNorm(x, model.language.norm, rmsNormEps));
-      }),
-    );
+    return noGrad(() => {
+      if (this.#state.capacity !== cache.capacity) {
+        this.#dropState();
+        this.#state = this.#newState();
+      }
+      const state = this.#state;
+      this.#describe(state, input);
+      let tape = state.tapes.get(attended);
+      if (tape === undefined) {
+        tape = scope(() => new Tape(() => [this.#step(state, attended)]));
+        state.tapes.set(attended, tape);
+      }
+      return tape.run()[0];
+    });
   }
 
   dispose(): void {
+    this.#dropState();
     this.cache.dispose();
-    this.#release();
+    this.#fused.dispose();
   }
 
-  #release(): void {
-    for (const { qkv, qkvBias, o, gateUp, down } of this.#fused)
-      for (const own of [qkv, qkvBias, o, gateUp, down]) own.dispose();
-    this.#fused = [];
+  #newState(): StepState {
+    const { dtype, device, textRotary } = this.#model;
+    const { numHeads, numKeyValueHeads, headDim, intermediateSize } = this.#model.config.text;
+    const { numSlots, capacity } = this.cache;
+    const numInputs = numSlots * (1 + 3 * numKeyValueHeads);
+    const width = (numHeads + 2 * numKeyValueHeads) * headDim;
+    const options = { dtype, device };
+    return scope(() => {
+      const ids = Int32Array.from({ length: capacity }, (_, position) => position);
+      return {
+        capacity,
+        input: zeros([numInputs], { dtype: "int64", device }).keep(),
+        words: new Int32Array(2 * numInputs),
+        rotary: complexFactors(textRotary.at([ids, ids, ids])).keep(),
+        window: cat([zeros([capacity], options), full([capacity], -Infinity, options)]).keep(),
+        qkv: empty([numSlots, width], options).keep(),
+        gateUp: empty([numSlots, 2 * intermediateSize], options).keep(),
+        tapes: new Map<number, Tape>(),
+      };
+    });
+  }
+
+  #dropState(): void {
+    const { tapes, input, rotary, window, qkv, gateUp } = this.#state;
+    for (const tape of tapes.values()) tape.dispose();
+    for (const own of [input, rotary, window, qkv, gateUp]) own.dispose();
+  }
+
+  /** Writes a step's integers to where its tape reads them. */
+  #describe({ capacity, input, words }: StepState, step: DecodeInput): void {
+    const { numSlots, numHeads } = this.cache;
+    const numRows = numSlots * numHeads;
+    for (let slot = 0; slot < numSlots; slot++) words[2 * slot] = step.tokens[slot];
+    for (let row = 0, at = 2 * numSlots; row < numRows; row++, at += 2) {
+      const slot = Math.trunc(row / numHeads);
+      const length = step.lengths[slot];
+      words[at] = row * capacity + length;
+      words[at + 2 * numRows] = step.positions[slot];
+      words[at + 4 * numRows] = capacity - 1 - length;
+    }
+    input.setBytes(words);
+  }
+
+  /** The operators of a step that attends to `attended` positions; logits [S, V]. */
+  #step(state: StepState, attended: number): Tensor {
+    const { language } = this.#model;
+    const { numSlots, numHeads } = this.cache;
+    const numRows = numSlots * numHeads;
+    const [tokens, rows, positions, starts] = state.input.splitWithSizes(
+      [numSlots, numRows, numRows, numRows],
+      0,
+    );
+    const factors = state.rotary.indexSelect(0, positions).unsqueeze(1);
+    const mask = state.window
+      .asStrided([state.capacity, attended], [1, 1])
+      .indexSelect(0, starts)
+      .unsqueeze(1);
+    let x = language.embedTokens.indexSelect(0, tokens);
+    for (const [i, layer] of this.#fused.layers.entries())
+      x = this.#decodeLayer(state, layer, i, x, { rows, factors, mask, attended });
+    return this.#fused.logits(x);
   }
 
   #prefillLayer(
     layer: FusedLayer,
     index: number,
     x: Tensor,
-    factors: RotaryFactors,
+    factors: Tensor,
     at: { slot: number; offset: number; mask: Tensor | undefined; last: boolean },
   ): Tensor {
-    const { numHeads, numKeyValueHeads, headDim, rmsNormEps } = this.#model.config.text;
+    const { numHeads, numKeyValueHeads, headDim } = this.#model.config.text;
     const { cache } = this;
+    const groups = numHeads / numKeyValueHeads;
     const length = x.shape[0];
     const end = at.offset + length;
-    const [queriesKeys, values] = linear(
-      rmsNorm(x, layer.inputNorm, rmsNormEps),
-      layer.qkv,
-      layer.qkvBias,
-    )
-      .view([length, numHeads + 2 * numKeyValueHeads, headDim])
-      .splitWithSizes([numHeads + numKeyValueHeads, numKeyValueHeads], 1);
-    const [queries, keys] = rotate(queriesKeys, factors)
-      .transpose(0, 1)
-      .splitWithSizes([numHeads, numKeyValueHeads], 0);
-    cache.slot(index, 0, at.slot, at.offset, length).copy_(keys);
-    cache.slot(index, 1, at.slot, at.offset, length).copy_(values.transpose(0, 1));
+    const qkv = layer.qkvBias
+      .addmm(this.#fused.norm(x, layer.inputGain), layer.qkv)
+      .view([length, numKeyValueHeads, groups + 2, headDim]);
+    rotate_(qkv.narrow(2, 0, groups + 1), factors);
+    // Each key-value head with its queries: [KV, G, T, D], [KV, T, D], [KV, T, D].
+    const heads = qkv.permute([1, 2, 0, 3]);
+    cache.slot(index, 0, at.slot, at.offset, length).copy_(heads.select(1, groups));
+    cache.slot(index, 1, at.slot, at.offset, length).copy_(heads.select(1, groups + 1));
     let mixed = attention(
-      queries.unsqueeze(0),
-      cache.slot(index, 0, at.slot, 0, end).unsqueeze(0),
-      cache.slot(index, 1, at.slot, 0, end).unsqueeze(0),
+      heads.narrow(1, 0, groups),
+      cache.slot(index, 0, at.slot, 0, end).unsqueeze(1),
+      cache.slot(index, 1, at.slot, 0, end).unsqueeze(1),
       at.mask === undefined ? { isCausal: true } : { mask: at.mask },
-    )
-      .transpose(1, 2)
-      .reshape([length, numHeads * headDim]);
+    ).permute([2, 0, 1, 3]);
     let residual = x;
     if (at.last) {
       mixed = mixed.narrow(0, length - 1, 1);
       residual = x.narrow(0, length - 1, 1);
     }
-    return this.#finish(layer, residual, mixed);
+    const attended = residual.addmm(mixed.reshape([-1, numHeads * headDim]), layer.o);
+    return this.#fused.mlp(layer, attended);
   }
 
   #decodeLayer(
+    state: StepState,
     layer: FusedLayer,
     index: number,
     x: Tensor,
-    factors: RotaryFactors,
-    step: { rows: Tensor; mask: Tensor; attended: number },
+    step: { rows: Tensor; factors: Tensor; mask: Tensor; attended: number },
   ): Tensor {
-    const { numHeads, numKeyValueHeads, headDim, rmsNormEps } = this.#model.config.text;
-    const { cache } = this;
+    const { numHeads, numKeyValueHeads, headDim } = this.#model.config.text;
     const groups = numHeads / numKeyValueHeads;
-    const numRows = cache.numSlots * numKeyValueHeads;
-    const [queriesKeys, values] = linear(
-      rmsNorm(x, layer.inputNorm, rmsNormEps),
-      layer.qkv,
-      layer.qkvBias,
-    )
-      .view([-1, numHeads + 2 * numKeyValueHeads, headDim])
-      .splitWithSizes([numHeads + numKeyValueHeads, numKeyValueHeads], 1);
-    const [queries, keys] = rotate(queriesKeys, factors).splitWithSizes(
-      [numHeads, numKeyValueHeads],
-      1,
-    );
-    const written = cat([keys, values], 1).view([-1, headDim]);
-    cache.layers[index].view([-1, headDim]).indexCopy_(0, step.rows, written);
-    const mixed = this.#attendCached(index, queries.reshape([numRows, groups, headDim]), step);
-    return this.#finish(layer, x, mixed.view([-1, numHeads * headDim]));
+    layer.qkvBias.addmmOut(this.#fused.norm(x, layer.inputGain), layer.qkv, { out: state.qkv });
+    const heads = state.qkv.view([-1, groups + 2, headDim]);
+    rotate_(heads.narrow(1, 0, groups + 1), step.factors);
+    this.cache.rows(index).indexCopy_(0, step.rows, heads.narrow(1, groups, 2));
+    const mixed = this.#attendCached(index, heads.narrow(1, 0, groups), step);
+    const attended = x.addmm(mixed.view([-1, numHeads * headDim]), layer.o);
+    return this.#fused.mlp(layer, attended, state.gateUp);
   }
 
   /**
@@ -258,26 +289,4 @@ export class Decoder {
       mixed = mixed.baddbmm(weights.narrow(2, start, size), values.narrow(1, start, size));
     return mixed;
   }
-
-  #finish(layer: FusedLayer, residual: Tensor, mixed: Tensor): Tensor {
-    const { rmsNormEps } = this.#model.config.text;
-    const attended = residual.addmm(mixed, layer.o);
-    const inner = rmsNorm(attended, layer.postNorm, rmsNormEps);
-    const [gate, up] = linear(inner, layer.gateUp).chunk(2, -1);
-    return attended.addmm(gate.silu_().mul_(up), layer.down);
-  }
-}
-
-/** 0 for the positions a slot may look at (its new one included), -Infinity beyond; [S · KV · L]. */
-function lengthMask(lengths: Int32Array, numHeads: number, attended: number): Float32Array {
-  const mask = new Float32Array(lengths.length * numHeads * attended);
-  for (let slot = 0; slot < lengths.length; slot++) {
-    const first = slot * numHeads * attended;
-    for (let head = 0; head < numHeads; head++) {
-      const row = first + head * attended;
-      const visible = Math.min(lengths[slot] + 1, attended);
-      mask.fill(-Infinity, row + visible, row + attended);
-    }
-  }
-  return mask;
 }

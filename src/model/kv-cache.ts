@@ -45,7 +45,7 @@ export class KvCache {
     this.numSlots = numSlots;
     this.maxPositions = maxPositions;
     this.numHeads = config.numKeyValueHeads;
-    this.bucket = config.numHeads / config.numKeyValueHeads <= 2 ? 32 : 128;
+    this.bucket = config.numHeads / config.numKeyValueHeads <= 2 ? 16 : 128;
     this.#headDim = config.headDim;
     this.#dtype = dtype;
     this.#device = device;
@@ -66,21 +66,12 @@ export class KvCache {
   }
 
   /**
-   * Rows of the flattened cache [2 · S · KV · P, D] where the next position of every slot goes, in the
-   * order slot, key heads, value heads. A slot that is full points at its spare position.
-   * @param lengths positions held, by slot
+   * Keys and values position by position, [S · KV · P, 2, D]; a view. Row r · P + p is position p of
+   * row r = slot · KV + head; a slot that is full has a spare position.
    */
-  writeRows(lengths: Int32Array): Int32Array {
-    const { numSlots, numHeads, capacity } = this;
-    const rows = new Int32Array(numSlots * 2 * numHeads);
-    for (let slot = 0, at = 0; slot < numSlots; slot++) {
-      for (let part = 0; part < 2; part++) {
-        const first = (part * numSlots + slot) * numHeads;
-        for (let head = 0; head < numHeads; head++)
-          rows[at++] = (first + head) * capacity + lengths[slot];
-      }
-    }
-    return rows;
+  rows(layer: number): Tensor {
+    const rows = this.numSlots * this.numHeads * this.capacity;
+    return this.layers[layer].view([2, rows, this.#headDim]).transpose(0, 1);
   }
 
   /** Copies the first `length` positions of one slot to others, so that a group shares a prefill. */

@@ -80,6 +80,12 @@ export class TensorHandle {
     return native.item(this.id);
   }
 
+  /** Overwrites the elements of a contiguous tensor with raw little-endian bytes, row-major. */
+  setBytes(data: ArrayBufferView): this {
+    native.setBytes(this.id, data);
+    return this;
+  }
+
   /** A copy of the elements in row-major order. Waits for the device. */
   toArray(): TensorData {
     const { dtype } = this;

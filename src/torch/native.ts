@@ -25,6 +25,7 @@ export interface Native {
     dtype: number,
     device?: string,
   ): number;
+  setBytes(id: number, data: ArrayBufferView): void;
   toBytes(id: number): ArrayBuffer;
   item(id: number): number;
   shape(id: number): number[];
@@ -36,6 +37,14 @@ export interface Native {
   releaseMany(ids: Int32Array, count: number): void;
   liveCount(): number;
   liveBytes(): number;
+
+  tapeBegin(): void;
+  tapeEnd(outputs?: readonly number[]): number | undefined;
+  tapeRun(tape: number): number[];
+  tapeFree(tape: number): void;
+
+  offer(id: number, uses: number): number;
+  take(number: number): number;
 
   backward(roots: readonly number[], gradients?: readonly number[], retainGraph?: boolean): void;
   grad(id: number): number;

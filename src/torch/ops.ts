@@ -146,6 +146,10 @@ const op_baddbmm = native.op("aten::baddbmm", "");
 const op_baddbmm_ = native.op("aten::baddbmm_", "");
 const op_linear = native.op("aten::linear", "");
 const op_einsum = native.op("aten::einsum", "");
+const op_addmm_out = native.op("aten::addmm", "out");
+const op_mm_out = native.op("aten::mm", "out");
+const op_bmm_out = native.op("aten::bmm", "out");
+const op_baddbmm_out = native.op("aten::baddbmm", "out");
 const op_linalg_vector_norm = native.op("aten::linalg_vector_norm", "");
 const op_linalg_matrix_norm = native.op("aten::linalg_matrix_norm", "");
 const op_linalg_inv = native.op("aten::linalg_inv", "");
@@ -203,6 +207,9 @@ const op_constant_pad_nd = native.op("aten::constant_pad_nd", "");
 const op_swapaxes = native.op("aten::swapaxes", "");
 const op_as_strided = native.op("aten::as_strided", "");
 const op_alias = native.op("aten::alias", "");
+const op_view_as_complex = native.op("aten::view_as_complex", "");
+const op_view_as_real = native.op("aten::view_as_real", "");
+const op_complex = native.op("aten::complex", "");
 const op_index_Tensor = native.op("aten::index", "Tensor");
 const op_index_put = native.op("aten::index_put", "");
 const op_index_put_ = native.op("aten::index_put_", "");
@@ -961,6 +968,22 @@ export class Tensor extends TensorHandle {
   baddbmm_(batch1: Tensor, batch2: Tensor, options: { beta?: number; alpha?: number } = {}): this {
     native.run(op_baddbmm_, this.id, batch1.id, batch2.id, options.beta, options.alpha); return this;
   }
+  /** addmm.out(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1, Tensor(a!) out) -> Tensor(a!) */
+  addmmOut(mat1: Tensor, mat2: Tensor, options: { beta?: number; alpha?: number; out: Tensor }): Tensor {
+    return wrap(native.call(op_addmm_out, this.id, mat1.id, mat2.id, options.beta, options.alpha, options.out.id));
+  }
+  /** mm.out(Tensor self, Tensor mat2, *, Tensor(a!) out) -> Tensor(a!) */
+  mmOut(mat2: Tensor, options: { out: Tensor }): Tensor {
+    return wrap(native.call(op_mm_out, this.id, mat2.id, options.out.id));
+  }
+  /** bmm.out(Tensor self, Tensor mat2, *, Tensor(a!) out) -> Tensor(a!) */
+  bmmOut(mat2: Tensor, options: { out: Tensor }): Tensor {
+    return wrap(native.call(op_bmm_out, this.id, mat2.id, options.out.id));
+  }
+  /** baddbmm.out(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1, Tensor(a!) out) -> Tensor(a!) */
+  baddbmmOut(batch1: Tensor, batch2: Tensor, options: { beta?: number; alpha?: number; out: Tensor }): Tensor {
+    return wrap(native.call(op_baddbmm_out, this.id, batch1.id, batch2.id, options.beta, options.alpha, options.out.id));
+  }
   /** linalg_vector_norm(Tensor self, Scalar ord=2, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor */
   linalgVectorNorm(ord?: number, dim?: number | readonly number[] | null, keepdim?: boolean, options: { dtype?: DType | null } = {}): Tensor {
     return wrap(native.call(op_linalg_vector_norm, this.id, ord, dim, keepdim, dtypeCode(options.dtype ?? undefined)));
@@ -1156,6 +1179,14 @@ export class Tensor extends TensorHandle {
   /** alias(Tensor(a) self) -> Tensor(a) */
   alias(): Tensor {
     return wrap(native.call(op_alias, this.id));
+  }
+  /** view_as_complex(Tensor(a) self) -> Tensor(a) */
+  viewAsComplex(): Tensor {
+    return wrap(native.call(op_view_as_complex, this.id));
+  }
+  /** view_as_real(Tensor(a) self) -> Tensor(a) */
+  viewAsReal(): Tensor {
+    return wrap(native.call(op_view_as_real, this.id));
   }
   /** index.Tensor(Tensor self, Tensor?[] indices) -> Tensor */
   index(indices: readonly (Tensor | null)[]): Tensor {
@@ -1700,6 +1731,11 @@ export function meshgrid(tensors: readonly Tensor[], options: { indexing: string
 /** broadcast_tensors(Tensor[] tensors) -> Tensor[] */
 export function broadcastTensors(tensors: readonly Tensor[]): Tensor[] {
   return wrapAll(native.call(op_broadcast_tensors, idsOf(tensors)));
+}
+
+/** complex(Tensor real, Tensor imag) -> Tensor */
+export function complex(real: Tensor, imag: Tensor): Tensor {
+  return wrap(native.call(op_complex, real.id, imag.id));
 }
 
 /**
