@@ -1,12 +1,8 @@
 /**
- * The caller's side of the local engine: every call becomes a message to the worker thread that owns
- * the tensors, so the event loop here stays free. Pixels cross once per image; after that its hash
- * stands for it. Nothing here knows about models.
+ * The caller's side of the local engine: every call becomes a message to a worker thread that owns
+ * tensors, so the event loop here stays free. The first worker learns and samples; others, where there
+ * are any, sample on the first one's weights, in the same memory. Nothing here knows about models.
  */
-import { setMaxListeners } from "node:events";
-import { createRequire } from "node:module";
-import { pathToFileURL } from "node:url";
-import { Worker } from "node:worker_threads";
 import { VigorlError } from "../../core/errors.ts";
 import type {
   Capabilities,
@@ -23,18 +19,18 @@ import type {
   SampleParams,
   StepOutput,
 } from "../types.ts";
-import { ImageLedger } from "./image-ledger.ts";
-import {
-  fromWireError,
-  type Calls,
-  type EngineFacts,
-  type FromWorker,
-  type LocalOptions,
-  type Method,
-  type ToWorker,
-  type WireDatum,
-  type WorkerStart,
+import type {
+  Calls,
+  EngineFacts,
+  LocalOptions,
+  Method,
+  ToWorker,
+  WireDatum,
+  WorkerStart,
 } from "./protocol.ts";
+import { Router } from "./router.ts";
+import { WeightGate } from "./weight-gate.ts";
+import { WorkerLink } from "./worker-link.ts";
 
 /** A learner on this machine, which can also say what it has done. */
 export interface LocalEngine extends Learner {
@@ -42,28 +38,47 @@ export interface LocalEngine extends Learner {
 }
 
 /**
- * Opens a Hugging Face model folder in a worker thread of its own. Close it when done.
+ * Opens a Hugging Face model folder in worker threads of its own. Close it when done.
  * @throws VigorlError "input" or "missing" for a folder or a library that cannot be used
  */
 export async function openLocalEngine(
   folder: string,
   options: LocalOptions = {},
 ): Promise<LocalEngine> {
-  const start: WorkerStart = { folder, options };
-  const client = new Client(startWorker(start));
-  const capabilities = await client.ready;
-  return new WorkerEngine(client, capabilities);
+  const engine = new WorkerEngine({ folder, options, share: null });
+  await engine.open();
+  return engine;
 }
 
 class WorkerEngine implements LocalEngine {
-  readonly capabilities: Capabilities;
-  private readonly client: Client;
-  private readonly images: ImageLedger;
+  private readonly start: WorkerStart;
+  /** The one that learns first. */
+  private readonly links: WorkerLink[] = [];
+  private readonly router = new Router(() => this.links.map(({ numSamples }) => numSamples));
+  private readonly gate = new WeightGate(() => this.links.every((link) => link.numSamples === 0));
+  private opened: Capabilities | undefined;
 
-  constructor(client: Client, capabilities: Capabilities) {
-    this.client = client;
-    this.capabilities = capabilities;
-    this.images = new ImageLedger((message) => client.post(message));
+  constructor(start: WorkerStart) {
+    this.start = start;
+    this.connect(start);
+  }
+
+  get capabilities(): Capabilities {
+    return this.opened!;
+  }
+
+  /** Waits for the first worker, then starts those that it has weights for. */
+  async open(): Promise<void> {
+    const { capabilities, share } = await this.links[0].ready;
+    this.opened = capabilities!;
+    if (share === null) return;
+    const rest = Array.from({ length: share.takers }, () => this.connect({ ...this.start, share }));
+    try {
+      await Promise.all(rest.map((link) => link.ready));
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
   }
 
   sample(
@@ -73,24 +88,22 @@ class WorkerEngine implements LocalEngine {
   ): Promise<Sample> {
     const { session, signal, onToken } = options;
     const tellsTokens = onToken !== undefined;
-    const answer = this.client.request<Sample>(
-      (id) => ({
-        kind: "sample",
-        id,
-        prompt: this.images.wire(prompt),
-        params,
-        session,
-        tellsTokens,
-      }),
-      signal,
-      onToken,
-    );
-    this.images.trim();
-    return answer;
+    const send = (): Promise<Sample> => {
+      const link = this.links[this.router.choose(prompt, session)];
+      return link.request<Sample>(
+        (id) => ({ kind: "sample", id, prompt: link.wire(prompt), params, session, tellsTokens }),
+        signal,
+        onToken,
+      );
+    };
+    return this.gate.enter(false, send, signal);
   }
 
   release(session: string): void {
-    this.client.post({ kind: "release", session });
+    void this.gate.enter(false, async () => {
+      const worker = this.router.release(session);
+      if (worker !== undefined) this.links[worker].post({ kind: "release", session });
+    });
   }
 
   forward(data: readonly Datum[], options: ForwardOptions = {}): Promise<DatumOutput[]> {
@@ -102,7 +115,11 @@ class WorkerEngine implements LocalEngine {
   }
 
   optimStep(params: OptimParams): Promise<OptimOutput> {
-    return this.call("optimStep", () => [params]);
+    return this.gate.enter(true, async () => {
+      const output = await this.ask("optimStep", () => [params]);
+      this.tellWeights(output.weightsVersion, (this.start.options.trainable ?? "all") === "all");
+      return output;
+    });
   }
 
   async setReference(): Promise<void> {
@@ -114,165 +131,66 @@ class WorkerEngine implements LocalEngine {
   }
 
   async load(folder: string, { optimizer = false } = {}): Promise<void> {
-    await this.call("load", () => [folder, optimizer]);
+    await this.gate.enter(true, async () => {
+      this.tellWeights(await this.ask("load", () => [folder, optimizer]), true);
+    });
   }
 
+  /** Counts of all workers together. */
   facts(): Promise<EngineFacts> {
-    return this.call("facts", () => []);
+    return this.gate.enter(false, async () => {
+      const [learner, ...others] = await Promise.all(
+        this.links.map((_, worker) => this.ask("facts", () => [], worker)),
+      );
+      const sum = { ...learner };
+      for (const other of others)
+        for (const name of Object.keys(sum) as (keyof EngineFacts)[])
+          if (name !== "weightsVersion") sum[name] += other[name];
+      return sum;
+    });
   }
 
-  close(): Promise<void> {
-    return this.client.close();
+  async close(): Promise<void> {
+    const reason = new VigorlError("interrupted", "the engine was closed");
+    await Promise.all(this.links.map((link) => link.close(reason)));
+    this.gate.pump();
+  }
+
+  private connect(start: WorkerStart): WorkerLink {
+    const link = new WorkerLink(start, {
+      idle: () => this.gate.pump(),
+      // With one worker gone the others cannot stand for the engine.
+      failed: (error) => {
+        for (const one of this.links) one.stop(error);
+        this.gate.pump();
+      },
+    });
+    this.links.push(link);
+    return link;
+  }
+
+  private tellWeights(version: number, tower: boolean): void {
+    for (const link of this.links.slice(1)) link.post({ kind: "weights", version, tower });
   }
 
   private call<M extends Method>(
     method: M,
     args: () => Calls[M]["args"],
   ): Promise<Calls[M]["result"]> {
-    const answer = this.client.request<Calls[M]["result"]>(
+    return this.gate.enter(false, () => this.ask(method, args));
+  }
+
+  private ask<M extends Method>(
+    method: M,
+    args: () => Calls[M]["args"],
+    worker = 0,
+  ): Promise<Calls[M]["result"]> {
+    return this.links[worker].request<Calls[M]["result"]>(
       (id) => ({ kind: "call", id, method, args: args() }) as ToWorker,
     );
-    this.images.trim();
-    return answer;
   }
 
   private wire(data: readonly Datum[]): WireDatum[] {
-    return data.map((datum) => ({ ...datum, chunks: this.images.wire(datum.chunks) }));
+    return data.map((datum) => ({ ...datum, chunks: this.links[0].wire(datum.chunks) }));
   }
-}
-
-interface Pending {
-  resolve(value: unknown): void;
-  reject(error: unknown): void;
-  readonly onToken?: SampleOptions["onToken"];
-}
-
-/** Matches answers to questions. A worker that dies rejects everything that waits for it. */
-class Client {
-  readonly ready: Promise<Capabilities>;
-  private readonly worker: Worker;
-  private readonly pending = new Map<number, Pending>();
-  private nextId = 1;
-  private failure: Error | null = null;
-  private opening: Pending | null = null;
-
-  constructor(worker: Worker) {
-    this.worker = worker;
-    this.ready = new Promise((resolve, reject) => {
-      this.opening = { resolve: resolve as Pending["resolve"], reject };
-    });
-    worker.on("message", (message: FromWorker) => this.receive(message));
-    worker.on("error", (error) => this.fail(error));
-    worker.on("exit", (code) =>
-      this.fail(new Error(`the engine's worker thread ended unexpectedly (exit code ${code})`)),
-    );
-  }
-
-  post(message: ToWorker): void {
-    if (this.failure === null) this.worker.postMessage(message);
-  }
-
-  /** Sends a message with a fresh id and waits for its answer. While nothing waits, the process may end. */
-  request<T>(
-    message: (id: number) => ToWorker,
-    signal?: AbortSignal,
-    onToken?: SampleOptions["onToken"],
-  ): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      signal?.throwIfAborted();
-      if (this.failure !== null) throw this.failure;
-      const id = this.nextId++;
-      const abort = (): void => {
-        this.post({ kind: "abort", id });
-        this.take(id)?.reject(signal?.reason);
-      };
-      const settled = (): void => signal?.removeEventListener("abort", abort);
-      this.pending.set(id, {
-        resolve: (value) => {
-          settled();
-          resolve(value as T);
-        },
-        reject: (error) => {
-          settled();
-          reject(error);
-        },
-        onToken,
-      });
-      this.worker.ref();
-      if (signal !== undefined) {
-        // One signal for hundreds of episodes is no leak.
-        setMaxListeners(0, signal);
-        signal.addEventListener("abort", abort);
-      }
-      try {
-        this.post(message(id));
-      } catch (error) {
-        this.take(id)?.reject(error);
-      }
-    });
-  }
-
-  /** Rejects what is in flight; the worker ends after the call it is working on. */
-  async close(): Promise<void> {
-    if (this.failure !== null) return;
-    const before = [...this.pending.keys()];
-    const closed = this.request((id) => ({ kind: "call", id, method: "close", args: [] }));
-    const reason = new VigorlError("interrupted", "the engine was closed");
-    for (const id of before) this.take(id)?.reject(reason);
-    await closed;
-    this.fail(reason);
-    await this.worker.terminate();
-  }
-
-  private receive(message: FromWorker): void {
-    switch (message.kind) {
-      case "ready":
-        this.opening?.resolve(message.capabilities);
-        this.opening = null;
-        this.worker.unref();
-        break;
-      case "result":
-        this.take(message.id)?.resolve(message.value);
-        break;
-      case "token":
-        this.pending.get(message.id)?.onToken?.(message.token, message.logprob);
-        break;
-      case "sampled":
-        this.take(message.id)?.resolve(message.sample);
-        break;
-      case "error":
-        if (message.id === null) this.fail(fromWireError(message.error));
-        else this.take(message.id)?.reject(fromWireError(message.error));
-    }
-  }
-
-  private take(id: number): Pending | undefined {
-    const pending = this.pending.get(id);
-    this.pending.delete(id);
-    if (this.pending.size === 0 && this.opening === null) this.worker.unref();
-    return pending;
-  }
-
-  private fail(error: Error): void {
-    if (this.failure !== null) return;
-    this.failure = error;
-    this.opening?.reject(error);
-    this.opening = null;
-    for (const id of this.pending.keys()) this.take(id)?.reject(error);
-    this.worker.unref();
-  }
-}
-
-/**
- * Starts the worker beside this file: JavaScript in a build; in a checkout TypeScript, for which the
- * thread first registers the loader, whichever tool loaded this file.
- */
-function startWorker(start: WorkerStart): Worker {
-  if (!import.meta.url.endsWith(".ts"))
-    return new Worker(new URL("./worker.js", import.meta.url), { workerData: start });
-  const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx"));
-  const loader = new URL("./esm/api/index.mjs", tsx).href;
-  const file = new URL("./worker.ts", import.meta.url).href;
-  const code = `import("${loader}").then(({ register }) => { register(); return import("${file}"); })`;
-  return new Worker(code, { eval: true, workerData: start, execArgv: [] });
 }

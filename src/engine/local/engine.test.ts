@@ -99,6 +99,70 @@ describe("sampling", () => {
     expect(visionRuns).toBe(6);
   });
 
+  test("several workers give the bits of one, and follow its weights", async () => {
+    const [one, three] = await Promise.all([open(), open({ samplers: 3 })]);
+    const all = requests();
+    const ask = (engine: LocalEngine): Promise<Sample[]> =>
+      Promise.all(all.map(({ chunks, params }) => engine.sample(chunks, params)));
+    const first = await ask(one);
+    expect(await ask(three)).toEqual(first);
+    const { decodeSteps, visionRuns, sampledTokens } = await three.facts();
+    expect(visionRuns).toBe(6);
+    expect(sampledTokens).toBe(first.reduce((sum, { tokens }) => sum + tokens.length, 0));
+    expect(decodeSteps).toBeGreaterThan((await one.facts()).decodeSteps);
+
+    // Asked for at once: the samples before the step see the old weights, those after it the new.
+    const learn = async (engine: LocalEngine): Promise<Sample[][]> => {
+      const before = ask(engine);
+      const step = engine
+        .forwardBackward([worked(0)], { kind: "crossEntropy" })
+        .then(() => engine.optimStep({ ...optim, learningRate: 0.05 }));
+      await step;
+      return [await before, await ask(engine)];
+    };
+    const [old, fresh] = await learn(three);
+    expect(old).toEqual(first);
+    expect(await learn(one)).toEqual([old, fresh]);
+    expect(fresh.map(({ weightsVersion }) => weightsVersion)).toEqual(fresh.map(() => 1));
+    expect(fresh).not.toEqual(old);
+
+    const checkpoint = join(work, "shared");
+    await three.save(checkpoint, { optimizer: true });
+    await three.load(folder);
+    expect(await ask(three)).toEqual(first);
+    await three.load(checkpoint, { optimizer: true });
+    expect(await ask(three)).toEqual(fresh);
+  });
+
+  test("over several workers sessions, aborts and weights keep their order", async () => {
+    const engine = await open({ samplers: 2 });
+    const calm = await turns(await open(), false);
+    const both = await Promise.all([
+      turns(engine, false, "first"),
+      engine.sample(prompt(1), params(1)),
+      turns(engine, false, "second"),
+    ]);
+    expect([both[0], both[2]]).toEqual([calm, calm]);
+    expect((await engine.facts()).prefills).toBeLessThanOrEqual(6);
+
+    const controller = new AbortController();
+    const { signal } = controller;
+    const long = Array.from({ length: 4 }, (_, i) =>
+      engine.sample(prompt(i), params(i, { maxTokens: 250 }), { signal }),
+    );
+    const step = engine.optimStep({ ...optim, learningRate: 0 }).catch(() => undefined);
+    const queued = engine.sample(prompt(1), params(1), { signal });
+    const after = engine.sample(prompt(1), params(1));
+    const results = Promise.allSettled([...long, queued]);
+    controller.abort(new Error("enough"));
+    for (const result of await results)
+      expect(result).toMatchObject({ status: "rejected", reason: { message: "enough" } });
+    await step;
+    expect((await after).tokens).toEqual(both[1].tokens);
+    await engine.close();
+    await expect(engine.sample(prompt(1), params(1))).rejects.toThrow("closed");
+  });
+
   test("a long neighbour, for which the cache grows, changes no bit", async () => {
     const engine = await open({ maxPositions: 2000 });
     const one = (): Promise<Sample> => engine.sample(prompt(3), params(4, { maxTokens: 30 }));
@@ -360,8 +424,7 @@ describe("the worker", () => {
 });
 
 /** Two turns of one session; `pressed` floods the engine in between until the session has no slot. */
-async function turns(engine: LocalEngine, pressed: boolean) {
-  const session = "episode";
+async function turns(engine: LocalEngine, pressed: boolean, session = "episode") {
   const opening = prompt(2);
   const first = await engine.sample(opening, params(6), { session });
   if (pressed)

@@ -1,21 +1,11 @@
 /**
  * A model folder opened for sampling and learning: the policy, its decoder and features, the frozen
- * reference, the optimiser. Everything here lives in the worker thread.
+ * reference, the optimiser. Everything here lives in the first worker thread.
  */
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { z } from "zod";
-import { errno, VigorlError } from "../../core/errors.ts";
-import {
-  parsePreprocessorConfig,
-  type PreprocessorConfig,
-} from "../../image/preprocessor-config.ts";
-import { Decoder } from "../../model/decoder.ts";
+import { VigorlError } from "../../core/errors.ts";
 import { loadModelFolder, saveModelFolder } from "../../model/folder.ts";
-import type { Qwen25VL } from "../../model/qwen2-5-vl.ts";
-import { loadTokenizer, type Tokenizer } from "../../text/tokenizer.ts";
-import { resolveDevice, setNumThreads } from "../../torch/device.ts";
-import { liveTensors } from "../../torch/scope.ts";
+import { resolveDevice } from "../../torch/device.ts";
+import { offerTensor } from "../../torch/share.ts";
 import type {
   Capabilities,
   Datum,
@@ -29,73 +19,45 @@ import type {
 import { FeatureCache } from "./feature-cache.ts";
 import { forward, forwardBackward, type LearnerSettings, type Sighted } from "./learner.ts";
 import { Optimizer } from "./optimizer.ts";
-import type { EngineFacts, LocalOptions } from "./protocol.ts";
-import type { SchedulerModel } from "./scheduler.ts";
-import { tokenBytes } from "./stop.ts";
+import type { LocalOptions, Share } from "./protocol.ts";
+import { DEFAULT_FEATURE_BYTES, openSampling, useThreads, type SamplingModel } from "./sampling.ts";
 
-const DEFAULT_SLOTS = 64;
-const DEFAULT_MAX_POSITIONS = 4096;
 const DEFAULT_TOKENS_PER_MICRO_BATCH = 4096;
-const DEFAULT_BYTES = 512 * 2 ** 20;
+const DEFAULT_LOGITS_BYTES = 512 * 2 ** 20;
 
 /**
  * Loads weights, tokenizer and preprocessor settings.
  * @throws VigorlError "input" for a folder that is not a model folder
  */
 export async function openLocalModel(folder: string, options: LocalOptions): Promise<LocalModel> {
-  if (options.threads !== undefined) setNumThreads(options.threads);
+  if (options.threads !== undefined) useThreads(options.threads);
   const device = resolveDevice(options.device ?? "cpu");
   const model = await loadModelFolder(folder, { device, dtype: options.dtype ?? "float32" });
-  const preprocessor = parsePreprocessorConfig(
-    await readJson(join(folder, "preprocessor_config.json")),
-    join(folder, "preprocessor_config.json"),
-  );
-  const tokenizer = await tokenizerOf(folder);
-  const eosIds = await endTokens(folder, tokenizer);
-  return new LocalModel(model, { options, preprocessor, tokenizer, eosIds });
-}
-
-interface Extras {
-  readonly options: LocalOptions;
-  readonly preprocessor: PreprocessorConfig;
-  readonly tokenizer: Tokenizer | undefined;
-  readonly eosIds: ReadonlySet<number>;
+  return new LocalModel(await openSampling(folder, model, options), options);
 }
 
 export class LocalModel {
   readonly capabilities: Capabilities;
-  readonly forSampling: SchedulerModel;
+  readonly forSampling: SamplingModel;
   private readonly policy: Sighted;
   private reference: Sighted | null = null;
-  private readonly decoder: Decoder;
   private readonly optimizer: Optimizer;
   private readonly settings: LearnerSettings;
   private readonly featureBytes: number;
 
   /** Takes ownership of the model. */
-  constructor(model: Qwen25VL, extras: Extras) {
-    const { options, preprocessor, tokenizer, eosIds } = extras;
-    this.featureBytes = options.featureBytes ?? DEFAULT_BYTES;
+  constructor(sampling: SamplingModel, options: LocalOptions) {
+    const { model, features, preprocessor, maxPositions } = sampling;
+    this.forSampling = sampling;
+    this.featureBytes = options.featureBytes ?? DEFAULT_FEATURE_BYTES;
     this.settings = {
       trainable: options.trainable ?? "all",
       tokensPerMicroBatch: options.tokensPerMicroBatch ?? DEFAULT_TOKENS_PER_MICRO_BATCH,
-      logitsBytes: options.logitsBytes ?? DEFAULT_BYTES,
+      logitsBytes: options.logitsBytes ?? DEFAULT_LOGITS_BYTES,
       preprocessor,
     };
-    const features = new FeatureCache(model, preprocessor, this.featureBytes);
     this.policy = { model, features };
     this.optimizer = new Optimizer(model.setTrainable(this.settings.trainable));
-    const limit = model.config.text.maxPositions;
-    const maxPositions = options.maxPositions ?? Math.min(limit, DEFAULT_MAX_POSITIONS);
-    if (maxPositions > limit)
-      throw new VigorlError("usage", `maxPositions ${maxPositions} exceeds the model's ${limit}`);
-    this.decoder = new Decoder(model, {
-      numSlots: options.numSlots ?? DEFAULT_SLOTS,
-      maxPositions,
-    });
-    const bytes = tokenizer === undefined ? undefined : tokenBytes(tokenizer);
-    const { config } = model;
-    this.forSampling = { config, decoder: this.decoder, features, eosIds, tokenBytes: bytes };
     this.capabilities = {
       name: "local",
       sample: true,
@@ -103,6 +65,17 @@ export class LocalModel {
       tokenExact: true,
       maxPositions,
     };
+  }
+
+  /** Offers the weights to the other workers that are to sample; null where there are none. */
+  share(): Share | null {
+    const takers = this.forSampling.spread.samplers - 1;
+    if (takers === 0) return null;
+    const { config, params } = this.policy.model;
+    const tensors = new Map(
+      [...params].map(([name, parameter]) => [name, offerTensor(parameter, takers)]),
+    );
+    return { takers, config, tensors };
   }
 
   forward(data: readonly Datum[], options: ForwardOptions): DatumOutput[] {
@@ -156,19 +129,11 @@ export class LocalModel {
     return this.optimizer.weightsVersion;
   }
 
-  facts(): Pick<EngineFacts, "liveTensors" | "weightsVersion" | "visionRuns"> {
-    return {
-      liveTensors: liveTensors(),
-      weightsVersion: this.optimizer.weightsVersion,
-      visionRuns: this.policy.features.runs,
-    };
-  }
-
   dispose(): void {
     if (this.reference !== null) this.drop(this.reference);
     this.policy.features.clear();
     this.optimizer.reset();
-    this.decoder.dispose();
+    this.forSampling.decoder.dispose();
     this.policy.model.dispose();
   }
 
@@ -184,42 +149,5 @@ export class LocalModel {
         hint: "call setReference first",
       });
     return this.reference;
-  }
-}
-
-/** A folder may come without a tokenizer: then everything but stop strings works. */
-async function tokenizerOf(folder: string): Promise<Tokenizer | undefined> {
-  if ((await readJson(join(folder, "tokenizer.json"))) === undefined) return undefined;
-  return loadTokenizer(folder);
-}
-
-const generationSchema = z.looseObject({
-  eos_token_id: z.union([z.int(), z.array(z.int())]).optional(),
-});
-
-/** What ends a sample: the tokens of generation_config.json and the tokenizer's own. */
-async function endTokens(folder: string, tokenizer?: Tokenizer): Promise<Set<number>> {
-  const file = join(folder, "generation_config.json");
-  const parsed = generationSchema.safeParse((await readJson(file)) ?? {});
-  if (!parsed.success)
-    throw new VigorlError("input", `${file}: eos_token_id must be an id or a list of ids`);
-  const ids = new Set([parsed.data.eos_token_id ?? []].flat());
-  if (tokenizer !== undefined) ids.add(tokenizer.eosId);
-  return ids;
-}
-
-/** The parsed file, or undefined where there is none. */
-async function readJson(file: string): Promise<unknown> {
-  let text: string;
-  try {
-    text = await readFile(file, "utf8");
-  } catch (error) {
-    if (errno(error) === "ENOENT") return undefined;
-    throw error;
-  }
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new VigorlError("input", `${file}: not JSON`, { cause });
   }
 }

@@ -1,10 +1,11 @@
 /**
- * What crosses between the client in the caller's thread and the worker that owns all tensors:
+ * What crosses between the client in the caller's thread and the workers that own all tensors:
  * plain data only. Images travel once each and are named by their hash afterwards. Everything is
  * handled in the order of sending, so a chunk may name an image that was sent just before it.
  */
 import { VigorlError, type ErrorCode } from "../../core/errors.ts";
 import type { ModelImage } from "../../image/model-image.ts";
+import type { ModelConfig } from "../../model/config.ts";
 import type { Device, DType } from "../../torch/tensor.ts";
 import type {
   Capabilities,
@@ -25,8 +26,17 @@ export interface LocalOptions {
   readonly device?: Device;
   /** Of weights and arithmetic. Default float32; bfloat16 keeps float32 master weights. */
   readonly dtype?: DType;
-  /** Sequences decoded side by side; also the fixed number of rows of a decode step. Default 64. */
+  /**
+   * Sequences that one sampler decodes side by side; also the fixed number of rows of a decode step.
+   * Default 64; 32 for models that sample in one thread.
+   */
   readonly numSlots?: number;
+  /**
+   * Workers that sample, each in a thread of its own with slots of its own; the first of them also
+   * learns. On a CPU a small model (hidden size up to 512) samples in one thread a worker, and the
+   * default is one worker a thread, at most 8. Everything else has one.
+   */
+  readonly samplers?: number;
   /** Longest sequence, prompt and answer together. Default: the model's own, at most 4096. */
   readonly maxPositions?: number;
   /** `language` freezes the vision tower and keeps its features. Default "all". */
@@ -37,7 +47,7 @@ export interface LocalOptions {
   readonly logitsBytes?: number;
   /** Bound on the bytes of kept vision features. Default 512 MiB. */
   readonly featureBytes?: number;
-  /** Threads inside tensor operators. Default: libtorch's own choice. */
+  /** Threads inside tensor operators, or shared out among samplers. Default: libtorch's choice. */
   readonly threads?: number;
 }
 
@@ -49,7 +59,7 @@ export type WireDatum = Omit<Datum, "chunks"> & { readonly chunks: readonly Wire
 
 /** Counters since the engine was opened, and what it holds now. */
 export interface EngineFacts {
-  /** Tensors alive in the worker. */
+  /** Tensors alive in the workers. */
   readonly liveTensors: number;
   readonly weightsVersion: number;
   readonly prefills: number;
@@ -61,6 +71,7 @@ export interface EngineFacts {
   readonly sampledTokens: number;
   /** Vision tower runs for sampling. */
   readonly visionRuns: number;
+  /** Of all workers together. */
   readonly prefillSeconds: number;
   readonly decodeSeconds: number;
   /** Sessions whose cache was given to another request. */
@@ -74,7 +85,8 @@ export interface Calls {
   optimStep: { args: [params: OptimParams]; result: OptimOutput };
   setReference: { args: []; result: null };
   save: { args: [folder: string, optimizer: boolean]; result: null };
-  load: { args: [folder: string, optimizer: boolean]; result: null };
+  /** Results in the number of steps that the loaded weights have seen. */
+  load: { args: [folder: string, optimizer: boolean]; result: number };
   facts: { args: []; result: EngineFacts };
   close: { args: []; result: null };
 }
@@ -104,11 +116,19 @@ export type ToWorker =
   | SampleRequest
   | { readonly kind: "abort"; readonly id: number }
   | { readonly kind: "release"; readonly session: string }
+  /** To workers that only sample: the shared weights are others now, those of the tower where said. */
+  | { readonly kind: "weights"; readonly version: number; readonly tower: boolean }
   | { readonly kind: "image"; readonly image: ModelImage }
   | { readonly kind: "forget"; readonly hash: string };
 
 export type FromWorker =
-  | { readonly kind: "ready"; readonly capabilities: Capabilities }
+  | {
+      readonly kind: "ready";
+      /** Null from workers that only sample. */
+      readonly capabilities: Capabilities | null;
+      /** For the other workers, where there are to be any. */
+      readonly share: Share | null;
+    }
   | { readonly kind: "result"; readonly id: number; readonly value: unknown }
   | {
       readonly kind: "token";
@@ -117,12 +137,25 @@ export type FromWorker =
       readonly logprob: number;
     }
   | { readonly kind: "sampled"; readonly id: number; readonly sample: Sample }
+  /** The worker no longer works on a sample that was called off. */
+  | { readonly kind: "aborted"; readonly id: number }
   | { readonly kind: "error"; readonly id: number | null; readonly error: WireError };
 
-/** What the worker is started with. */
+/** What a worker is started with. */
 export interface WorkerStart {
   readonly folder: string;
   readonly options: LocalOptions;
+  /** Set for workers that only sample, with the weights of the one that learns. */
+  readonly share: Share | null;
+}
+
+/** A model in the memory of this process, offered to a number of workers. */
+export interface Share {
+  /** How many may take it. */
+  readonly takers: number;
+  readonly config: ModelConfig;
+  /** By parameter name: what `takeTensor` asks for. */
+  readonly tensors: ReadonlyMap<string, number>;
 }
 
 /** An error as plain data; `code` only where it is a VigorlError. */

@@ -1,17 +1,19 @@
 /**
- * The thread that owns the tensors. Messages are worked off in order; between any two of them the
- * scheduler takes a step. A call that changes the weights waits until the samples before it are done,
- * and what comes after it waits for the call.
+ * A thread that owns tensors: the one that learns and samples, or one that only samples, on weights
+ * that the former owns. Messages are worked off in order; between any two of them the scheduler takes
+ * a step. That nobody samples while weights change is the client's care.
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { VigorlError } from "../../core/errors.ts";
 import type { ModelImage } from "../../image/model-image.ts";
 import type { Chunk, Datum } from "../types.ts";
 import { openLocalModel, type LocalModel } from "./local-model.ts";
+import { liveTensors } from "../../torch/scope.ts";
 import {
   toWireError,
   type Call,
   type Calls,
+  type EngineFacts,
   type FromWorker,
   type Method,
   type SampleRequest,
@@ -20,6 +22,7 @@ import {
   type WireDatum,
   type WorkerStart,
 } from "./protocol.ts";
+import { openShared, useThreads, type SamplingModel } from "./sampling.ts";
 import { Scheduler, type SampleTask } from "./scheduler.ts";
 
 type InboxItem = { readonly kind: "sample"; readonly task: SampleTask } | ResolvedCall;
@@ -31,18 +34,19 @@ interface ResolvedCall {
   readonly run: () => Promise<Calls[Method]["result"]>;
 }
 
-const changesWeights: ReadonlySet<Method> = new Set(["optimStep", "load", "close"]);
-
 class EngineWorker {
-  private readonly local: LocalModel;
+  private readonly sampling: SamplingModel;
+  /** Null in workers that only sample. */
+  private readonly learner: LocalModel | null;
   private readonly scheduler: Scheduler;
   private readonly images = new Map<string, ModelImage>();
   private readonly inbox: InboxItem[] = [];
   private working = false;
 
-  constructor(local: LocalModel) {
-    this.local = local;
-    this.scheduler = new Scheduler(local.forSampling, {
+  constructor(sampling: SamplingModel, learner: LocalModel | null) {
+    this.sampling = sampling;
+    this.learner = learner;
+    this.scheduler = new Scheduler(sampling, {
       token: (id, token, logprob) => post({ kind: "token", id, token, logprob }),
       sampled: (id, sample) => post({ kind: "sampled", id, sample }),
       failed: (id, error) => post({ kind: "error", id, error: toWireError(error) }),
@@ -62,6 +66,10 @@ class EngineWorker {
         return;
       case "abort":
         this.abort(message.id);
+        return;
+      case "weights":
+        if (message.tower) this.sampling.features.clear();
+        this.scheduler.weightsChanged(message.version);
         return;
       case "sample":
       case "call":
@@ -86,6 +94,7 @@ class EngineWorker {
     try {
       while (this.inbox.length > 0 || !this.scheduler.idle) {
         await this.workInbox();
+        useThreads(this.sampling.spread.samplingThreads);
         this.scheduler.step();
         await new Promise((resolve) => setImmediate(resolve));
       }
@@ -100,7 +109,6 @@ class EngineWorker {
     for (;;) {
       const item = this.inbox[0];
       if (item === undefined) return;
-      if (item.kind === "call" && changesWeights.has(item.method) && !this.scheduler.idle) return;
       this.inbox.shift();
       if (item.kind === "sample") this.scheduler.submit(item.task);
       else await this.answer(item);
@@ -109,6 +117,7 @@ class EngineWorker {
 
   private async answer(call: ResolvedCall): Promise<void> {
     try {
+      useThreads(this.sampling.spread.threads);
       const value = await call.run();
       post({ kind: "result", id: call.id, value });
     } catch (error) {
@@ -125,6 +134,7 @@ class EngineWorker {
     const at = this.inbox.findIndex((item) => item.kind === "sample" && item.task.id === id);
     if (at >= 0) this.inbox.splice(at, 1);
     else this.scheduler.abort(id);
+    post({ kind: "aborted", id });
   }
 
   private task({ prompt, ...request }: SampleRequest): InboxItem {
@@ -136,47 +146,63 @@ class EngineWorker {
   }
 
   private runner(call: Call): ResolvedCall["run"] {
-    const { local, scheduler } = this;
+    const { learner, scheduler } = this;
+    if (call.method === "facts") return async () => this.facts();
+    if (call.method === "close") return async () => this.dispose();
+    if (learner === null) throw new Error(`${call.method}: this worker only samples`);
     switch (call.method) {
       case "forward": {
         const [data, options] = call.args;
         const resolved = this.data(data);
-        return async () => local.forward(resolved, options);
+        return async () => learner.forward(resolved, options);
       }
       case "forwardBackward": {
         const [data, loss] = call.args;
         const resolved = this.data(data);
-        return async () => local.forwardBackward(resolved, loss);
+        return async () => learner.forwardBackward(resolved, loss);
       }
       case "optimStep":
         return async () => {
-          const result = local.optimStep(call.args[0]);
+          const result = learner.optimStep(call.args[0]);
           scheduler.weightsChanged(result.weightsVersion);
           return result;
         };
       case "setReference":
         return async () => {
-          local.setReference();
+          learner.setReference();
           return null;
         };
       case "save":
         return async () => {
-          await local.save(...call.args);
+          await learner.save(...call.args);
           return null;
         };
       case "load":
         return async () => {
-          scheduler.weightsChanged(await local.load(...call.args));
-          return null;
-        };
-      case "facts":
-        return async () => ({ ...local.facts(), ...scheduler.counts });
-      case "close":
-        return async () => {
-          local.dispose();
-          return null;
+          const version = await learner.load(...call.args);
+          scheduler.weightsChanged(version);
+          return version;
         };
     }
+  }
+
+  private facts(): EngineFacts {
+    return {
+      liveTensors: liveTensors(),
+      weightsVersion: this.scheduler.weightsVersion,
+      visionRuns: this.sampling.features.runs,
+      ...this.scheduler.counts,
+    };
+  }
+
+  private dispose(): null {
+    if (this.learner !== null) this.learner.dispose();
+    else {
+      this.sampling.features.clear();
+      this.sampling.decoder.dispose();
+      this.sampling.model.dispose();
+    }
+    return null;
   }
 
   private data(wire: readonly WireDatum[]): Datum[] {
@@ -198,13 +224,15 @@ function post(message: FromWorker): void {
   parentPort!.postMessage(message);
 }
 
-async function start({ folder, options }: WorkerStart): Promise<void> {
+async function start({ folder, options, share }: WorkerStart): Promise<void> {
   const port = parentPort!;
   // Messages wait in the port until the listener below is there.
-  const local = await openLocalModel(folder, options);
-  const worker = new EngineWorker(local);
+  const learner = share === null ? await openLocalModel(folder, options) : null;
+  const sampling = learner?.forSampling ?? (await openShared(folder, share!, options));
+  const worker = new EngineWorker(sampling, learner);
   port.on("message", (message: ToWorker) => worker.receive(message));
-  post({ kind: "ready", capabilities: local.capabilities });
+  const capabilities = learner?.capabilities ?? null;
+  post({ kind: "ready", capabilities, share: learner?.share() ?? null });
 }
 
 start(workerData as WorkerStart).catch((error: unknown) =>

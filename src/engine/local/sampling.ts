@@ -1,0 +1,148 @@
+/**
+ * What sampling needs of a model folder: decoder, features, end tokens, and how many workers and
+ * threads it is spread over. Also opens the workers that only sample, on weights that another owns.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { errno, VigorlError } from "../../core/errors.ts";
+import {
+  parsePreprocessorConfig,
+  type PreprocessorConfig,
+} from "../../image/preprocessor-config.ts";
+import { Decoder } from "../../model/decoder.ts";
+import { Qwen25VL } from "../../model/qwen2-5-vl.ts";
+import { loadTokenizer, type Tokenizer } from "../../text/tokenizer.ts";
+import { numThreads, setNumThreads } from "../../torch/device.ts";
+import { takeTensor } from "../../torch/share.ts";
+import { FeatureCache } from "./feature-cache.ts";
+import type { LocalOptions, Share } from "./protocol.ts";
+import type { SchedulerModel } from "./scheduler.ts";
+import { tokenBytes } from "./stop.ts";
+
+const DEFAULT_SLOTS = 64;
+/** Of a sampler in one thread: few rows keep every core busy with few sequences. */
+const DEFAULT_THREAD_SLOTS = 32;
+const DEFAULT_MAX_POSITIONS = 4096;
+const MAX_SAMPLERS = 8;
+/** Largest hidden size whose operators are too small to be worth sharing among threads. */
+const SMALL_HIDDEN_SIZE = 512;
+export const DEFAULT_FEATURE_BYTES = 512 * 2 ** 20;
+
+export interface SamplingModel extends SchedulerModel {
+  readonly model: Qwen25VL;
+  readonly preprocessor: PreprocessorConfig;
+  readonly maxPositions: number;
+  readonly spread: Spread;
+}
+
+/** How a model's work is spread over threads. */
+export interface Spread {
+  /** Workers that sample. */
+  readonly samplers: number;
+  /** Threads inside an operator of sampling, and of everything else. */
+  readonly samplingThreads: number;
+  readonly threads: number;
+}
+
+/**
+ * Decoder and company of a model whose tensors the caller owns.
+ * @throws VigorlError "usage" for options that do not fit the model
+ */
+export async function openSampling(
+  folder: string,
+  model: Qwen25VL,
+  options: LocalOptions,
+): Promise<SamplingModel> {
+  const preprocessorFile = join(folder, "preprocessor_config.json");
+  const preprocessor = parsePreprocessorConfig(await readJson(preprocessorFile), preprocessorFile);
+  const tokenizer = await tokenizerOf(folder);
+  const eosIds = await endTokens(folder, tokenizer);
+  const limit = model.config.text.maxPositions;
+  const maxPositions = options.maxPositions ?? Math.min(limit, DEFAULT_MAX_POSITIONS);
+  if (maxPositions > limit)
+    throw new VigorlError("usage", `maxPositions ${maxPositions} exceeds the model's ${limit}`);
+  const spread = spreadOf(model, options);
+  const numSlots =
+    options.numSlots ?? (samplesInOneThread(model) ? DEFAULT_THREAD_SLOTS : DEFAULT_SLOTS);
+  return {
+    model,
+    preprocessor,
+    maxPositions,
+    spread,
+    config: model.config,
+    decoder: new Decoder(model, { numSlots, maxPositions }),
+    features: new FeatureCache(model, preprocessor, options.featureBytes ?? DEFAULT_FEATURE_BYTES),
+    eosIds,
+    tokenBytes: tokenizer === undefined ? undefined : tokenBytes(tokenizer),
+  };
+}
+
+/** Decoder and company on the weights of another worker. */
+export function openShared(
+  folder: string,
+  { config, tensors }: Share,
+  options: LocalOptions,
+): Promise<SamplingModel> {
+  const params = new Map([...tensors].map(([name, number]) => [name, takeTensor(number)]));
+  return openSampling(folder, new Qwen25VL(config, params, folder), options);
+}
+
+let present: number | undefined;
+
+/** Sets the threads of this worker's operators, where they are others now. */
+export function useThreads(count: number): void {
+  if (count === present) return;
+  setNumThreads(count);
+  present = count;
+}
+
+function spreadOf(model: Qwen25VL, options: LocalOptions): Spread {
+  const threads = options.threads ?? numThreads();
+  const single = samplesInOneThread(model);
+  const samplers = options.samplers ?? (single ? Math.min(threads, MAX_SAMPLERS) : 1);
+  if (samplers < 1) throw new VigorlError("usage", `samplers must be ≥ 1 (got ${samplers})`);
+  const samplingThreads = single ? 1 : Math.max(1, Math.floor(threads / samplers));
+  return { samplers, samplingThreads, threads };
+}
+
+function samplesInOneThread({ device, config }: Qwen25VL): boolean {
+  return device === "cpu" && config.text.hiddenSize <= SMALL_HIDDEN_SIZE;
+}
+
+/** A folder may come without a tokenizer: then everything but stop strings works. */
+async function tokenizerOf(folder: string): Promise<Tokenizer | undefined> {
+  if ((await readJson(join(folder, "tokenizer.json"))) === undefined) return undefined;
+  return loadTokenizer(folder);
+}
+
+const generationSchema = z.looseObject({
+  eos_token_id: z.union([z.int(), z.array(z.int())]).optional(),
+});
+
+/** What ends a sample: the tokens of generation_config.json and the tokenizer's own. */
+async function endTokens(folder: string, tokenizer?: Tokenizer): Promise<Set<number>> {
+  const file = join(folder, "generation_config.json");
+  const parsed = generationSchema.safeParse((await readJson(file)) ?? {});
+  if (!parsed.success)
+    throw new VigorlError("input", `${file}: eos_token_id must be an id or a list of ids`);
+  const ids = new Set([parsed.data.eos_token_id ?? []].flat());
+  if (tokenizer !== undefined) ids.add(tokenizer.eosId);
+  return ids;
+}
+
+/** The parsed file, or undefined where there is none. */
+async function readJson(file: string): Promise<unknown> {
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (error) {
+    if (errno(error) === "ENOENT") return undefined;
+    throw error;
+  }
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new VigorlError("input", `${file}: not JSON`, { cause });
+  }
+}
