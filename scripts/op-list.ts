@@ -44,7 +44,7 @@ const shapes = `
   view_as reshape_as broadcast_to tile repeat repeat_interleave.self_int repeat_interleave_tensor=repeat_interleave.self_Tensor
   flip roll tril triu tril_ triu_ diag diagonal diag_embed pad meshgrid.indexing broadcast_tensors
   constant_pad_nd swapaxes as_strided alias
-  view_as_complex view_as_real complex
+  view_as_complex view_as_real
 `;
 const indexing = `
   index.Tensor index_put index_put_ index_select index_copy index_copy_ index_add index_add_

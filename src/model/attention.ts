@@ -8,7 +8,6 @@
 import { attention } from "../torch/nn.ts";
 import { cat, zeros, type Tensor } from "../torch/ops.ts";
 import { tensor, type Device } from "../torch/tensor.ts";
-import type { RotaryFactors } from "./rotary.ts";
 
 export type SegmentLayout = "equal" | "padded" | "separate";
 
@@ -96,14 +95,27 @@ export function attendSegments(
 }
 
 /**
- * Rotates head vectors [N, heads, D] by their positions: x·cos plus the half-swapped x times the
- * signed sine, which is the published rotate-half form in three operators.
+ * Rotates head vectors [N, heads, D], whose rotating halves are `interleaved`, by their positions: one
+ * complex product, in float32 whatever the dtype.
+ * @param factors complex [N, D / 2], of a `Rotary`
  */
-export function rotate(heads: Tensor, factors: RotaryFactors): Tensor {
-  const cos = factors.cos.unsqueeze(-2);
-  const sin = factors.sin.unsqueeze(-2);
-  const half = heads.shape[heads.shape.length - 1] / 2;
-  return heads.mul(cos).addcmul(heads.roll([half], [-1]), sin);
+export function rotate(heads: Tensor, factors: Tensor): Tensor {
+  const { shape, dtype } = heads;
+  const pairs = heads.to("float32").unflatten(-1, [shape[2] / 2, 2]);
+  const rotated = pairs.viewAsComplex().mul(factors.unsqueeze(1));
+  return rotated.viewAsReal().view(shape).to(dtype);
+}
+
+/**
+ * Rows [heads · D, …] of a projection with the two halves of each head, which rotate together, laid
+ * side by side as pairs. Done to queries and keys alike it leaves their products as they are.
+ */
+export function interleaved(rows: Tensor, headDim: number): Tensor {
+  const { shape } = rows;
+  return rows
+    .view([-1, 2, headDim / 2, ...shape.slice(1)])
+    .transpose(1, 2)
+    .reshape(shape);
 }
 
 function attendPadded(queriesKeys: Tensor, values: Tensor, causal: boolean, mask?: Tensor): Tensor {

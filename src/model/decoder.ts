@@ -14,7 +14,7 @@ import { cat, empty, full, ones, zeros, type Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { Tape } from "../torch/tape.ts";
 import type { Batch } from "./batch.ts";
-import { complexFactors, FusedLanguage, rotate_, type FusedLayer } from "./fused.ts";
+import { FusedLanguage, rotate_, type FusedLayer } from "./fused.ts";
 import { KvCache } from "./kv-cache.ts";
 import type { Qwen25VL } from "./qwen2-5-vl.ts";
 
@@ -83,7 +83,7 @@ export class Decoder {
       scope(() => {
         const model = this.#model;
         let x = model.embed(batch, features);
-        const factors = complexFactors(model.textRotary.at(batch.axes)).view([length, 1, 1, -1]);
+        const factors = model.textRotary.at(batch.axes).view([length, 1, 1, -1]);
         const mask =
           offset === 0
             ? undefined
@@ -155,7 +155,7 @@ export class Decoder {
         capacity,
         input: zeros([numInputs], { dtype: "int64", device }).keep(),
         words: new Int32Array(2 * numInputs),
-        rotary: complexFactors(textRotary.at([ids, ids, ids])).keep(),
+        rotary: textRotary.at([ids, ids, ids]).keep(),
         window: cat([zeros([capacity], options), full([capacity], -Infinity, options)]).keep(),
         qkv: empty([numSlots, width], options).keep(),
         gateUp: empty([numSlots, 2 * intermediateSize], options).keep(),

@@ -8,12 +8,11 @@
  * Legend: N rows, H query heads, KV key-value heads, G = H / KV, D head size.
  */
 import { rmsNorm } from "../torch/nn.ts";
-import { complex, empty, full, type Tensor } from "../torch/ops.ts";
+import { empty, full, type Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import type { LanguageLayer } from "./language.ts";
 import type { Linear } from "./parameters.ts";
 import type { Qwen25VL } from "./qwen2-5-vl.ts";
-import type { RotaryFactors } from "./rotary.ts";
 
 export interface FusedLayer {
   /** Gain of the norm; undefined where it is folded into the projection. */
@@ -146,12 +145,6 @@ export class FusedLanguage {
       .select(1, groups + 1)
       .copy_(rowsOf(layer.v).view([heads, headDim, -1]));
   }
-}
-
-/** Factors as complex numbers, [N, D / 2], of what `Rotary` looked up. */
-export function complexFactors({ cos, sin }: RotaryFactors): Tensor {
-  const half = cos.shape[1] / 2;
-  return complex(cos.narrow(1, 0, half).to("float32"), sin.narrow(1, half, half).to("float32"));
 }
 
 /** Rotates heads [..., D] of interleaved pairs in place by factors that broadcast to [..., D / 2]. */

@@ -6,11 +6,10 @@
  */
 import { linear, rmsNorm } from "../torch/nn.ts";
 import { cat, type Tensor } from "../torch/ops.ts";
-import { attendSegments, rotate, type Segments } from "./attention.ts";
+import { attendSegments, interleaved, rotate, type Segments } from "./attention.ts";
 import { scope } from "../torch/scope.ts";
 import type { TextConfig } from "./config.ts";
 import { getLinear, getParameter, type Linear, type Parameters } from "./parameters.ts";
-import type { RotaryFactors } from "./rotary.ts";
 
 export interface LanguageLayer {
   readonly inputNorm: Tensor;
@@ -58,6 +57,7 @@ export function languageModel(parameters: Parameters, config: TextConfig): Langu
 /**
  * Runs all layers and the final norm.
  * @param embeds [N, hidden]
+ * @param factors complex [N, D / 2]
  * @param rows flat rows to return, int64 [n]; all where absent
  * @returns [n, hidden]
  */
@@ -65,7 +65,7 @@ export function languageForward(
   model: LanguageModel,
   config: TextConfig,
   embeds: Tensor,
-  factors: RotaryFactors,
+  factors: Tensor,
   segments: Segments,
   rows?: Tensor,
 ): Tensor {
@@ -79,24 +79,23 @@ export function languageForward(
   return rmsNorm(x, model.norm, config.rmsNormEps);
 }
 
-/** The q, k and v projections of a layer as one, [(H + 2 KV) · D, hidden] with its bias. */
-export function fusedProjection(layer: LanguageLayer): { weight: Tensor; bias: Tensor } {
-  return {
-    weight: cat([layer.q.weight, layer.k.weight, layer.v.weight], 0),
-    bias: cat([biasOf(layer.q), biasOf(layer.k), biasOf(layer.v)], 0),
-  };
+/** The q, k and v projections of a layer as one, q and k for `rotate`: [(H + 2 KV) · D, hidden]. */
+function fusedProjection({ q, k, v }: LanguageLayer, headDim: number): Linear {
+  const rows = (of: (linear: Linear) => Tensor) =>
+    cat([interleaved(of(q), headDim), interleaved(of(k), headDim), of(v)], 0);
+  return { weight: rows(({ weight }) => weight), bias: rows(biasOf) };
 }
 
 function layerForward(
   layer: LanguageLayer,
   config: TextConfig,
   x: Tensor,
-  factors: RotaryFactors,
+  factors: Tensor,
   segments: Segments,
   rows?: Tensor,
 ): Tensor {
   const { numHeads, numKeyValueHeads, headDim, rmsNormEps } = config;
-  const fused = fusedProjection(layer);
+  const fused = fusedProjection(layer, headDim);
   const normed = rmsNorm(x, layer.inputNorm, rmsNormEps);
   const qkv = linear(normed, fused.weight, fused.bias).view([
     -1,

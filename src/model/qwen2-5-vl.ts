@@ -56,8 +56,8 @@ export class Qwen25VL {
     this.device = device;
     this.vision = visionTower(params, config.vision);
     this.language = languageModel(params, config.text);
-    this.textRotary = new Rotary(textFrequencies(config.text), dtype, device);
-    this.visionRotary = new Rotary(visionFrequencies(config.vision), "float32", device);
+    this.textRotary = new Rotary(textFrequencies(config.text), device);
+    this.visionRotary = new Rotary(visionFrequencies(config.vision), device);
   }
 
   /**

@@ -71,22 +71,15 @@ export function mropePositions(
   return { axes, next };
 }
 
-/**
- * Cosines and sines of positions 0…numPositions-1 at the given frequencies, [P, 4, F]: cosine, cosine,
- * minus sine, sine. Blocks of several axes laid side by side along F become, viewed as [2, 4F/2], the
- * factors that `rotate` (attention.ts) multiplies a head and its rolled copy by.
- */
+/** Cosines and sines of positions 0…numPositions-1 at the given frequencies F, [P, F, 2]. */
 export function rotaryBlock(frequencies: readonly number[], numPositions: number): Float32Array {
-  const count = frequencies.length;
-  const block = new Float32Array(numPositions * 4 * count);
+  const block = new Float32Array(numPositions * frequencies.length * 2);
+  let at = 0;
   for (let position = 0; position < numPositions; position++) {
-    const row = position * 4 * count;
-    for (let j = 0; j < count; j++) {
-      const angle = Math.fround(position * frequencies[j]);
-      block[row + j] = block[row + count + j] = Math.cos(angle);
-      const sine = Math.sin(angle);
-      block[row + 2 * count + j] = -sine;
-      block[row + 3 * count + j] = sine;
+    for (const frequency of frequencies) {
+      const angle = Math.fround(position * frequency);
+      block[at++] = Math.cos(angle);
+      block[at++] = Math.sin(angle);
     }
   }
   return block;

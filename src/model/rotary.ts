@@ -4,19 +4,12 @@
  */
 import { cat, type Tensor } from "../torch/ops.ts";
 import { scope } from "../torch/scope.ts";
-import { tensor, type Device, type DType } from "../torch/tensor.ts";
+import { tensor, type Device } from "../torch/tensor.ts";
 import { rotaryBlock } from "./rope.ts";
-
-/** Factors of N positions, [N, headDim] each; `sin` carries the sign of the half it multiplies. */
-export interface RotaryFactors {
-  readonly cos: Tensor;
-  readonly sin: Tensor;
-}
 
 export class Rotary {
   readonly #frequencies: readonly (readonly number[])[];
   readonly #axisOf: readonly number[];
-  readonly #dtype: DType;
   readonly #device: Device;
   #numPositions = 0;
   #blocks: Tensor[] = [];
@@ -24,15 +17,17 @@ export class Rotary {
   #joined!: Tensor;
 
   /** @param frequencies by axis; the head dimension is twice their total number */
-  constructor(frequencies: readonly (readonly number[])[], dtype: DType, device: Device) {
+  constructor(frequencies: readonly (readonly number[])[], device: Device) {
     this.#frequencies = frequencies.filter((axis) => axis.length > 0);
     this.#axisOf = frequencies.flatMap((axis, i) => (axis.length > 0 ? [i] : []));
-    this.#dtype = dtype;
     this.#device = device;
   }
 
-  /** Factors at the position ids of each axis: arrays of length N; text passes one for all axes. */
-  at(axes: readonly Int32Array[]): RotaryFactors {
+  /**
+   * Factors at the position ids of each axis (arrays of length N; text passes one for all axes), as
+   * complex numbers of single precision: [N, D / 2].
+   */
+  at(axes: readonly Int32Array[]): Tensor {
     let highest = 0;
     for (const axis of this.#axisOf) for (const id of axes[axis]) if (id > highest) highest = id;
     this.#grow(highest + 1);
@@ -40,11 +35,9 @@ export class Rotary {
       ? this.#look(this.#joined, axes[this.#axisOf[0]])
       : cat(
           this.#blocks.map((block, i) => this.#look(block, axes[this.#axisOf[i]])),
-          2,
+          1,
         );
-    const [length, , half] = joined.shape;
-    const pairs = joined.view([length, 2, half * 2]);
-    return { cos: pairs.select(1, 0), sin: pairs.select(1, 1) };
+    return joined.viewAsComplex();
   }
 
   dispose(): void {
@@ -67,11 +60,11 @@ export class Rotary {
     this.#blocks = this.#frequencies.map((axis) =>
       scope(() =>
         tensor(rotaryBlock(axis, numPositions), {
-          shape: [numPositions, 4, axis.length],
+          shape: [numPositions, axis.length, 2],
           device: this.#device,
-        }).to(this.#dtype),
+        }),
       ).keep(),
     );
-    this.#joined = cat(this.#blocks, 2).keep();
+    this.#joined = cat(this.#blocks, 1).keep();
   }
 }

@@ -7,14 +7,14 @@
  * Legend: P patches in all, U = P / 4 merged positions, C width, I grids.
  */
 import { linear, rmsNorm } from "../torch/nn.ts";
-import type { Tensor } from "../torch/ops.ts";
+import { cat, type Tensor } from "../torch/ops.ts";
 import { scope } from "../torch/scope.ts";
 import { tensor, type Device } from "../torch/tensor.ts";
-import { attendSegments, rotate, segment, type Segments } from "./attention.ts";
+import { attendSegments, interleaved, rotate, segment, type Segments } from "./attention.ts";
 import { mergeUnit, patchDim, type VisionConfig } from "./config.ts";
 import { getLinear, getParameter, type Linear, type Parameters } from "./parameters.ts";
 import type { Grid } from "./rope.ts";
-import type { Rotary, RotaryFactors } from "./rotary.ts";
+import type { Rotary } from "./rotary.ts";
 import { inverseOrder, planWindows } from "./windows.ts";
 
 /** Epsilon of the tower's norms; fixed in the published model, not part of its configuration. */
@@ -106,22 +106,29 @@ function blockForward(
   block: VisionBlock,
   config: VisionConfig,
   x: Tensor,
-  factors: RotaryFactors,
+  factors: Tensor,
   segments: Segments,
 ): Tensor {
   const heads = config.numHeads;
   const size = config.hiddenSize / heads;
   const normed = rmsNorm(x, block.norm1, epsilon);
-  const qkv = linear(normed, block.qkv.weight, block.qkv.bias).view([-1, 3 * heads, size]);
+  const weight = forRotation(block.qkv.weight, size);
+  const bias = block.qkv.bias && forRotation(block.qkv.bias, size);
+  const qkv = linear(normed, weight, bias).view([-1, 3 * heads, size]);
   const [queriesKeys, values] = qkv.splitWithSizes([2 * heads, heads], 1);
-  // As published, the tower rotates in single precision whatever the dtype of its weights.
-  const rotated = rotate(queriesKeys.to("float32"), factors).to(x.dtype);
-  const mixed = attendSegments(rotated, values, segments, false);
+  const mixed = attendSegments(rotate(queriesKeys, factors), values, segments, false);
   const attended = x.add(linear(mixed, block.proj.weight, block.proj.bias));
   const inner = rmsNorm(attended, block.norm2, epsilon);
   const gate = linear(inner, block.gate.weight, block.gate.bias).silu();
   const up = linear(inner, block.up.weight, block.up.bias);
   return attended.add(linear(gate.mul(up), block.down.weight, block.down.bias));
+}
+
+/** Rows of q, k and v with those of q and k as `rotate` takes them. */
+function forRotation(rows: Tensor, headDim: number): Tensor {
+  const third = rows.shape[0] / 3;
+  const [queriesKeys, values] = rows.splitWithSizes([2 * third, third], 0);
+  return cat([interleaved(queriesKeys, headDim), values], 0);
 }
 
 function permuteUnits(x: Tensor, order: Int32Array, unit: number, device: Device): Tensor {

@@ -209,7 +209,6 @@ const op_as_strided = native.op("aten::as_strided", "");
 const op_alias = native.op("aten::alias", "");
 const op_view_as_complex = native.op("aten::view_as_complex", "");
 const op_view_as_real = native.op("aten::view_as_real", "");
-const op_complex = native.op("aten::complex", "");
 const op_index_Tensor = native.op("aten::index", "Tensor");
 const op_index_put = native.op("aten::index_put", "");
 const op_index_put_ = native.op("aten::index_put_", "");
@@ -1731,11 +1730,6 @@ export function meshgrid(tensors: readonly Tensor[], options: { indexing: string
 /** broadcast_tensors(Tensor[] tensors) -> Tensor[] */
 export function broadcastTensors(tensors: readonly Tensor[]): Tensor[] {
   return wrapAll(native.call(op_broadcast_tensors, idsOf(tensors)));
-}
-
-/** complex(Tensor real, Tensor imag) -> Tensor */
-export function complex(real: Tensor, imag: Tensor): Tensor {
-  return wrap(native.call(op_complex, real.id, imag.id));
 }
 
 /**
