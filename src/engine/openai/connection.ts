@@ -48,12 +48,24 @@ export async function listModels(client: OpenAI, signal: AbortSignal): Promise<M
   throw new BrokenReply("its list of models is not of the protocol");
 }
 
-/** @throws VigorlError("usage") when the list has no such model. */
-export function findModel(list: ModelList, model: string, url: string): ModelList["data"][number] {
+/**
+ * The model of that name, or the only one where none is named.
+ * @throws VigorlError("usage") when the list has no such model, or several to choose from.
+ */
+export function findModel(
+  list: ModelList,
+  model: string | undefined,
+  url: string,
+): ModelList["data"][number] {
+  if (model === undefined && list.data.length === 1) return list.data[0];
   const found = list.data.find(({ id }) => id === model);
   if (found !== undefined) return found;
   const known = list.data.map(({ id }) => id).slice(0, 8);
-  throw new VigorlError("usage", `${url}: the server has no model ${model}`, {
+  const what =
+    model === undefined
+      ? `the server has ${list.data.length} models, and none is named`
+      : `the server has no model ${model}`;
+  throw new VigorlError("usage", `${url}: ${what}`, {
     hint: known.length === 0 ? "load one into it" : `it has ${known.join(", ")}`,
   });
 }

@@ -241,6 +241,13 @@ describe("opening", () => {
     expect(error.hint).toBe("it has m");
   });
 
+  test("needs no name where there is one model", async () => {
+    const server = await serverWith();
+    const sampler = await openRemoteSampler({ baseUrl: server.url, chat, retries: 0 });
+    open.push(sampler);
+    expect(sampler.capabilities.name).toMatch(/:m$/);
+  });
+
   test("says that nobody listens", async () => {
     const server = await serverWith();
     await server.close();

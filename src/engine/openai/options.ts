@@ -9,7 +9,11 @@ export const remoteSchema = z.strictObject({
   url: z
     .url({ protocol: /^https?$/ })
     .describe("base URL of the API, such as http://localhost:8000/v1"),
-  model: z.string().min(1).describe("name under which the server knows the model"),
+  model: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("name under which the server knows the model; default the only one it has"),
   apiKeyEnv: z.string().min(1).optional().describe("environment variable that holds the API key"),
   server: z
     .enum(["auto", ...dialectNames])
@@ -25,7 +29,8 @@ export type RemoteConfig = z.infer<typeof remoteSchema>;
 export interface RemoteOptions {
   /** Base URL of the API, `/v1` included. */
   readonly baseUrl: string;
-  readonly model: string;
+  /** Default: the only one the server has. */
+  readonly model?: string;
   /** The format that prompts are written in; for exact tokens the one of the served model. */
   readonly chat: ChatFormat;
   readonly apiKey?: string;
@@ -59,11 +64,11 @@ export function remoteOptions(config: RemoteConfig, chat: ChatFormat): RemoteOpt
   }
   return {
     baseUrl: url,
-    model,
     chat,
     concurrency,
     timeoutMs: timeoutSeconds * 1000,
     retries,
+    ...(model === undefined ? {} : { model }),
     ...(apiKey === undefined ? {} : { apiKey }),
     ...(server === "auto" ? {} : { dialect: server }),
     ...(config.maxPositions === undefined ? {} : { maxPositions: config.maxPositions }),

@@ -37,31 +37,32 @@ export async function openRemoteSampler(
 ): Promise<Sampler> {
   const { baseUrl, model, concurrency = 32, timeoutMs = 300_000 } = options;
   const connection = connect(baseUrl, options.apiKey, concurrency);
-  const sampler = (dialect: Dialect, maxPositions: number | null | undefined) =>
+  const sampler = (name: string, dialect: Dialect, maxPositions: number | null | undefined) =>
     new RemoteSampler(connection, dialect, maxPositions ?? Number.MAX_SAFE_INTEGER, {
       ...options,
+      model: name,
       concurrency,
       timeoutMs,
     });
-  if (options.dialect !== undefined && options.maxPositions !== undefined)
-    return sampler(dialects[options.dialect], options.maxPositions);
+  if (model !== undefined && options.dialect !== undefined && options.maxPositions !== undefined)
+    return sampler(model, dialects[options.dialect], options.maxPositions);
   try {
     const list = await retrying(options, signal, () =>
-      called(`${baseUrl}/models`, model, timeoutMs, signal, (alive) =>
+      called(`${baseUrl}/models`, model ?? "of any name", timeoutMs, signal, (alive) =>
         listModels(connection.client, alive.signal),
       ),
     );
     const found = findModel(list, model, baseUrl);
     const dialect =
       options.dialect === undefined ? dialectOf(found.owned_by) : dialects[options.dialect];
-    return sampler(dialect, options.maxPositions ?? found.max_model_len);
+    return sampler(found.id, dialect, options.maxPositions ?? found.max_model_len);
   } catch (error) {
     await connection.close();
     throw error;
   }
 }
 
-type Settings = RemoteOptions & { readonly concurrency: number; readonly timeoutMs: number };
+type Settings = RemoteOptions & Readonly<{ model: string; concurrency: number; timeoutMs: number }>;
 
 class RemoteSampler implements Sampler {
   readonly capabilities: Capabilities;
