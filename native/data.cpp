@@ -4,6 +4,10 @@
 
 #include <ATen/Functions.h>
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 #include <cstring>
 #include <unordered_set>
 
@@ -80,6 +84,21 @@ napi_value set_bytes(Call& call) {
   } else {
     tensor.copy_(at::from_blob(data, tensor.sizes(), tensor.options().device(c10::kCPU)));
   }
+  return make_undefined(call.env);
+}
+
+// hugePages(handle): asks the system for large pages behind a tensor that nothing was written to yet.
+// A hint: where it cannot be had, nothing changes.
+napi_value huge_pages(Call& call) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  const at::Tensor& tensor = call.tensor(0);
+  constexpr uintptr_t page = 4096;
+  if (tensor.is_cpu() && tensor.nbytes() > page) {
+    const auto first = (reinterpret_cast<uintptr_t>(tensor.data_ptr()) + page - 1) & ~(page - 1);
+    const auto end = reinterpret_cast<uintptr_t>(tensor.data_ptr()) + tensor.nbytes();
+    if (end > first) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+  }
+#endif
   return make_undefined(call.env);
 }
 
@@ -166,6 +185,7 @@ napi_value live_bytes(Call& call) {
 void register_data(napi_env env, napi_value exports) {
   expose<from_bytes>(env, exports, "fromBytes");
   expose<set_bytes>(env, exports, "setBytes");
+  expose<huge_pages>(env, exports, "hugePages");
   expose<to_bytes>(env, exports, "toBytes");
   expose<item>(env, exports, "item");
   expose<shape>(env, exports, "shape");

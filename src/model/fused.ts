@@ -7,22 +7,24 @@
  * the gains of the norms before a projection are folded into it, too.
  * Legend: N rows, H query heads, KV key-value heads, G = H / KV, D head size.
  */
+import { allocate } from "../torch/arena.ts";
 import { rmsNorm } from "../torch/nn.ts";
-import { empty, full, type Tensor } from "../torch/ops.ts";
+import { full, type Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import type { LanguageLayer } from "./language.ts";
 import type { Linear } from "./parameters.ts";
 import type { Qwen25VL } from "./qwen2-5-vl.ts";
 
+/** Matrices are [in, out]. */
 export interface FusedLayer {
   /** Gain of the norm; undefined where it is folded into the projection. */
   readonly inputGain: Tensor | undefined;
-  /** [hidden, KV · (G + 2) · D]; like all weights here a transposed view. */
+  /** To KV · (G + 2) · D. */
   readonly qkv: Tensor;
   readonly qkvBias: Tensor;
   readonly o: Tensor;
   readonly postGain: Tensor | undefined;
-  /** [hidden, 2 · intermediate] */
+  /** To 2 · intermediate. */
   readonly gateUp: Tensor;
   readonly down: Tensor;
 }
@@ -30,50 +32,60 @@ export interface FusedLayer {
 export class FusedLanguage {
   readonly layers: readonly FusedLayer[];
   readonly #model: Qwen25VL;
-  /** Norm gains are folded, and norms are made of the operators that cost least on a CPU. */
+  /**
+   * Norm gains are folded in, norms are made of the operators that cost least on a CPU, and all
+   * weights are copies, in the order of memory in which a product of few rows reads them.
+   */
   readonly #folds: boolean;
   /** √(hidden · ε), [1]: what a row's length is taken together with. */
   readonly #floor: Tensor;
-  /** Gain of the last norm, in the units of `#unit`. */
-  readonly #lastGain: Tensor;
-  /** Weights in their own layout, [out, hidden], by layer. */
-  readonly #stored: readonly { readonly qkv: Tensor; readonly gateUp: Tensor }[];
+  readonly #head: Tensor;
+  readonly #own: readonly Tensor[];
 
   constructor(model: Qwen25VL) {
     this.#model = model;
     const { dtype, device } = model;
     const { text } = model.config;
-    const { hiddenSize, rmsNormEps } = text;
+    const { hiddenSize, intermediateSize } = text;
     this.#folds = dtype === "float32" && device === "cpu";
-    const options = { dtype, device };
-    this.#floor = full([1], Math.sqrt(hiddenSize * rmsNormEps), options).keep();
-    this.#lastGain = empty([hiddenSize], options).keep();
+    this.#floor = full([1], Math.sqrt(hiddenSize * text.rmsNormEps), { dtype, device }).keep();
     const width = (text.numHeads + 2 * text.numKeyValueHeads) * text.headDim;
-    this.#stored = model.language.layers.map(() => ({
-      qkv: empty([width, hiddenSize], options).keep(),
-      gateUp: empty([2 * text.intermediateSize, hiddenSize], options).keep(),
-    }));
-    this.layers = model.language.layers.map((layer, i) => ({
+    const inner = text.numHeads * text.headDim;
+    const folded = [
+      [inner, hiddenSize],
+      [intermediateSize, hiddenSize],
+    ];
+    const shapes = model.language.layers.flatMap(() => [
+      [hiddenSize, width],
+      [width],
+      [hiddenSize, 2 * intermediateSize],
+      ...(this.#folds ? folded : []),
+    ]);
+    if (this.#folds) shapes.push([hiddenSize, text.vocabSize]);
+    this.#own = allocate(shapes, { dtype, device });
+    const own = this.#own.values();
+    const next = (): Tensor => own.next().value!;
+    this.layers = model.language.layers.map((layer) => ({
       inputGain: this.#folds ? undefined : layer.inputNorm,
-      qkv: this.#stored[i].qkv.t().keep(),
-      qkvBias: empty([width], options).keep(),
-      o: layer.o.weight.t().keep(),
+      qkv: next(),
+      qkvBias: next(),
+      gateUp: next(),
+      o: this.#folds ? next() : layer.o.weight.t().keep(),
       postGain: this.#folds ? undefined : layer.postNorm,
-      gateUp: this.#stored[i].gateUp.t().keep(),
-      down: layer.down.weight.t().keep(),
+      down: this.#folds ? next() : layer.down.weight.t().keep(),
     }));
+    this.#head = this.#folds ? next() : model.language.head.t().keep();
     this.refresh();
   }
 
   /** Takes over the model's present weights, in place. */
   refresh(): void {
+    const { language } = this.#model;
     noGrad(() => {
-      for (const [i, layer] of this.#model.language.layers.entries())
-        scope(() => this.#fill(i, layer));
-      scope(() => {
-        const gain = this.#model.language.norm;
-        this.#lastGain.copy_(this.#folds ? gain.mul(this.#unit) : gain);
-      });
+      for (const [i, layer] of language.layers.entries())
+        scope(() => this.#fill(this.layers[i], layer));
+      if (!this.#folds) return;
+      scope(() => this.#head.copy_(language.head.t()).mul_(this.#gain(language.norm)));
     });
   }
 
@@ -88,10 +100,8 @@ export class FusedLanguage {
 
   /** Logits [N, V] of the last layer's output. */
   logits(x: Tensor): Tensor {
-    const normed = this.#folds
-      ? this.norm(x, undefined).mul_(this.#lastGain)
-      : this.norm(x, this.#lastGain);
-    return this.#model.logits(normed);
+    const { norm } = this.#model.language;
+    return this.norm(x, this.#folds ? undefined : norm).mm(this.#head);
   }
 
   /** SwiGLU on [N, hidden], added to it; `wide` is where gate and up go, made anew where absent. */
@@ -104,31 +114,31 @@ export class FusedLanguage {
   }
 
   dispose(): void {
-    for (const { qkv, gateUp } of this.#stored) for (const own of [qkv, gateUp]) own.dispose();
-    for (const { qkv, qkvBias, o, gateUp, down } of this.layers)
-      for (const own of [qkv, qkvBias, o, gateUp, down]) own.dispose();
+    for (const own of this.#own) own.dispose();
+    for (const { o, down } of this.layers) for (const view of [o, down]) view.dispose();
+    this.#head.dispose();
     this.#floor.dispose();
-    this.#lastGain.dispose();
   }
 
-  get #unit(): number {
-    return Math.sqrt(this.#model.config.text.hiddenSize);
+  /** A norm's gain as a factor of the rows of the matrix that follows it, [hidden, 1]. */
+  #gain(gain: Tensor): Tensor {
+    return gain.mul(Math.sqrt(this.#model.config.text.hiddenSize)).unsqueeze(-1);
   }
 
-  #fill(index: number, layer: LanguageLayer): void {
-    const { qkv, gateUp } = this.#stored[index];
-    const { hiddenSize } = this.#model.config.text;
-    this.#arrange(qkv, layer, ({ weight }) => weight);
-    this.#arrange(this.layers[index].qkvBias.unsqueeze(-1), layer, ({ bias }) => {
+  #fill(fused: FusedLayer, layer: LanguageLayer): void {
+    this.#arrange(fused.qkv.t(), layer, ({ weight }) => weight);
+    this.#arrange(fused.qkvBias.unsqueeze(-1), layer, ({ bias }) => {
       if (bias === undefined) throw new Error("attention projection without its bias");
       return bias.unsqueeze(-1);
     });
-    const [gate, up] = gateUp.chunk(2, 0);
+    const [gate, up] = fused.gateUp.t().chunk(2, 0);
     gate.copy_(layer.gate.weight);
     up.copy_(layer.up.weight);
     if (!this.#folds) return;
-    qkv.mul_(layer.inputNorm.mul(this.#unit).view([1, hiddenSize]));
-    gateUp.mul_(layer.postNorm.mul(this.#unit).view([1, hiddenSize]));
+    fused.o.copy_(layer.o.weight.t());
+    fused.down.copy_(layer.down.weight.t());
+    fused.qkv.mul_(this.#gain(layer.inputNorm));
+    fused.gateUp.mul_(this.#gain(layer.postNorm));
   }
 
   /** Copies the rows of q, k and v, [heads · D, C] each, to their places in `to`. */

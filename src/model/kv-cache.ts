@@ -3,7 +3,8 @@
  * never change while slots come and go, which is what makes a row's bits independent of its neighbours.
  * Legend: S slots, KV key-value heads, P positions a slot has room for, D head size.
  */
-import { zeros, type Tensor } from "../torch/ops.ts";
+import { allocate } from "../torch/arena.ts";
+import type { Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { tensor, type Device, type DType } from "../torch/tensor.ts";
 import { VigorlError } from "../core/errors.ts";
@@ -50,7 +51,7 @@ export class KvCache {
     this.#dtype = dtype;
     this.#device = device;
     this.capacity = this.#wholeBuckets(Math.min(maxPositions, firstPositions) + 1);
-    this.layers = Array.from({ length: config.numLayers }, () => this.#emptyLayer());
+    this.layers = this.#emptyLayers(config.numLayers);
   }
 
   /** Keys (`part` 0) or values (1) of one slot, [KV, length, D]; a view. */
@@ -119,12 +120,13 @@ export class KvCache {
     const wanted = Math.max(length, Math.ceil(growth * held));
     this.capacity = this.#wholeBuckets(Math.min(wanted, this.maxPositions) + 1);
     const before = this.layers;
-    this.layers = noGrad(() =>
-      before.map((layer) => {
-        const grown = this.#emptyLayer();
-        scope(() => grown.narrow(1, 0, held).copy_(layer));
-        layer.dispose();
-        return grown;
+    this.layers = this.#emptyLayers(before.length);
+    noGrad(() =>
+      scope(() => {
+        for (const [i, layer] of before.entries()) {
+          this.layers[i].narrow(1, 0, held).copy_(layer);
+          layer.dispose();
+        }
       }),
     );
   }
@@ -137,8 +139,14 @@ export class KvCache {
     return Math.ceil(positions / this.bucket) * this.bucket;
   }
 
-  #emptyLayer(): Tensor {
+  #emptyLayers(count: number): Tensor[] {
     const shape = [2 * this.numSlots * this.numHeads, this.capacity, this.#headDim];
-    return zeros(shape, { dtype: this.#dtype, device: this.#device }).keep();
+    const options = { dtype: this.#dtype, device: this.#device };
+    const layers = allocate(
+      Array.from({ length: count }, () => shape),
+      options,
+    );
+    for (const layer of layers) layer.zero_();
+    return layers;
   }
 }
