@@ -112,6 +112,18 @@ napi_value to_bytes(Call& call) {
   return buffer;
 }
 
+// getBytes(handle, array): copies the elements in row-major order into an array of as many bytes.
+napi_value get_bytes(Call& call) {
+  const at::Tensor tensor = call.tensor(0).detach().cpu().contiguous();
+  const auto [data, length] = bytes_of(call, 1);
+  if (tensor.nbytes() != length) {
+    throw JsError("the array has " + std::to_string(length) + " bytes, " + describe(tensor) +
+                  " has " + std::to_string(tensor.nbytes()));
+  }
+  if (length > 0) std::memcpy(data, tensor.data_ptr(), length);
+  return make_undefined(call.env);
+}
+
 // item(handle) -> number of a tensor with one element; booleans come as 0 and 1.
 napi_value item(Call& call) {
   const at::Tensor& tensor = call.tensor(0);
@@ -187,6 +199,7 @@ void register_data(napi_env env, napi_value exports) {
   expose<set_bytes>(env, exports, "setBytes");
   expose<huge_pages>(env, exports, "hugePages");
   expose<to_bytes>(env, exports, "toBytes");
+  expose<get_bytes>(env, exports, "getBytes");
   expose<item>(env, exports, "item");
   expose<shape>(env, exports, "shape");
   expose<strides>(env, exports, "strides");

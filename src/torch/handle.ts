@@ -86,6 +86,12 @@ export class TensorHandle {
     return this;
   }
 
+  /** Copies the elements, in the tensor's own dtype and row-major, into an array of as many bytes. */
+  getBytes<T extends ArrayBufferView>(into: T): T {
+    native.getBytes(this.id, into);
+    return into;
+  }
+
   /** A copy of the elements in row-major order. Waits for the device. */
   toArray(): TensorData {
     const { dtype } = this;

@@ -26,6 +26,7 @@ export interface Native {
     device?: string,
   ): number;
   setBytes(id: number, data: ArrayBufferView): void;
+  getBytes(id: number, into: ArrayBufferView): void;
   hugePages(id: number): void;
   toBytes(id: number): ArrayBuffer;
   item(id: number): number;

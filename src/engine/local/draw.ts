@@ -27,6 +27,9 @@ export interface Drawn {
 /** Largest vocabulary that is sampled in JavaScript. */
 export const SMALL_VOCABULARY = 4096;
 
+/** Where probabilities are pulled to; steps have one shape, and a fresh array each costs more. */
+let pulled = new Float32Array(0);
+
 /** Draws a token for every request from logits [R, V]. */
 export function drawTokens(logits: Tensor, requests: readonly DrawRequest[]): Drawn[] {
   if (requests.length === 0) return [];
@@ -42,7 +45,8 @@ export function drawTokens(logits: Tensor, requests: readonly DrawRequest[]): Dr
 /** Samples in JavaScript from pulled probabilities. */
 export function drawSmall(logits: Tensor, requests: readonly DrawRequest[]): Drawn[] {
   const vocabulary = logits.shape[1];
-  const plain = logits.softmax(-1).toArray() as Float32Array;
+  if (pulled.length !== logits.numel) pulled = new Float32Array(logits.numel);
+  const plain = logits.softmax(-1).getBytes(pulled);
   const drawn: Drawn[] = [];
   const tempered: number[] = [];
   let best: BigInt64Array | undefined;
