@@ -55,13 +55,23 @@ export class Decoder {
 
   constructor(
     model: Qwen25VL,
-    options: { readonly numSlots: number; readonly maxPositions: number },
+    options: {
+      readonly numSlots: number;
+      readonly maxPositions: number;
+      /** `weights` of another decoder of this model, whose copies serve both; taken over. */
+      readonly weights?: Tensor;
+    },
   ) {
     this.#model = model;
     const { dtype, device } = model;
     this.cache = new KvCache(model.config.text, { ...options, dtype, device });
-    this.#fused = new FusedLanguage(model);
+    this.#fused = new FusedLanguage(model, options.weights);
     this.#state = noGrad(() => this.#newState());
+  }
+
+  /** The decoder's own copies of the weights, one after another. */
+  get weights(): Tensor {
+    return this.#fused.block;
   }
 
   /** Takes over the model's present weights; call it after every optimiser step or load. */

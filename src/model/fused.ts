@@ -7,7 +7,7 @@
  * the gains of the norms before a projection are folded into it, too.
  * Legend: N rows, H query heads, KV key-value heads, G = H / KV, D head size.
  */
-import { allocate } from "../torch/arena.ts";
+import { allocateBlock, divideBlock } from "../torch/arena.ts";
 import { rmsNorm } from "../torch/nn.ts";
 import { full, type Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
@@ -31,6 +31,8 @@ export interface FusedLayer {
 
 export class FusedLanguage {
   readonly layers: readonly FusedLayer[];
+  /** All copies, one after another. */
+  readonly block: Tensor;
   readonly #model: Qwen25VL;
   /**
    * Norm gains are folded in, norms are made of the operators that cost least on a CPU, and all
@@ -41,9 +43,15 @@ export class FusedLanguage {
   readonly #floor: Tensor;
   readonly #head: Tensor;
   readonly #own: readonly Tensor[];
+  readonly #shared: boolean;
 
-  constructor(model: Qwen25VL) {
+  /**
+   * @param block of another `FusedLanguage` of this model: its copies are used, and refreshing them is
+   *   the other's affair; taken over
+   */
+  constructor(model: Qwen25VL, block?: Tensor) {
     this.#model = model;
+    this.#shared = block !== undefined;
     const { dtype, device } = model;
     const { text } = model.config;
     const { hiddenSize, intermediateSize } = text;
@@ -62,7 +70,8 @@ export class FusedLanguage {
       ...(this.#folds ? folded : []),
     ]);
     if (this.#folds) shapes.push([hiddenSize, text.vocabSize]);
-    this.#own = allocate(shapes, { dtype, device });
+    this.block = block?.keep() ?? allocateBlock(shapes, { dtype, device });
+    this.#own = divideBlock(this.block, shapes);
     const own = this.#own.values();
     const next = (): Tensor => own.next().value!;
     this.layers = model.language.layers.map((layer) => ({
@@ -80,6 +89,7 @@ export class FusedLanguage {
 
   /** Takes over the model's present weights, in place. */
   refresh(): void {
+    if (this.#shared) return;
     const { language } = this.#model;
     noGrad(() => {
       for (const [i, layer] of language.layers.entries())
@@ -118,6 +128,7 @@ export class FusedLanguage {
     for (const { o, down } of this.layers) for (const view of [o, down]) view.dispose();
     this.#head.dispose();
     this.#floor.dispose();
+    this.block.dispose();
   }
 
   /** A norm's gain as a factor of the rows of the matrix that follows it, [hidden, 1]. */

@@ -3,7 +3,7 @@
  * never change while slots come and go, which is what makes a row's bits independent of its neighbours.
  * Legend: S slots, KV key-value heads, P positions a slot has room for, D head size.
  */
-import { allocate } from "../torch/arena.ts";
+import { allocateBlock, divideBlock } from "../torch/arena.ts";
 import type { Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { tensor, type Device, type DType } from "../torch/tensor.ts";
@@ -142,10 +142,10 @@ export class KvCache {
   #emptyLayers(count: number): Tensor[] {
     const shape = [2 * this.numSlots * this.numHeads, this.capacity, this.#headDim];
     const options = { dtype: this.#dtype, device: this.#device };
-    const layers = allocate(
-      Array.from({ length: count }, () => shape),
-      options,
-    );
+    const shapes = Array.from({ length: count }, () => shape);
+    const block = allocateBlock(shapes, options);
+    const layers = divideBlock(block, shapes);
+    block.dispose();
     for (const layer of layers) layer.zero_();
     return layers;
   }

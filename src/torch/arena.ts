@@ -7,17 +7,26 @@ import { empty, type Tensor } from "./ops.ts";
 import { noGrad, scope } from "./scope.ts";
 import type { Device, DType } from "./tensor.ts";
 
-/** Tensors of these shapes, one after another in one block, not filled with anything. Kept. */
-export function allocate(
+/** A block for tensors of these shapes, not filled with anything. Kept. */
+export function allocateBlock(
   shapes: readonly (readonly number[])[],
   options: { dtype: DType; device: Device },
-): Tensor[] {
-  const sizes = shapes.map((shape) => shape.reduce((size, length) => size * length, 1));
+): Tensor {
+  const size = shapes.reduce((sum, shape) => sum + sizeOf(shape), 0);
+  const block = noGrad(() => empty([size], options)).keep();
+  native.hugePages(block.id);
+  return block;
+}
+
+/** The tensors of these shapes that lie one after another in a block. Kept. */
+export function divideBlock(block: Tensor, shapes: readonly (readonly number[])[]): Tensor[] {
   return noGrad(() =>
-    scope(() => {
-      const block = empty([sizes.reduce((sum, size) => sum + size, 0)], options);
-      native.hugePages(block.id);
-      return block.splitWithSizes(sizes, 0).map((part, i) => part.view(shapes[i]).keep());
-    }),
+    scope(() =>
+      block.splitWithSizes(shapes.map(sizeOf), 0).map((part, i) => part.view(shapes[i]).keep()),
+    ),
   );
+}
+
+function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((size, length) => size * length, 1);
 }

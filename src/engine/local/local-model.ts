@@ -75,7 +75,8 @@ export class LocalModel {
     const tensors = new Map(
       [...params].map(([name, parameter]) => [name, offerTensor(parameter, takers)]),
     );
-    return { takers, config, tensors };
+    const decoderWeights = offerTensor(this.forSampling.decoder.weights, takers);
+    return { takers, config, tensors, decoderWeights };
   }
 
   forward(data: readonly Datum[], options: ForwardOptions): DatumOutput[] {

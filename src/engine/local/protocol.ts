@@ -156,6 +156,8 @@ export interface Share {
   readonly config: ModelConfig;
   /** By parameter name: what `takeTensor` asks for. */
   readonly tensors: ReadonlyMap<string, number>;
+  /** The decoder's copies. */
+  readonly decoderWeights: number;
 }
 
 /** An error as plain data; `code` only where it is a VigorlError. */

@@ -14,6 +14,7 @@ import { Decoder } from "../../model/decoder.ts";
 import { Qwen25VL } from "../../model/qwen2-5-vl.ts";
 import { loadTokenizer, type Tokenizer } from "../../text/tokenizer.ts";
 import { numThreads, setNumThreads } from "../../torch/device.ts";
+import type { Tensor } from "../../torch/ops.ts";
 import { takeTensor } from "../../torch/share.ts";
 import { FeatureCache } from "./feature-cache.ts";
 import type { LocalOptions, Share } from "./protocol.ts";
@@ -47,12 +48,14 @@ export interface Spread {
 
 /**
  * Decoder and company of a model whose tensors the caller owns.
+ * @param weights of another decoder of the same model, to be shared with it
  * @throws VigorlError "usage" for options that do not fit the model
  */
 export async function openSampling(
   folder: string,
   model: Qwen25VL,
   options: LocalOptions,
+  weights?: Tensor,
 ): Promise<SamplingModel> {
   const preprocessorFile = join(folder, "preprocessor_config.json");
   const preprocessor = parsePreprocessorConfig(await readJson(preprocessorFile), preprocessorFile);
@@ -71,7 +74,7 @@ export async function openSampling(
     maxPositions,
     spread,
     config: model.config,
-    decoder: new Decoder(model, { numSlots, maxPositions }),
+    decoder: new Decoder(model, { numSlots, maxPositions, weights }),
     features: new FeatureCache(model, preprocessor, options.featureBytes ?? DEFAULT_FEATURE_BYTES),
     eosIds,
     tokenBytes: tokenizer === undefined ? undefined : tokenBytes(tokenizer),
@@ -81,11 +84,12 @@ export async function openSampling(
 /** Decoder and company on the weights of another worker. */
 export function openShared(
   folder: string,
-  { config, tensors }: Share,
+  { config, tensors, decoderWeights }: Share,
   options: LocalOptions,
 ): Promise<SamplingModel> {
   const params = new Map([...tensors].map(([name, number]) => [name, takeTensor(number)]));
-  return openSampling(folder, new Qwen25VL(config, params, folder), options);
+  const model = new Qwen25VL(config, params, folder);
+  return openSampling(folder, model, options, takeTensor(decoderWeights));
 }
 
 let present: number | undefined;
