@@ -4,6 +4,8 @@
 #include "op.h"
 #include "tape.h"
 
+#include <ATen/Parallel.h>
+
 #include <cmath>
 
 namespace vigorl {
@@ -180,6 +182,9 @@ static napi_value init(napi_env env, napi_value exports) {
       env, state, [](napi_env, void* data, void*) { delete static_cast<vigorl::EnvState*>(data); },
       nullptr);
   try {
+    // A thread's first parallel loop takes over the number of threads that any thread set last, unless
+    // the thread has asked before.
+    at::get_num_threads();
     vigorl::register_dispatch(env, exports);
     vigorl::register_data(env, exports);
     vigorl::register_autograd(env, exports);

@@ -87,19 +87,20 @@ napi_value set_bytes(Call& call) {
   return make_undefined(call.env);
 }
 
-// hugePages(handle): asks the system for large pages behind a tensor that nothing was written to yet.
-// A hint: where it cannot be had, nothing changes.
+// hugePages(handle, size): asks the system for pages of `size` bytes behind a tensor that nothing was
+// written to yet, and returns the bytes before the first boundary of such pages. A hint: where it
+// cannot be had, nothing changes.
 napi_value huge_pages(Call& call) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
   const at::Tensor& tensor = call.tensor(0);
-  constexpr uintptr_t page = 4096;
-  if (tensor.is_cpu() && tensor.nbytes() > page) {
-    const auto first = (reinterpret_cast<uintptr_t>(tensor.data_ptr()) + page - 1) & ~(page - 1);
-    const auto end = reinterpret_cast<uintptr_t>(tensor.data_ptr()) + tensor.nbytes();
-    if (end > first) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
-  }
+  const auto size = static_cast<uintptr_t>(call.integer(1));
+  if (!tensor.is_cpu() || size == 0) return make_number(call.env, 0);
+  const auto start = reinterpret_cast<uintptr_t>(tensor.data_ptr());
+  const auto first = (start + size - 1) / size * size;
+  const auto end = (start + tensor.nbytes()) / size * size;
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  if (end > first) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
 #endif
-  return make_undefined(call.env);
+  return make_number(call.env, end > first ? static_cast<double>(first - start) : 0);
 }
 
 // toBytes(handle) -> ArrayBuffer with the elements in row-major order. Copies, waits for the device.

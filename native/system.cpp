@@ -26,9 +26,6 @@ napi_value num_threads(Call& call) {
 napi_value set_num_threads(Call& call) {
   const int64_t count = call.integer(0);
   if (count < 1 || count > 4096) throw JsError("the number of threads must be 1 to 4096");
-  // The first parallel loop of a thread takes over the number that any thread set last, unless the
-  // thread has asked before.
-  at::get_num_threads();
   at::set_num_threads(static_cast<int>(count));
   return make_undefined(call.env);
 }

@@ -5,7 +5,10 @@
 import { native } from "./native.ts";
 import { empty, type Tensor } from "./ops.ts";
 import { noGrad, scope } from "./scope.ts";
-import type { Device, DType } from "./tensor.ts";
+import { dtypeBytes, type Device, type DType } from "./dtype.ts";
+
+/** Bytes. */
+const HUGE_PAGE = 2 ** 21;
 
 /** A block for tensors of these shapes, not filled with anything. Kept. */
 export function allocateBlock(
@@ -13,9 +16,16 @@ export function allocateBlock(
   options: { dtype: DType; device: Device },
 ): Tensor {
   const size = shapes.reduce((sum, shape) => sum + sizeOf(shape), 0);
-  const block = noGrad(() => empty([size], options)).keep();
-  native.hugePages(block.id);
-  return block;
+  const perPage = HUGE_PAGE / dtypeBytes[options.dtype];
+  // Room to begin at a page and to end with one.
+  const pages = size < perPage / 2 ? 0 : Math.ceil(size / perPage) + 1;
+  return noGrad(() =>
+    scope(() => {
+      const raw = empty([Math.max(size, pages * perPage)], options);
+      const before = pages === 0 ? 0 : native.hugePages(raw.id, HUGE_PAGE);
+      return raw.narrow(0, before / dtypeBytes[options.dtype], size).keep();
+    }),
+  );
 }
 
 /** The tensors of these shapes that lie one after another in a block. Kept. */

@@ -27,7 +27,7 @@ export interface Native {
   ): number;
   setBytes(id: number, data: ArrayBufferView): void;
   getBytes(id: number, into: ArrayBufferView): void;
-  hugePages(id: number): void;
+  hugePages(id: number, size: number): number;
   toBytes(id: number): ArrayBuffer;
   item(id: number): number;
   shape(id: number): number[];

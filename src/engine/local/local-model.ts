@@ -69,14 +69,15 @@ export class LocalModel {
 
   /** Offers the weights to the other workers that are to sample; null where there are none. */
   share(): Share | null {
-    const takers = this.forSampling.spread.samplers - 1;
+    const { samplers, threads } = this.forSampling.spread;
+    const takers = samplers - 1;
     if (takers === 0) return null;
     const { config, params } = this.policy.model;
     const tensors = new Map(
       [...params].map(([name, parameter]) => [name, offerTensor(parameter, takers)]),
     );
     const decoderWeights = offerTensor(this.forSampling.decoder.weights, takers);
-    return { takers, config, tensors, decoderWeights };
+    return { takers, threads, config, tensors, decoderWeights };
   }
 
   forward(data: readonly Datum[], options: ForwardOptions): DatumOutput[] {

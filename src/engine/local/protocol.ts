@@ -153,6 +153,8 @@ export interface WorkerStart {
 export interface Share {
   /** How many may take it. */
   readonly takers: number;
+  /** Of the worker that learns. */
+  readonly threads: number;
   readonly config: ModelConfig;
   /** By parameter name: what `takeTensor` asks for. */
   readonly tensors: ReadonlyMap<string, number>;

@@ -84,12 +84,12 @@ export async function openSampling(
 /** Decoder and company on the weights of another worker. */
 export function openShared(
   folder: string,
-  { config, tensors, decoderWeights }: Share,
+  { threads, config, tensors, decoderWeights }: Share,
   options: LocalOptions,
 ): Promise<SamplingModel> {
   const params = new Map([...tensors].map(([name, number]) => [name, takeTensor(number)]));
   const model = new Qwen25VL(config, params, folder);
-  return openSampling(folder, model, options, takeTensor(decoderWeights));
+  return openSampling(folder, model, { ...options, threads }, takeTensor(decoderWeights));
 }
 
 let present: number | undefined;
