@@ -23,7 +23,7 @@ ${panels.join("\n")}
 `;
 }
 
-const panelWidth = 380;
+const panelWidth = 400;
 const plot = { left: 36, top: 28, width: 250, height: 230 };
 const palette = ["#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b"];
 const notFigures = new Set(["step", "stage", "stageStep", "loss"]);
