@@ -93,14 +93,16 @@ export async function runPipeline(
 
   announce("5/5 evaluation");
   const model = (arm: string): ArmPlan => ({ arm, condition: "none", zoom: recipe.zoom.enabled });
+  const samplesPlan: [string, ArmPlan[]][] =
+    rlSamples === undefined ? [] : [[rlSamples.folder, [model("rl-samples")]]];
   const plans: [string, ArmPlan[]][] = [
     [base, [model("base")]],
     [sft.folder, [model("sft")]],
     [samples.folder, [model("sft-samples")]],
     [rlSingle.folder, [{ ...model("rl-single"), zoom: false }]],
+    ...samplesPlan,
     [rlZoom.folder, [model("rl-zoom"), ...controlsOf(recipe)]],
   ];
-  if (rlSamples !== undefined) plans.push([rlSamples.folder, [model("rl-samples")]]);
   const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, announce);
   const head = reportHead(run, command, base);
   const report = {

@@ -104,12 +104,12 @@ test("demo ends with a table and a report; stopped and resumed, it ends with the
     "sft",
     "sft-samples",
     "rl-single",
+    "rl-samples",
     "rl-zoom",
     "crop-blank",
     "crop-elsewhere",
     "no-tool",
     "no-image",
-    "rl-samples",
   ]);
   expect(report.arms.every((arm) => arm.n === 12 && arm.task === "search")).toBe(true);
   const arm = (name: string) => report.arms.find((each) => each.name === name)!;
