@@ -16,14 +16,20 @@ import { findPath } from "./core/paths.ts";
 import { Progress } from "./core/progress.ts";
 import type { RunFolder } from "./core/run-folder.ts";
 import type { Sampler } from "./engine/types.ts";
-import type { TaskSet } from "./recipe.ts";
+import type { Recipe, TaskSet } from "./recipe.ts";
 import { chainLineSchema } from "./search/linearize.ts";
 import { chainExample } from "./search/render-chain.ts";
-import type { StageOptions } from "./stages.ts";
 import type { EpisodeConfig } from "./task/episode-config.ts";
 import { collectExamples, inTurns } from "./train/collect.ts";
 import { readExamples, writeExamples } from "./train/examples.ts";
 import type { SftExample } from "./train/sft.ts";
+
+/** Of a stage, what examples depend on and how they are made. */
+export interface WarmStartOptions {
+  readonly recipe: Recipe;
+  readonly quiet: boolean;
+  readonly signal: AbortSignal;
+}
 
 const countsSchema = z.record(z.string(), z.number());
 
@@ -35,7 +41,7 @@ export interface WarmStart {
 
 /** Makes the examples, or reads them where an earlier try of the run has made them. */
 export async function warmStartExamples(
-  options: StageOptions,
+  options: WarmStartOptions,
   run: RunFolder,
   sampler: Sampler,
   episode: EpisodeConfig,
@@ -59,7 +65,7 @@ export async function warmStartExamples(
 }
 
 async function fromEpisodes(
-  { recipe, signal, quiet }: StageOptions,
+  { recipe, signal, quiet }: WarmStartOptions,
   sampler: Sampler,
   episode: EpisodeConfig,
   tasks: readonly TaskSet[],
@@ -94,7 +100,7 @@ async function fromEpisodes(
 async function fromChains(
   path: string,
   maxExamples: number | null,
-  { recipe }: StageOptions,
+  { recipe }: WarmStartOptions,
   episode: EpisodeConfig,
   tasks: readonly TaskSet[],
 ): Promise<WarmStart> {

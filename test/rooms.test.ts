@@ -6,7 +6,8 @@ import { expect, test } from "vitest";
 // prettier-ignore
 const rooms = [
   "core", "torch", "image", "text", "model", "engine", "task", "data", "search", "train", "eval",
-  "nano", "serve", "studio", "recipe.ts", "recipe-of-model.ts", "stages.ts", "search-stages.ts", "pipeline.ts", "index.ts", "cli", "cli.ts",
+  "nano", "serve", "studio", "recipe.ts", "recipe-of-model.ts", "warm-start.ts",
+  "stages.ts", "search-stages.ts", "pipeline.ts", "index.ts", "cli", "cli.ts",
 ];
 
 const source = resolve(import.meta.dirname, "../src");

@@ -70,11 +70,19 @@ test("mistakes are told with their fix", async () => {
     vigorl("linearize", folder, "--format", "sharegtp"),
     vigorl("linearize", folder, "--zoom.windowPx=9"),
     vigorl("linearize", join(folder, "nothing")),
-    vigorl("search", "recipes/nano.yaml", "--out", folder, "--teacher", "http://localhost:1/v1"),
+    vigorl(
+      "search",
+      "recipes/nano.yaml",
+      "--out",
+      folder,
+      "--teacher",
+      "http://127.0.0.1:59999/v1",
+      "--search.teacher.retries=0",
+    ),
   ]);
   expect([format.code, key.code, kind.code, teacher.code]).toEqual([2, 2, 2, 2]);
   expect(format.stderr).toContain("did you mean sharegpt?");
   expect(key.stderr).toContain("only keys of the linearize section");
   expect(kind.stderr).toContain("manifest.json");
-  expect(teacher.stderr).toContain("search.teacher.model");
+  expect(teacher.stderr).toContain("http://127.0.0.1:59999/v1/models: connection refused");
 });
