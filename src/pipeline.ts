@@ -9,6 +9,7 @@ import { readFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
+import { VigorlError } from "./core/errors.ts";
 import { writeFileAtomic } from "./core/files.ts";
 import { parseAt } from "./core/jsonl.ts";
 import { formatDuration } from "./core/progress.ts";
@@ -130,6 +131,11 @@ async function growChains(
   const { folder, solved, nodes, seconds } = await searchStage(options, base, training);
   const { stats } = await linearizeStage({ run: folder, formats: [], overrides: [] });
   const chains = stats.kept.direct + stats.kept.backtrack;
+  if (chains === 0) {
+    throw new VigorlError("input", `${folder}: ${stats.trees} trees gave no chain`, {
+      hint: "search more questions (search.run.records), or loosen the rules of linearize",
+    });
+  }
   const notes = { trees: stats.trees, solved, nodes, chains, backtracks: stats.kept.backtrack };
   return { folder, seconds, notes };
 }
