@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { readJsonl } from "../core/jsonl.ts";
+import { answerKinds } from "../text/prompts.ts";
 
 const size = z.strictObject({ widthPx: z.int(), heightPx: z.int() });
 const place = z.tuple([z.number(), z.number()]);
@@ -88,7 +89,7 @@ export const treeLineSchema = z.strictObject({
   version: z.literal(1),
   recordId: z.string(),
   question: z.string(),
-  kind: z.enum(["text", "choice", "number", "point", "action"]),
+  kind: z.enum(answerKinds),
   truth: z.unknown(),
   category: z.string().nullable(),
   /** How coordinates are read; null where the images are not known (trees from elsewhere). */

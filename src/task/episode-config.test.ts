@@ -60,6 +60,13 @@ test("a recipe replaces single sentences and pixel bounds", async () => {
   expect(config.budget).toEqual({ minPixels: 3136, maxPixels: 12_544 });
 });
 
+test("sentences for some kinds of question leave the others as they are", async () => {
+  const prompts = { style: "nano", questionSuffix: "Answer at once.", kinds: ["number"] };
+  const config = await loadEpisodeConfig(folder, settings({ prompts }));
+  expect(config.promptsFor("number").questionSuffix).toBe("Answer at once.");
+  expect(config.promptsFor("point").questionSuffix).toBe("");
+});
+
 test("what is missing or contradicts is named", async () => {
   const whole = settings({ answerForm: "whole" });
   await expect(loadEpisodeConfig(folder, whole)).rejects.toThrow(/answerForm/);

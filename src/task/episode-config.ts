@@ -10,7 +10,13 @@ import { VigorlError, errno } from "../core/errors.ts";
 import type { PixelBudget } from "../image/model-image.ts";
 import { parsePreprocessorConfig, type PreprocessorConfig } from "../image/preprocessor-config.ts";
 import { loadChatFormat, type ChatFormat } from "../text/chat.ts";
-import { promptSet, promptSetSchema, type AnswerKind, type PromptSet } from "../text/prompts.ts";
+import {
+  answerKinds,
+  promptSet,
+  promptSetSchema,
+  type AnswerKind,
+  type PromptSet,
+} from "../text/prompts.ts";
 import { zoomConfigSchema, type ZoomConfig } from "./zoom.ts";
 
 const promptStyles = [
@@ -27,7 +33,13 @@ export const episodeSettingsSchema = z.strictObject({
   zoom: zoomConfigSchema.prefault({}),
   prompts: promptSetSchema
     .partial()
-    .extend({ style: z.enum(promptStyles).optional() })
+    .extend({
+      style: z.enum(promptStyles).optional(),
+      kinds: z
+        .array(z.enum(answerKinds))
+        .optional()
+        .describe("kinds of question that the sentences are for; others keep the style's own"),
+    })
     .prefault({})
     .describe(
       'the wording; `style` defaults to "zoom" with the tool and "grounded" without. Sentences replace it',
@@ -110,13 +122,21 @@ export function makeEpisodeConfig(
     minPixels: settings.image.minPixels ?? preprocessor.minPixels,
     maxPixels: settings.image.maxPixels ?? preprocessor.maxPixels,
   };
-  const { style = zoom.enabled ? "zoom" : "grounded", ...sentences } = settings.prompts;
+  const {
+    style = zoom.enabled ? "zoom" : "grounded",
+    kinds = answerKinds,
+    ...sentences
+  } = settings.prompts;
+  const promptsFor = (kind: AnswerKind): PromptSet => ({
+    ...promptSet(style, kind, zoom.toolName),
+    ...(kinds.includes(kind) ? present(sentences) : {}),
+  });
   return {
     chat,
     preprocessor,
     budget,
     zoom,
-    promptsFor: (kind) => ({ ...promptSet(style, kind, zoom.toolName), ...present(sentences) }),
+    promptsFor,
     sampling,
     coordinates: settings.coordinates ?? coordinates,
     answerForm,

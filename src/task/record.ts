@@ -8,7 +8,7 @@ import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
 import { parseAt, readJsonl } from "../core/jsonl.ts";
 import { decodeImage, type RgbImage } from "../image/decode.ts";
-import type { AnswerKind } from "../text/prompts.ts";
+import { answerKinds, type AnswerKind } from "../text/prompts.ts";
 
 /** Where an image comes from; `name` is how errors call it. */
 export type ImageSource =
@@ -48,7 +48,7 @@ export const recordLineSchema = z
     image: z.string().min(1).optional(),
     images: z.array(z.string().min(1)).min(1).optional(),
     question: z.string().min(1),
-    kind: z.enum(["text", "choice", "number", "point", "action"]),
+    kind: z.enum(answerKinds),
     answer: z.union([
       z.string(),
       z.strictObject({ box: z.tuple([z.number(), z.number(), z.number(), z.number()]) }),

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { parseTurn } from "./grammar.ts";
 import {
+  answerKinds,
   faultText,
   observationTexts,
   promptSet,
@@ -9,7 +10,7 @@ import {
 } from "./prompts.ts";
 
 const styles = ["direct", "thinking", "grounded", "ungrounded", "zoom", "nano"] as const;
-const kinds = ["text", "choice", "number", "point", "action"] as const;
+const kinds = answerKinds;
 
 test("every style has prompts for every kind, without escapes left in", () => {
   for (const style of styles)

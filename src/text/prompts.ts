@@ -9,7 +9,8 @@ import { defaultTags, type Tags } from "./grammar.ts";
 import { formatToolCall, type ToolCallFault } from "./tool-call.ts";
 
 /** What a task asks for. */
-export type AnswerKind = "text" | "choice" | "number" | "point" | "action";
+export const answerKinds = ["text", "choice", "number", "point", "action"] as const;
+export type AnswerKind = (typeof answerKinds)[number];
 
 /** What the environment says when there is no crop to show. */
 export type ToolFault = ToolCallFault | "outside";
