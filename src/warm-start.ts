@@ -15,12 +15,13 @@ import { parseAt, readJsonlAll } from "./core/jsonl.ts";
 import { findPath } from "./core/paths.ts";
 import { Progress } from "./core/progress.ts";
 import type { RunFolder } from "./core/run-folder.ts";
+import { inTurnsBy } from "./core/turns.ts";
 import type { Sampler } from "./engine/types.ts";
 import type { Recipe, TaskSet } from "./recipe.ts";
 import { chainLineSchema } from "./search/linearize.ts";
 import { chainExample } from "./search/render-chain.ts";
 import type { EpisodeConfig } from "./task/episode-config.ts";
-import { collectExamples, inTurns } from "./train/collect.ts";
+import { collectExamples } from "./train/collect.ts";
 import { readExamples, writeExamples } from "./train/examples.ts";
 import type { SftExample } from "./train/sft.ts";
 
@@ -122,7 +123,7 @@ async function fromChains(
   }
   const records = new Map(tasks.flatMap((set) => set.records).map((record) => [record.id, record]));
   const shuffled = stream(recipe.seed, "chains").shuffle(chains);
-  const chosen = inTurns(shuffled, ({ category }) => category ?? undefined).slice(
+  const chosen = inTurnsBy(shuffled, ({ category }) => category ?? "").slice(
     0,
     maxExamples ?? chains.length,
   );

@@ -4,6 +4,7 @@
  * seed and chains give the same choice, in the same order.
  */
 import { stream } from "../core/random.ts";
+import { grouped, inTurns } from "../core/turns.ts";
 import type { Chain } from "./chains.ts";
 import type { LinearizeConfig } from "./linearize-config.ts";
 
@@ -52,24 +53,4 @@ function someOf(
 function groupOf(chain: Chain, balance: LinearizeConfig["choose"]["balance"]): string {
   if (balance === "none") return "";
   return balance === "category" ? (chain.category ?? "") : chain.answer;
-}
-
-/** The first of each list, then the second of each, and so on. */
-function inTurns<T>(lists: readonly (readonly T[])[]): T[] {
-  const out: T[] = [];
-  const longest = lists.reduce((most, { length }) => Math.max(most, length), 0);
-  for (let row = 0; row < longest; row++)
-    for (const list of lists) if (row < list.length) out.push(list[row]);
-  return out;
-}
-
-function grouped<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const key = keyOf(item);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [item]);
-    else group.push(item);
-  }
-  return groups;
 }

@@ -5,6 +5,7 @@
  */
 import { stream } from "../core/random.ts";
 import { VigorlError } from "../core/errors.ts";
+import { inTurnsBy } from "../core/turns.ts";
 import type { Sampler } from "../engine/types.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import type { TaskRecord } from "../task/record.ts";
@@ -70,7 +71,7 @@ export async function collectExamples(options: CollectOptions): Promise<Collecte
       hint: "ask easier records, sample more, or lower sft.collect.minAccuracy",
     });
   }
-  const chosen = config.balance ? inTurns(kept, ({ record }) => record.category) : kept;
+  const chosen = config.balance ? inTurnsBy(kept, ({ record }) => record.category ?? "") : kept;
   return {
     examples: chosen.slice(0, config.maxExamples).map(exampleFromEpisode),
     numEpisodes: total,
@@ -98,20 +99,4 @@ function distinct(scored: readonly ScoredEpisode[]): ScoredEpisode[] {
     const words = episode.turns.map((turn) => turn.text).join("\u0000");
     return !seen.has(words) && seen.add(words);
   });
-}
-
-/** One of each category in turn, as long as there are any. */
-export function inTurns<T>(all: readonly T[], categoryOf: (one: T) => string | undefined): T[] {
-  const rows = new Map<string, T[]>();
-  for (const one of all) {
-    const category = categoryOf(one) ?? "";
-    const row = rows.get(category);
-    if (row === undefined) rows.set(category, [one]);
-    else row.push(one);
-  }
-  const names = [...rows.keys()].sort();
-  const out: T[] = [];
-  for (let i = 0; out.length < all.length; i++)
-    for (const name of names) out.push(...rows.get(name)!.slice(i, i + 1));
-  return out;
 }
