@@ -11,7 +11,8 @@ import { allocateBlock, divideBlock } from "../torch/arena.ts";
 import { rmsNorm } from "../torch/nn.ts";
 import { full, type Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
-import type { LanguageLayer } from "./language.ts";
+import { interleaved } from "./attention.ts";
+import { biasOf, type LanguageLayer } from "./language.ts";
 import type { Linear } from "./parameters.ts";
 import type { Qwen25VL } from "./qwen2-5-vl.ts";
 
@@ -138,10 +139,7 @@ export class FusedLanguage {
 
   #fill(fused: FusedLayer, layer: LanguageLayer): void {
     this.#arrange(fused.qkv.t(), layer, ({ weight }) => weight);
-    this.#arrange(fused.qkvBias.unsqueeze(-1), layer, ({ bias }) => {
-      if (bias === undefined) throw new Error("attention projection without its bias");
-      return bias.unsqueeze(-1);
-    });
+    this.#arrange(fused.qkvBias.unsqueeze(-1), layer, (linear) => biasOf(linear).unsqueeze(-1));
     const [gate, up] = fused.gateUp.t().chunk(2, 0);
     gate.copy_(layer.gate.weight);
     up.copy_(layer.up.weight);
@@ -156,15 +154,12 @@ export class FusedLanguage {
   #arrange(to: Tensor, layer: LanguageLayer, rowsOf: (linear: Linear) => Tensor): void {
     const { numHeads, numKeyValueHeads: heads, headDim } = this.#model.config.text;
     const groups = numHeads / heads;
-    const half = headDim / 2;
-    const pairs = to.view([heads, groups + 2, half, 2, -1]);
-    const halves = (linear: Linear, count: number): Tensor =>
-      rowsOf(linear).view([heads, count, 2, half, -1]).transpose(2, 3);
-    pairs.narrow(1, 0, groups).copy_(halves(layer.q, groups));
-    pairs.narrow(1, groups, 1).copy_(halves(layer.k, 1));
-    to.view([heads, groups + 2, headDim, -1])
-      .select(1, groups + 1)
-      .copy_(rowsOf(layer.v).view([heads, headDim, -1]));
+    const rows = to.view([heads, groups + 2, headDim, -1]);
+    const turned = (linear: Linear, count: number): Tensor =>
+      interleaved(rowsOf(linear), headDim).view([heads, count, headDim, -1]);
+    rows.narrow(1, 0, groups).copy_(turned(layer.q, groups));
+    rows.narrow(1, groups, 1).copy_(turned(layer.k, 1));
+    rows.select(1, groups + 1).copy_(rowsOf(layer.v).view([heads, headDim, -1]));
   }
 }
 

@@ -119,7 +119,8 @@ function layerForward(
   return attended.add(linear(hidden, layer.down.weight));
 }
 
-function biasOf(layer: Linear): Tensor {
+/** The bias that every projection of q, k and v has. */
+export function biasOf(layer: Linear): Tensor {
   if (layer.bias === undefined) throw new Error("attention projection without its bias");
   return layer.bias;
 }
