@@ -16,13 +16,13 @@ const weights = (chance: number, form: number) => ({
   formWeight: z.number().nonnegative().default(form),
 });
 
-const talk = (trainable: "all" | "language", lookalikes: number) => ({
+const talk = (trainable: "all" | "language", lookalikes: number, heed = 0) => ({
   /** "language" leaves the tower as it is. */
   trainable: z.enum(["all", "language"]).default(trainable),
   /** Share of scenes whose things have two colours only. */
   lookalikes: z.number().min(0).max(1).default(lookalikes),
   /** Share of searches, relations and clicks that look at what the question names. */
-  heed: z.number().min(0).max(1).default(0),
+  heed: z.number().min(0).max(1).default(heed),
 });
 
 export const baseRecipeSchema = z.strictObject({
@@ -85,8 +85,7 @@ export const baseRecipeSchema = z.strictObject({
     .strictObject({
       ...stage(600, 1e-3),
       ...weights(1, 0.3),
-      ...talk("language", 0.2),
-      heed: z.number().min(0).max(1).default(0.3),
+      ...talk("language", 0.2, 0.3),
       mix: mix.default({
         search: 0.4,
         searchUnaided: 0.1,

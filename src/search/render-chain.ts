@@ -96,13 +96,13 @@ function maskDetours(
   for (const chunk of authored) {
     if (chunk.type === "text" && chunk.author === "model") {
       const text = turns[chunk.turn];
-      const bytes = (end: number) => Buffer.byteLength(text.slice(0, end));
       for (const { start, end } of detours.filter(({ turn }) => turn === chunk.turn)) {
         const isWhole = start === 0 && end === text.length;
+        const [from, to] = [start, end].map((at) => Buffer.byteLength(text.slice(0, at)));
         let at = 0;
         for (const [i, token] of chunk.tokens.entries()) {
           const next = at + tokenizer.bytes(token).length;
-          if (isWhole || (next > bytes(start) && next <= bytes(end))) mask_T[position + i] = 0;
+          if (isWhole || (next > from && next <= to)) mask_T[position + i] = 0;
           at = next;
         }
       }
