@@ -46,7 +46,11 @@ source scripts/libtorch.sh
 if [ -z "${LIBTORCH:-}" ]; then need python3 "install Python 3.10 or newer with venv (Debian: apt-get install python3-venv), or set LIBTORCH"; fi
 find_libtorch
 
-flags="-std=$torch_std -O2 -fPIC -Wall -Wno-unknown-pragmas -D_GLIBCXX_USE_CXX11_ABI=$torch_abi -I node_modules/node-api-headers/include"
+# Operators of ours share libtorch's threads where the compiler knows OpenMP.
+openmp=
+if echo 'int main() {}' | g++ -fopenmp -x c++ - -o /dev/null 2>/dev/null; then openmp=-fopenmp; fi
+
+flags="-std=$torch_std -O2 $openmp -fPIC -Wall -Wno-unknown-pragmas -D_GLIBCXX_USE_CXX11_ABI=$torch_abi -I node_modules/node-api-headers/include"
 for folder in $torch_includes; do
   # Naming the compiler's own folder would break its order of headers.
   if [ "$folder" != /usr/include ]; then flags="$flags -isystem $folder"; fi
@@ -79,7 +83,7 @@ if ! printf '%s\n' native/*.cpp | xargs -P 2 -I{} bash -c 'compile {}'; then
   exit 1
 fi
 # shellcheck disable=SC2086
-g++ -shared -o "$work/vigorl.node" "$work"/*.o -L"$torch_lib" -Wl,-rpath,"$torch_lib" -Wl,--no-as-needed $libraries
+g++ -shared $openmp -o "$work/vigorl.node" "$work"/*.o -L"$torch_lib" -Wl,-rpath,"$torch_lib" -Wl,--no-as-needed $libraries
 cat >"$work/libtorch.json" <<JSON
 {
   "version": "$torch_version",

@@ -5,6 +5,7 @@
  * looks that far; two-sided attention masks the padded keys.
  * Legend: N flat rows, S segments, T longest segment, H query heads, KV key-value heads, D head size.
  */
+import { hasKernels, kernels } from "../torch/kernels.ts";
 import { attention } from "../torch/nn.ts";
 import { cat, zeros, type Tensor } from "../torch/ops.ts";
 import { tensor, type Device } from "../torch/tensor.ts";
@@ -55,55 +56,93 @@ export function segment(
   };
 }
 
+/** How many heads a projection has. */
+export interface HeadCounts {
+  readonly numHeads: number;
+  readonly numKeyValueHeads: number;
+}
+
 /**
- * Softmax attention within each segment, scaled by 1/√D.
- * @param queriesKeys [N, H + KV, D]: query heads, then key heads
- * @param values [N, KV, D]
+ * Softmax attention within each segment, scaled by 1/√D, of queries and keys rotated by their
+ * positions.
+ * @param qkv [N, (H + 2 KV) · D], query and key heads `interleaved`
+ * @param factors complex [N, D / 2], of a `Rotary`
+ * @param rows the flat rows to return, int64, ascending; all where absent
  * @returns [N, H · D]
  */
 export function attendSegments(
-  queriesKeys: Tensor,
-  values: Tensor,
+  qkv: Tensor,
+  factors: Tensor,
+  { numHeads, numKeyValueHeads }: HeadCounts,
   segments: Segments,
   causal: boolean,
+  rows?: Tensor,
 ): Tensor {
-  const numHeads = queriesKeys.shape[1] - values.shape[1];
-  if (segments.layout === "separate") {
-    const lengths = [...segments.lengths];
-    const valueParts = values.splitWithSizes(lengths, 0);
-    const parts = queriesKeys
-      .splitWithSizes(lengths, 0)
-      .map((part, s) => attendPadded(part.unsqueeze(0), valueParts[s].unsqueeze(0), causal));
-    return cat(parts, 0);
-  }
-  const shape = [segments.lengths.length, segments.longest];
-  if (segments.rows === undefined) {
-    const [, heads, size] = queriesKeys.shape;
-    return attendPadded(
-      queriesKeys.view([...shape, heads, size]),
-      values.reshape([...shape, heads - numHeads, size]),
-      causal,
+  const { lengths, longest, layout } = segments;
+  const padding = segments.rows && { rows: segments.rows, numRows: lengths.length * longest };
+  const parts = hasKernels(qkv)
+    ? kernels.heads(qkv, factors, numHeads, numKeyValueHeads, padding)
+    : plainHeads(qkv, factors, numHeads, numKeyValueHeads, padding);
+  if (layout === "separate") {
+    const split = parts.map((part) => part.splitWithSizes([...lengths], 0));
+    const mixed = lengths.map((length, s) =>
+      attend(
+        split.map((part) => part[s]),
+        [1, length],
+        causal,
+      ),
     );
+    return pick(cat(mixed, 0), rows);
   }
-  const mixed = attendPadded(
-    pad(queriesKeys, segments.rows, shape),
-    pad(values, segments.rows, shape),
-    causal,
-    causal ? undefined : segments.keyMask,
+  const mask = causal ? undefined : segments.keyMask;
+  const mixed = attend(parts, [lengths.length, longest], causal, mask);
+  if (segments.rows === undefined) return pick(mixed, rows);
+  return pick(mixed, rows === undefined ? segments.rows : segments.rows.indexSelect(0, rows));
+}
+
+/** What `kernels.heads` does, in operators of libtorch; exported as its reference. */
+export function plainHeads(
+  qkv: Tensor,
+  factors: Tensor,
+  numHeads: number,
+  numKeyValueHeads: number,
+  padding?: { readonly rows: Tensor; readonly numRows: number },
+): Tensor[] {
+  const [queriesKeys, values] = qkv
+    .unflatten(1, [numHeads + 2 * numKeyValueHeads, -1])
+    .splitWithSizes([numHeads + numKeyValueHeads, numKeyValueHeads], 1);
+  const [queries, keys] = rotate(queriesKeys, factors).splitWithSizes(
+    [numHeads, numKeyValueHeads],
+    1,
   );
-  return mixed.indexSelect(0, segments.rows);
+  const parts = [queries, keys, values];
+  if (padding === undefined) return parts;
+  return parts.map((part) => {
+    const [, count, size] = part.shape;
+    const { dtype, device } = part;
+    return zeros([padding.numRows, count, size], { dtype, device }).indexCopy(
+      0,
+      padding.rows,
+      part,
+    );
+  });
 }
 
 /**
  * Rotates head vectors [N, heads, D], whose rotating halves are `interleaved`, by their positions: one
  * complex product, in float32 whatever the dtype.
- * @param factors complex [N, D / 2], of a `Rotary`
  */
-export function rotate(heads: Tensor, factors: Tensor): Tensor {
+function rotate(heads: Tensor, factors: Tensor): Tensor {
   const { shape, dtype } = heads;
   const pairs = heads.to("float32").unflatten(-1, [shape[2] / 2, 2]);
   const rotated = pairs.viewAsComplex().mul(factors.unsqueeze(1));
   return rotated.viewAsReal().view(shape).to(dtype);
+}
+
+/** Rows of x [N, C], ascending; all where absent. */
+export function pick(x: Tensor, rows?: Tensor): Tensor {
+  if (rows === undefined) return x;
+  return hasKernels(x) ? kernels.takeRows(x, rows) : x.indexSelect(0, rows);
 }
 
 /**
@@ -118,21 +157,16 @@ export function interleaved(rows: Tensor, headDim: number): Tensor {
     .reshape(shape);
 }
 
-function attendPadded(queriesKeys: Tensor, values: Tensor, causal: boolean, mask?: Tensor): Tensor {
-  const [numSegments, longest, heads, size] = queriesKeys.shape;
-  const numKeyHeads = values.shape[2];
-  const numHeads = heads - numKeyHeads;
-  const [queries, keys] = queriesKeys.transpose(1, 2).splitWithSizes([numHeads, numKeyHeads], 1);
-  const mixed = attention(queries, keys, values.transpose(1, 2), {
-    isCausal: causal,
-    mask,
-  });
-  return mixed.transpose(1, 2).reshape([numSegments * longest, numHeads * size]);
-}
-
-function pad(flat: Tensor, rows: Tensor, [numSegments, longest]: readonly number[]): Tensor {
-  const [, heads, size] = flat.shape;
-  return zeros([numSegments * longest, heads, size], { dtype: flat.dtype, device: flat.device })
-    .indexCopy(0, rows, flat)
-    .view([numSegments, longest, heads, size]);
+/** Queries [S · T, H, D], keys and values [S · T, KV, D] to [S · T, H · D]. */
+function attend(
+  parts: readonly Tensor[],
+  [numSegments, longest]: readonly [number, number],
+  causal: boolean,
+  mask?: Tensor,
+): Tensor {
+  const [queries, keys, values] = parts.map((part) =>
+    part.unflatten(0, [numSegments, longest]).transpose(1, 2),
+  );
+  const mixed = attention(queries, keys, values, { isCausal: causal, mask });
+  return mixed.transpose(1, 2).reshape([numSegments * longest, -1]);
 }

@@ -4,9 +4,9 @@
  * last layer computes its output and MLP for those rows alone.
  * Legend: N flat rows, H query heads, KV key-value heads, D head size.
  */
-import { linear, rmsNorm } from "../torch/nn.ts";
+import { linear, rmsNorm, swiglu } from "../torch/nn.ts";
 import { cat, type Tensor } from "../torch/ops.ts";
-import { attendSegments, interleaved, rotate, type Segments } from "./attention.ts";
+import { attendSegments, interleaved, pick, type Segments } from "./attention.ts";
 import { scope } from "../torch/scope.ts";
 import type { TextConfig } from "./config.ts";
 import { getLinear, getParameter, type Linear, type Parameters } from "./parameters.ts";
@@ -58,7 +58,7 @@ export function languageModel(parameters: Parameters, config: TextConfig): Langu
  * Runs all layers and the final norm.
  * @param embeds [N, hidden]
  * @param factors complex [N, D / 2]
- * @param rows flat rows to return, int64 [n]; all where absent
+ * @param rows flat rows to return, int64 [n], ascending; all where absent
  * @returns [n, hidden]
  */
 export function languageForward(
@@ -94,29 +94,16 @@ function layerForward(
   segments: Segments,
   rows?: Tensor,
 ): Tensor {
-  const { numHeads, numKeyValueHeads, headDim, rmsNormEps } = config;
+  const { headDim, rmsNormEps } = config;
   const fused = fusedProjection(layer, headDim);
   const normed = rmsNorm(x, layer.inputNorm, rmsNormEps);
-  const qkv = linear(normed, fused.weight, fused.bias).view([
-    -1,
-    numHeads + 2 * numKeyValueHeads,
-    headDim,
-  ]);
-  const [queriesKeys, values] = qkv.splitWithSizes(
-    [numHeads + numKeyValueHeads, numKeyValueHeads],
-    1,
-  );
-  let mixed = attendSegments(rotate(queriesKeys, factors), values, segments, true);
-  let residual = x;
-  if (rows !== undefined) {
-    mixed = mixed.indexSelect(0, rows);
-    residual = residual.indexSelect(0, rows);
-  }
+  const qkv = linear(normed, fused.weight, fused.bias);
+  const mixed = attendSegments(qkv, factors, config, segments, true, rows);
+  const residual = pick(x, rows);
   const attended = residual.add(linear(mixed, layer.o.weight));
   const inner = rmsNorm(attended, layer.postNorm, rmsNormEps);
-  const gate = linear(inner, layer.gate.weight).silu();
-  const hidden = gate.mul(linear(inner, layer.up.weight));
-  return attended.add(linear(hidden, layer.down.weight));
+  const wide = linear(inner, cat([layer.gate.weight, layer.up.weight], 0));
+  return attended.add(linear(swiglu(wide), layer.down.weight));
 }
 
 /** The bias that every projection of q, k and v has. */

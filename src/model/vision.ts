@@ -6,11 +6,11 @@
  * published, but nothing above makes them.
  * Legend: P patches in all, U = P / 4 merged positions, C width, I grids.
  */
-import { linear, rmsNorm } from "../torch/nn.ts";
+import { linear, rmsNorm, swiglu } from "../torch/nn.ts";
 import { cat, type Tensor } from "../torch/ops.ts";
 import { scope } from "../torch/scope.ts";
 import { tensor, type Device } from "../torch/tensor.ts";
-import { attendSegments, interleaved, rotate, segment, type Segments } from "./attention.ts";
+import { attendSegments, interleaved, segment, type Segments } from "./attention.ts";
 import { mergeUnit, patchDim, type VisionConfig } from "./config.ts";
 import { getLinear, getParameter, type Linear, type Parameters } from "./parameters.ts";
 import type { Grid } from "./rope.ts";
@@ -114,14 +114,15 @@ function blockForward(
   const normed = rmsNorm(x, block.norm1, epsilon);
   const weight = forRotation(block.qkv.weight, size);
   const bias = block.qkv.bias && forRotation(block.qkv.bias, size);
-  const qkv = linear(normed, weight, bias).view([-1, 3 * heads, size]);
-  const [queriesKeys, values] = qkv.splitWithSizes([2 * heads, heads], 1);
-  const mixed = attendSegments(rotate(queriesKeys, factors), values, segments, false);
+  const qkv = linear(normed, weight, bias);
+  const counts = { numHeads: heads, numKeyValueHeads: heads };
+  const mixed = attendSegments(qkv, factors, counts, segments, false);
   const attended = x.add(linear(mixed, block.proj.weight, block.proj.bias));
   const inner = rmsNorm(attended, block.norm2, epsilon);
-  const gate = linear(inner, block.gate.weight, block.gate.bias).silu();
-  const up = linear(inner, block.up.weight, block.up.bias);
-  return attended.add(linear(gate.mul(up), block.down.weight, block.down.bias));
+  const { gate, up, down } = block;
+  const wideBias = gate.bias && up.bias && cat([gate.bias, up.bias], 0);
+  const wide = linear(inner, cat([gate.weight, up.weight], 0), wideBias);
+  return attended.add(linear(swiglu(wide), down.weight, down.bias));
 }
 
 /** Rows of q, k and v with those of q and k as `rotate` takes them. */

@@ -3,9 +3,9 @@
  * one where an operator is newer than 1.13. No modules and no state: parameters are arguments.
  * Legend: B batch, H query heads, KV key-value heads, T queries, S keys, D head size.
  */
-import { hasOp, native } from "./native.ts";
+import { hasKernels, kernels } from "./kernels.ts";
+import { hasOp } from "./native.ts";
 import {
-  full,
   layerNorm as atenLayerNorm,
   linear as atenLinear,
   rmsNorm as atenRmsNorm,
@@ -40,11 +40,14 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
 
 /** Divides by the root mean square over the last dimension, in float32, and scales by `weight`. */
 export function rmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
+  if (hasKernels(x)) return kernels.rmsNorm(x, weight, eps);
   if (!hasRmsNorm) return plainRmsNorm(x, weight, eps);
-  // On CPUs libtorch composes this operator, and autograd makes much of its parts.
-  if (x.dtype === "float32" && native.gradEnabled() && x.device === "cpu")
-    return recordedRmsNorm(x, weight, eps);
   return atenRmsNorm(x, weight.shape, weight, eps);
+}
+
+/** silu(gate) · up, where the last dimension of `x` holds all gates and then all ups. */
+export function swiglu(x: Tensor): Tensor {
+  return hasKernels(x) ? kernels.swiglu(x) : plainSwiglu(x);
 }
 
 export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null, eps = 1e-5): Tensor {
@@ -87,16 +90,10 @@ export function plainRmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
   return wide.mul(scale).mul(weight.to("float32")).to(x.dtype);
 }
 
-/**
- * RMS norm in the operators whose derivatives are cheapest: means are products with a vector, and the
- * squares are recorded as x times a constant, their gradient doubled on the means. First derivatives
- * only: the constant hides the second.
- */
-function recordedRmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
-  const width = x.size(-1);
-  const half = x.mul(x.detach()).matmul(full([width, 1], 1 / width));
-  const means = half.mul(2).sub(half.detach());
-  return x.mul(means.add(eps).rsqrt()).mul(weight);
+/** SwiGLU in elementary operators; exported as the reference of the fused one. */
+export function plainSwiglu(x: Tensor): Tensor {
+  const [gate, up] = x.chunk(2, -1);
+  return gate.silu().mul(up);
 }
 
 /** Attention in elementary operators; exported as the reference of the fused one. */

@@ -1,0 +1,404 @@
+// Operators that libtorch runs on a CPU in many small pieces, as one pass over memory each: RMS norm,
+// SwiGLU and the rotation of heads by their positions, with their derivatives. They stand in the
+// dispatcher as `vigorl::…` for float32 on a CPU; everywhere else, the layers in src/torch are made of
+// libtorch's own. Every row is computed for itself, in the same order whatever the number of threads.
+#include "env.h"
+#include "vector.h"
+
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include <cmath>
+
+namespace vigorl {
+
+namespace {
+
+// Floats that are worth a thread of their own.
+constexpr int64_t kGrain = 16384;
+
+int64_t rows_per_thread(int64_t width) { return std::max<int64_t>(1, kGrain / width); }
+
+at::Tensor checked(const at::Tensor& x, const char* what) {
+  TORCH_CHECK(x.device().is_cpu() && x.scalar_type() == at::kFloat, what, " must be float32 on the CPU");
+  return x.contiguous();
+}
+
+// y = x * scale * gain with scale = 1 / sqrt(mean(x^2) + eps), which is kept for the derivative.
+VIGORL_KERNEL void norm_forward(const float* x, const float* gain, float* y, float* scales,
+                                int64_t num_rows, int64_t width, float eps) {
+  for (int64_t row = 0; row < num_rows; row++, x += width, y += width) {
+    Floats squares{}, a, g;
+    for (int64_t i = 0, n = width; i < width; i += kLanes, n -= kLanes) {
+      load(a, x + i, n);
+      squares += a * a;
+    }
+    const float scale = 1.0f / std::sqrt(sum(squares) / static_cast<float>(width) + eps);
+    scales[row] = scale;
+    for (int64_t i = 0, n = width; i < width; i += kLanes, n -= kLanes) {
+      load(a, x + i, n);
+      load(g, gain + i, n);
+      store(y + i, a * scale * g, n);
+    }
+  }
+}
+
+// dx = scale * (g dy - x * scale^2 * mean(g dy x)); adds x * scale * dy of every row to `dgain`.
+VIGORL_KERNEL void norm_backward(const float* dy, const float* x, const float* gain,
+                                 const float* scales, float* dx, float* dgain, int64_t num_rows,
+                                 int64_t width) {
+  for (int64_t row = 0; row < num_rows; row++, x += width, dy += width, dx += width) {
+    const float scale = scales[row];
+    Floats products{}, a, d, g, total;
+    for (int64_t i = 0, n = width; i < width; i += kLanes, n -= kLanes) {
+      load(a, x + i, n);
+      load(d, dy + i, n);
+      load(g, gain + i, n);
+      load(total, dgain + i, n);
+      products += a * d * g;
+      store(dgain + i, total + a * scale * d, n);
+    }
+    const float shared = sum(products) * scale * scale / static_cast<float>(width);
+    for (int64_t i = 0, n = width; i < width; i += kLanes, n -= kLanes) {
+      load(a, x + i, n);
+      load(d, dy + i, n);
+      load(g, gain + i, n);
+      store(dx + i, scale * (d * g - a * shared), n);
+    }
+  }
+}
+
+// y = silu(gate) * up; a row holds `width` gates and then as many ups.
+VIGORL_KERNEL void swiglu_forward(const float* x, float* y, int64_t num_rows, int64_t width) {
+  for (int64_t row = 0; row < num_rows; row++, x += 2 * width, y += width) {
+    for (int64_t i = 0, n = width; i < width; i += kLanes, n -= kLanes) {
+      Floats gate, up;
+      load(gate, x + i, n);
+      load(up, x + width + i, n);
+      Floats open = gate;
+      sigmoid(open);
+      store(y + i, gate * open * up, n);
+    }
+  }
+}
+
+VIGORL_KERNEL void swiglu_backward(const float* dy, const float* x, float* dx, int64_t num_rows,
+                                   int64_t width) {
+  for (int64_t row = 0; row < num_rows; row++, x += 2 * width, dx += 2 * width, dy += width) {
+    for (int64_t i = 0, n = width; i < width; i += kLanes, n -= kLanes) {
+      Floats gate, up, d;
+      load(gate, x + i, n);
+      load(up, x + width + i, n);
+      load(d, dy + i, n);
+      Floats open = gate;
+      sigmoid(open);
+      store(dx + i, d * up * open * (1.0f + gate * (1.0f - open)), n);
+      store(dx + width + i, d * gate * open, n);
+    }
+  }
+}
+
+// Pairs (a, b) of neighbours times factors (c, s), as complex numbers; `sign` -1 turns them back.
+VIGORL_INLINE void turn(const float* from, const float* factors, float* to, int64_t size, float sign) {
+  const Floats signs = Floats{-1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1} * sign;
+  for (int64_t i = 0, n = size; i < size; i += kLanes, n -= kLanes) {
+    Floats x, factor, real, imaginary, other;
+    load(x, from + i, n);
+    load(factor, factors + i, n);
+    firsts(real, factor);
+    seconds(imaginary, factor);
+    swapped(other, x);
+    store(to + i, x * real + other * (imaginary * signs), n);
+  }
+}
+
+// The sizes of `heads`: a row of `qkv` is H query heads, KV key heads, KV value heads of D floats.
+struct HeadSizes {
+  int64_t queries, keys, size, num_rows;
+  int64_t in() const { return (queries + 2 * keys) * size; }
+};
+
+// Rows begin … end of `qkv` to rows `to_row` of q, k and v, rows in between set to zero.
+VIGORL_KERNEL void heads_forward(const float* qkv, const float* factors, const int64_t* rows, float* q,
+                                 float* k, float* v, const HeadSizes& sizes, int64_t begin, int64_t end,
+                                 int64_t num_in) {
+  const int64_t size = sizes.size, nq = sizes.queries * size, nk = sizes.keys * size;
+  for (int64_t n = begin; n < end; n++) {
+    const float *from = qkv + n * sizes.in(), *by = factors + n * size;
+    const int64_t row = rows == nullptr ? n : rows[n];
+    for (int64_t i = 0; i < nq; i += size) turn(from + i, by, q + row * nq + i, size, 1);
+    for (int64_t i = 0; i < nk; i += size) turn(from + nq + i, by, k + row * nk + i, size, 1);
+    std::memcpy(v + row * nk, from + nq + nk, static_cast<size_t>(nk) * sizeof(float));
+    if (rows == nullptr) continue;
+    const int64_t gap = (n + 1 < num_in ? rows[n + 1] : sizes.num_rows) - row - 1;
+    std::fill_n(q + (row + 1) * nq, gap * nq, 0.0f);
+    std::fill_n(k + (row + 1) * nk, gap * nk, 0.0f);
+    std::fill_n(v + (row + 1) * nk, gap * nk, 0.0f);
+  }
+}
+
+VIGORL_KERNEL void heads_backward(const float* q, const float* k, const float* v, const float* factors,
+                                  const int64_t* rows, float* qkv, const HeadSizes& sizes, int64_t begin,
+                                  int64_t end) {
+  const int64_t size = sizes.size, nq = sizes.queries * size, nk = sizes.keys * size;
+  for (int64_t n = begin; n < end; n++) {
+    float* to = qkv + n * sizes.in();
+    const float* by = factors + n * size;
+    const int64_t row = rows == nullptr ? n : rows[n];
+    for (int64_t i = 0; i < nq; i += size) turn(q + row * nq + i, by, to + i, size, -1);
+    for (int64_t i = 0; i < nk; i += size) turn(k + row * nk + i, by, to + nq + i, size, -1);
+    std::memcpy(to + nq + nk, v + row * nk, static_cast<size_t>(nk) * sizeof(float));
+  }
+}
+
+std::tuple<at::Tensor, at::Tensor> norm(const at::Tensor& x_any, const at::Tensor& gain_any, double eps) {
+  const at::Tensor x = checked(x_any, "x"), gain = checked(gain_any, "the gain");
+  const int64_t width = x.size(-1), num_rows = x.numel() / std::max<int64_t>(1, width);
+  TORCH_CHECK(gain.dim() == 1 && gain.size(0) == width, "the gain must have ", width, " entries");
+  at::Tensor y = at::empty_like(x), scales = at::empty({num_rows}, x.options());
+  const float *from = x.data_ptr<float>(), *by = gain.data_ptr<float>();
+  float *to = y.data_ptr<float>(), *kept = scales.data_ptr<float>();
+  at::parallel_for(0, num_rows, rows_per_thread(width), [&](int64_t begin, int64_t end) {
+    norm_forward(from + begin * width, by, to + begin * width, kept + begin, end - begin, width,
+                 static_cast<float>(eps));
+  });
+  return {y, scales};
+}
+
+std::tuple<at::Tensor, at::Tensor> norm_grad(const at::Tensor& dy_any, const at::Tensor& x,
+                                             const at::Tensor& gain, const at::Tensor& scales) {
+  const at::Tensor dy = checked(dy_any, "the gradient");
+  const int64_t width = x.size(-1), num_rows = scales.numel();
+  // The gain's gradient is summed block by block, so that its bits don't depend on the threads.
+  constexpr int64_t rows_per_block = 128;
+  const int64_t num_blocks = (num_rows + rows_per_block - 1) / rows_per_block;
+  at::Tensor dx = at::empty_like(x), partial = at::zeros({num_blocks, width}, x.options());
+  const float *d = dy.data_ptr<float>(), *from = x.data_ptr<float>(), *by = gain.data_ptr<float>();
+  const float* kept = scales.data_ptr<float>();
+  float *to = dx.data_ptr<float>(), *sums = partial.data_ptr<float>();
+  at::parallel_for(0, num_blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; block++) {
+      const int64_t row = block * rows_per_block;
+      const int64_t count = std::min(rows_per_block, num_rows - row);
+      norm_backward(d + row * width, from + row * width, by, kept + row, to + row * width,
+                    sums + block * width, count, width);
+    }
+  });
+  return {dx, partial.sum(0)};
+}
+
+at::Tensor swiglu_cpu(const at::Tensor& x_any) {
+  const at::Tensor x = checked(x_any, "x");
+  TORCH_CHECK(x.dim() >= 1 && x.size(-1) % 2 == 0, "gates and ups must be of one width");
+  std::vector<int64_t> shape = x.sizes().vec();
+  const int64_t width = shape.back() /= 2, num_rows = x.numel() / std::max<int64_t>(1, 2 * width);
+  at::Tensor y = at::empty(shape, x.options());
+  const float* from = x.data_ptr<float>();
+  float* to = y.data_ptr<float>();
+  at::parallel_for(0, num_rows, rows_per_thread(width), [&](int64_t begin, int64_t end) {
+    swiglu_forward(from + 2 * begin * width, to + begin * width, end - begin, width);
+  });
+  return y;
+}
+
+at::Tensor swiglu_grad(const at::Tensor& dy_any, const at::Tensor& x) {
+  const at::Tensor dy = checked(dy_any, "the gradient");
+  const int64_t width = dy.size(-1), num_rows = dy.numel() / std::max<int64_t>(1, width);
+  at::Tensor dx = at::empty_like(x);
+  const float *d = dy.data_ptr<float>(), *from = x.data_ptr<float>();
+  float* to = dx.data_ptr<float>();
+  at::parallel_for(0, num_rows, rows_per_thread(width), [&](int64_t begin, int64_t end) {
+    swiglu_backward(d + begin * width, from + 2 * begin * width, to + 2 * begin * width, end - begin,
+                    width);
+  });
+  return dx;
+}
+
+const int64_t* rows_of(const at::Tensor& rows) {
+  return rows.defined() ? rows.data_ptr<int64_t>() : nullptr;
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> split_heads(const at::Tensor& qkv_any,
+                                                     const at::Tensor& factors_any,
+                                                     const at::Tensor& rows, HeadSizes sizes) {
+  const at::Tensor qkv = checked(qkv_any, "qkv");
+  const at::Tensor factors = checked(at::view_as_real(factors_any), "the factors");
+  const int64_t num_in = qkv.size(0);
+  TORCH_CHECK(qkv.dim() == 2 && qkv.size(1) == sizes.in(), "qkv must be [N, ", sizes.in(), "]");
+  TORCH_CHECK(factors.size(0) == num_in && factors.numel() == num_in * sizes.size,
+              "the factors must be [N, ", sizes.size / 2, "]");
+  TORCH_CHECK(!rows.defined() || (rows.is_contiguous() && rows.scalar_type() == at::kLong &&
+                                  rows.numel() == num_in),
+              "rows must be int64 [N]");
+  at::Tensor q = at::empty({sizes.num_rows, sizes.queries, sizes.size}, qkv.options());
+  at::Tensor k = at::empty({sizes.num_rows, sizes.keys, sizes.size}, qkv.options());
+  at::Tensor v = at::empty_like(k);
+  const float *from = qkv.data_ptr<float>(), *by = factors.data_ptr<float>();
+  const int64_t* at_rows = rows_of(rows);
+  float *to_q = q.data_ptr<float>(), *to_k = k.data_ptr<float>(), *to_v = v.data_ptr<float>();
+  at::parallel_for(0, num_in, rows_per_thread(sizes.in()), [&](int64_t begin, int64_t end) {
+    heads_forward(from, by, at_rows, to_q, to_k, to_v, sizes, begin, end, num_in);
+  });
+  return {q, k, v};
+}
+
+at::Tensor split_heads_grad(const at::Tensor& dq, const at::Tensor& dk, const at::Tensor& dv,
+                      const at::Tensor& factors_complex, const at::Tensor& rows, HeadSizes sizes) {
+  const at::Tensor q = checked(dq, "the gradient"), k = checked(dk, "the gradient"),
+                   v = checked(dv, "the gradient");
+  const at::Tensor factors = at::view_as_real(factors_complex);
+  const int64_t num_in = factors.size(0);
+  at::Tensor qkv = at::empty({num_in, sizes.in()}, q.options());
+  const float *from_q = q.data_ptr<float>(), *from_k = k.data_ptr<float>(),
+              *from_v = v.data_ptr<float>(), *by = factors.data_ptr<float>();
+  const int64_t* at_rows = rows_of(rows);
+  float* to = qkv.data_ptr<float>();
+  at::parallel_for(0, num_in, rows_per_thread(sizes.in()), [&](int64_t begin, int64_t end) {
+    heads_backward(from_q, from_k, from_v, by, at_rows, to, sizes, begin, end);
+  });
+  return qkv;
+}
+
+// Rows of x [R, C] in ascending order, and back, where the others get zero.
+at::Tensor take_rows(const at::Tensor& x_any, const at::Tensor& rows) {
+  const at::Tensor x = checked(x_any, "x");
+  const int64_t width = x.size(-1), count = rows.numel();
+  TORCH_CHECK(rows.is_contiguous() && rows.scalar_type() == at::kLong, "rows must be int64 [N]");
+  at::Tensor y = at::empty({count, width}, x.options());
+  const float* from = x.data_ptr<float>();
+  const int64_t* at_rows = rows.data_ptr<int64_t>();
+  float* to = y.data_ptr<float>();
+  at::parallel_for(0, count, rows_per_thread(width), [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; n++)
+      std::copy_n(from + at_rows[n] * width, width, to + n * width);
+  });
+  return y;
+}
+
+at::Tensor take_rows_grad(const at::Tensor& dy_any, const at::Tensor& rows, int64_t num_rows) {
+  const at::Tensor dy = checked(dy_any, "the gradient");
+  const int64_t width = dy.size(-1), count = rows.numel();
+  at::Tensor dx = at::empty({num_rows, width}, dy.options());
+  const float* from = dy.data_ptr<float>();
+  const int64_t* at_rows = rows.data_ptr<int64_t>();
+  float* to = dx.data_ptr<float>();
+  std::fill_n(to, (count == 0 ? num_rows : at_rows[0]) * width, 0.0f);
+  at::parallel_for(0, count, rows_per_thread(width), [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; n++) {
+      const int64_t row = at_rows[n], next = n + 1 < count ? at_rows[n + 1] : num_rows;
+      std::copy_n(from + n * width, width, to + row * width);
+      std::fill_n(to + (row + 1) * width, (next - row - 1) * width, 0.0f);
+    }
+  });
+  return dx;
+}
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+struct NormFunction : torch::autograd::Function<NormFunction> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x_any, const at::Tensor& gain_any,
+                            double eps) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const at::Tensor x = x_any.contiguous(), gain = gain_any.contiguous();
+    auto [y, scales] = norm(x, gain, eps);
+    context->save_for_backward({x, gain, scales});
+    return y;
+  }
+  static variable_list backward(AutogradContext* context, variable_list grads) {
+    const variable_list saved = context->get_saved_variables();
+    auto [dx, dgain] = norm_grad(grads[0], saved[0], saved[1], saved[2]);
+    return {dx, dgain, at::Tensor()};
+  }
+};
+
+struct SwigluFunction : torch::autograd::Function<SwigluFunction> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x_any) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const at::Tensor x = x_any.contiguous();
+    context->save_for_backward({x});
+    return swiglu_cpu(x);
+  }
+  static variable_list backward(AutogradContext* context, variable_list grads) {
+    return {swiglu_grad(grads[0], context->get_saved_variables()[0])};
+  }
+};
+
+struct HeadsFunction : torch::autograd::Function<HeadsFunction> {
+  static variable_list forward(AutogradContext* context, const at::Tensor& qkv, const at::Tensor& factors,
+                               const optional<at::Tensor>& rows, int64_t num_rows, int64_t queries,
+                               int64_t keys) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const at::Tensor order = rows.value_or(at::Tensor());
+    const HeadSizes sizes{queries, keys, qkv.size(1) / (queries + 2 * keys), num_rows};
+    auto [q, k, v] = split_heads(qkv, factors, order, sizes);
+    context->save_for_backward({factors.contiguous(), order});
+    context->saved_data["sizes"] = std::vector<int64_t>{queries, keys, sizes.size, num_rows};
+    return {q, k, v};
+  }
+  static variable_list backward(AutogradContext* context, variable_list grads) {
+    const variable_list saved = context->get_saved_variables();
+    const auto sizes = context->saved_data["sizes"].toIntVector();
+    const at::Tensor dqkv = split_heads_grad(grads[0], grads[1], grads[2], saved[0], saved[1],
+                                       {sizes[0], sizes[1], sizes[2], sizes[3]});
+    return {dqkv, at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+struct TakeFunction : torch::autograd::Function<TakeFunction> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& rows) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    context->save_for_backward({rows});
+    context->saved_data["rows"] = x.size(0);
+    return take_rows(x, rows);
+  }
+  static variable_list backward(AutogradContext* context, variable_list grads) {
+    const at::Tensor rows = context->get_saved_variables()[0];
+    return {take_rows_grad(grads[0], rows, context->saved_data["rows"].toInt()), at::Tensor()};
+  }
+};
+
+TORCH_LIBRARY(vigorl, library) {
+  library.def("rms_norm(Tensor x, Tensor gain, float eps) -> Tensor");
+  library.def("swiglu(Tensor x) -> Tensor");
+  library.def(
+      "heads(Tensor qkv, Tensor factors, Tensor? rows, int num_rows, int queries, int keys) "
+      "-> (Tensor, Tensor, Tensor)");
+  library.def("take_rows(Tensor x, Tensor rows) -> Tensor");
+}
+
+TORCH_LIBRARY_IMPL(vigorl, CPU, library) {
+  library.impl("rms_norm", [](const at::Tensor& x, const at::Tensor& gain, double eps) {
+    return std::get<0>(norm(x, gain, eps));
+  });
+  library.impl("swiglu", swiglu_cpu);
+  library.impl("heads", [](const at::Tensor& qkv, const at::Tensor& factors,
+                           const optional<at::Tensor>& rows, int64_t num_rows, int64_t queries,
+                           int64_t keys) {
+    return split_heads(qkv, factors, rows.value_or(at::Tensor()),
+                 {queries, keys, qkv.size(1) / (queries + 2 * keys), num_rows});
+  });
+  library.impl("take_rows", take_rows);
+}
+
+TORCH_LIBRARY_IMPL(vigorl, AutogradCPU, library) {
+  library.impl("rms_norm", [](const at::Tensor& x, const at::Tensor& gain, double eps) {
+    return NormFunction::apply(x, gain, eps);
+  });
+  library.impl("swiglu", [](const at::Tensor& x) { return SwigluFunction::apply(x); });
+  library.impl("heads", [](const at::Tensor& qkv, const at::Tensor& factors,
+                           const optional<at::Tensor>& rows, int64_t num_rows, int64_t queries,
+                           int64_t keys) {
+    const auto parts = HeadsFunction::apply(qkv, factors, rows, num_rows, queries, keys);
+    return std::make_tuple(parts[0], parts[1], parts[2]);
+  });
+  library.impl("take_rows", [](const at::Tensor& x, const at::Tensor& rows) {
+    return TakeFunction::apply(x, rows);
+  });
+}
+
+}  // namespace
+
+}  // namespace vigorl

@@ -1,0 +1,50 @@
+/**
+ * Operators of our own, from native/kernels.cpp: one pass over memory on a CPU where libtorch takes
+ * many. `nn.ts` and the models call them where they exist and libtorch's own operators elsewhere.
+ * Legend: N rows, H query heads, KV key-value heads, D head size.
+ */
+import { native } from "./native.ts";
+import { Tensor } from "./ops.ts";
+
+const ops = {
+  rmsNorm: native.op("vigorl::rms_norm"),
+  swiglu: native.op("vigorl::swiglu"),
+  heads: native.op("vigorl::heads"),
+  takeRows: native.op("vigorl::take_rows"),
+};
+
+/** Whether the operators take a tensor of this kind. */
+export function hasKernels(x: Tensor): boolean {
+  return x.dtype === "float32" && x.device === "cpu";
+}
+
+export const kernels = {
+  rmsNorm: (x: Tensor, gain: Tensor, eps: number): Tensor =>
+    new Tensor(native.call(ops.rmsNorm, x.id, gain.id, eps) as number),
+
+  swiglu: (x: Tensor): Tensor => new Tensor(native.call(ops.swiglu, x.id) as number),
+
+  /**
+   * Queries [R, H, D], keys and values [R, KV, D] of projected rows [N, (H + 2 KV) · D], the first two
+   * rotated by complex factors [N, D / 2] as neighbouring pairs.
+   * @param layout row n goes to row `rows[n]`, ascending, of `numRows`; the others are zero
+   */
+  heads(
+    qkv: Tensor,
+    factors: Tensor,
+    numHeads: number,
+    numKeyValueHeads: number,
+    layout?: { readonly rows: Tensor; readonly numRows: number },
+  ): [queries: Tensor, keys: Tensor, values: Tensor] {
+    const { id = null } = layout?.rows ?? {};
+    const numRows = layout?.numRows ?? qkv.size(0);
+    const { heads } = ops;
+    const args = [qkv.id, factors.id, id, numRows, numHeads, numKeyValueHeads] as const;
+    const [q, k, v] = native.call(heads, ...args) as number[];
+    return [new Tensor(q), new Tensor(k), new Tensor(v)];
+  },
+
+  /** Rows [N, C] of x at int64 [N], ascending and each at most once. */
+  takeRows: (x: Tensor, rows: Tensor): Tensor =>
+    new Tensor(native.call(ops.takeRows, x.id, rows.id) as number),
+};
