@@ -100,20 +100,6 @@ VIGORL_KERNEL void swiglu_backward(const float* dy, const float* x, float* dx, i
   }
 }
 
-// Pairs (a, b) of neighbours times factors (c, s), as complex numbers; `sign` -1 turns them back.
-VIGORL_INLINE void turn(const float* from, const float* factors, float* to, int64_t size, float sign) {
-  const Floats signs = Floats{-1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1} * sign;
-  for (int64_t i = 0, n = size; i < size; i += kLanes, n -= kLanes) {
-    Floats x, factor, real, imaginary, other;
-    load(x, from + i, n);
-    load(factor, factors + i, n);
-    firsts(real, factor);
-    seconds(imaginary, factor);
-    swapped(other, x);
-    store(to + i, x * real + other * (imaginary * signs), n);
-  }
-}
-
 // The sizes of `heads`: a row of `qkv` is H query heads, KV key heads, KV value heads of D floats.
 struct HeadSizes {
   int64_t queries, keys, size, num_rows;

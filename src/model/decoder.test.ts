@@ -17,6 +17,8 @@ class Slots {
   readonly lengths = new Int32Array(numSlots);
   readonly positions = new Int32Array(numSlots);
   readonly active = new Uint8Array(numSlots);
+  readonly sources = Int32Array.from({ length: numSlots }, (_, slot) => slot);
+  readonly shared = new Int32Array(numSlots);
   readonly #model: Qwen25VL;
   readonly #patches: (image: ImageRef) => Float32Array;
 
@@ -44,8 +46,9 @@ class Slots {
   }
 
   decode(tokens: Int32Array): number[][] {
-    const { decoder, lengths, positions, active } = this;
-    const flat = scope(() => decoder.decode({ tokens, positions, lengths, active }).toNumbers());
+    const { decoder, lengths, positions, active, sources, shared } = this;
+    const step = { tokens, positions, lengths, active, sources, shared };
+    const flat = scope(() => decoder.decode(step).toNumbers());
     const width = flat.length / numSlots;
     for (let slot = 0; slot < numSlots; slot++) {
       if (active[slot] !== 1) continue;

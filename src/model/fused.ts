@@ -3,13 +3,13 @@
  * share an input are one matrix. Rows of q, k and v lie by key-value head, its G query heads first, then
  * its key, then its value, so that a step's result is a batch of small matrices as it comes. Within a
  * query or key head the two halves that rotate together are interleaved into pairs (a permutation of
- * both sides leaves their products alone): a rotation is then one complex product. In float32 on a CPU
- * the gains of the norms before a projection are folded into it, too.
+ * both sides leaves their products alone): a rotation is then one complex product.
  * Legend: N rows, H query heads, KV key-value heads, G = H / KV, D head size.
  */
 import { allocateBlock, divideBlock } from "../torch/arena.ts";
-import { rmsNorm } from "../torch/nn.ts";
-import { full, type Tensor } from "../torch/ops.ts";
+import { hasKernelsFor } from "../torch/kernels.ts";
+import { rmsNorm, swiglu } from "../torch/nn.ts";
+import type { Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { interleaved } from "./attention.ts";
 import { biasOf, type LanguageLayer } from "./language.ts";
@@ -18,13 +18,12 @@ import type { Qwen25VL } from "./qwen2-5-vl.ts";
 
 /** Matrices are [in, out]. */
 export interface FusedLayer {
-  /** Gain of the norm; undefined where it is folded into the projection. */
-  readonly inputGain: Tensor | undefined;
+  readonly inputGain: Tensor;
   /** To KV · (G + 2) · D. */
   readonly qkv: Tensor;
   readonly qkvBias: Tensor;
   readonly o: Tensor;
-  readonly postGain: Tensor | undefined;
+  readonly postGain: Tensor;
   /** To 2 · intermediate. */
   readonly gateUp: Tensor;
   readonly down: Tensor;
@@ -35,13 +34,8 @@ export class FusedLanguage {
   /** All copies, one after another. */
   readonly block: Tensor;
   readonly #model: Qwen25VL;
-  /**
-   * Norm gains are folded in, norms are made of the operators that cost least on a CPU, and all
-   * weights are copies, in the order of memory in which a product of few rows reads them.
-   */
-  readonly #folds: boolean;
-  /** √(hidden · ε), [1]: what a row's length is taken together with. */
-  readonly #floor: Tensor;
+  /** All weights are copies, in the order of memory in which a product of few rows reads them. */
+  readonly #copies: boolean;
   readonly #head: Tensor;
   readonly #own: readonly Tensor[];
   readonly #shared: boolean;
@@ -56,11 +50,10 @@ export class FusedLanguage {
     const { dtype, device } = model;
     const { text } = model.config;
     const { hiddenSize, intermediateSize } = text;
-    this.#folds = dtype === "float32" && device === "cpu";
-    this.#floor = full([1], Math.sqrt(hiddenSize * text.rmsNormEps), { dtype, device }).keep();
+    this.#copies = hasKernelsFor(dtype, device);
     const width = (text.numHeads + 2 * text.numKeyValueHeads) * text.headDim;
     const inner = text.numHeads * text.headDim;
-    const folded = [
+    const copied = [
       [inner, hiddenSize],
       [intermediateSize, hiddenSize],
     ];
@@ -68,23 +61,23 @@ export class FusedLanguage {
       [hiddenSize, width],
       [width],
       [hiddenSize, 2 * intermediateSize],
-      ...(this.#folds ? folded : []),
+      ...(this.#copies ? copied : []),
     ]);
-    if (this.#folds) shapes.push([hiddenSize, text.vocabSize]);
+    if (this.#copies) shapes.push([hiddenSize, text.vocabSize]);
     this.block = block?.keep() ?? allocateBlock(shapes, { dtype, device });
     this.#own = divideBlock(this.block, shapes);
     const own = this.#own.values();
     const next = (): Tensor => own.next().value!;
     this.layers = model.language.layers.map((layer) => ({
-      inputGain: this.#folds ? undefined : layer.inputNorm,
+      inputGain: layer.inputNorm,
       qkv: next(),
       qkvBias: next(),
       gateUp: next(),
-      o: this.#folds ? next() : layer.o.weight.t().keep(),
-      postGain: this.#folds ? undefined : layer.postNorm,
-      down: this.#folds ? next() : layer.down.weight.t().keep(),
+      o: this.#copies ? next() : layer.o.weight.t().keep(),
+      postGain: layer.postNorm,
+      down: this.#copies ? next() : layer.down.weight.t().keep(),
     }));
-    this.#head = this.#folds ? next() : model.language.head.t().keep();
+    this.#head = this.#copies ? next() : model.language.head.t().keep();
     this.refresh();
   }
 
@@ -95,24 +88,17 @@ export class FusedLanguage {
     noGrad(() => {
       for (const [i, layer] of language.layers.entries())
         scope(() => this.#fill(this.layers[i], layer));
-      if (!this.#folds) return;
-      scope(() => this.#head.copy_(language.head.t()).mul_(this.#gain(language.norm)));
+      if (this.#copies) scope(() => this.#head.copy_(language.head.t()));
     });
   }
 
-  /**
-   * RMS norm of rows [N, hidden]. Without a gain it gives unit rows: √hidden is folded into what
-   * follows as well.
-   */
-  norm(x: Tensor, gain: Tensor | undefined): Tensor {
-    if (gain !== undefined) return rmsNorm(x, gain, this.#model.config.text.rmsNormEps);
-    return x.div(x.linalgVectorNorm(2, [-1], true).hypot(this.#floor));
+  norm(x: Tensor, gain: Tensor): Tensor {
+    return rmsNorm(x, gain, this.#model.config.text.rmsNormEps);
   }
 
   /** Logits [N, V] of the last layer's output. */
   logits(x: Tensor): Tensor {
-    const { norm } = this.#model.language;
-    return this.norm(x, this.#folds ? undefined : norm).mm(this.#head);
+    return this.norm(x, this.#model.language.norm).mm(this.#head);
   }
 
   /** SwiGLU on [N, hidden], added to it; `wide` is where gate and up go, made anew where absent. */
@@ -120,21 +106,14 @@ export class FusedLanguage {
     const inner = this.norm(x, layer.postGain);
     const both =
       wide === undefined ? inner.mm(layer.gateUp) : inner.mmOut(layer.gateUp, { out: wide });
-    const [gate, up] = both.chunk(2, -1);
-    return x.addmm(gate.silu_().mul_(up), layer.down);
+    return x.addmm(swiglu(both), layer.down);
   }
 
   dispose(): void {
     for (const own of this.#own) own.dispose();
     for (const { o, down } of this.layers) for (const view of [o, down]) view.dispose();
     this.#head.dispose();
-    this.#floor.dispose();
     this.block.dispose();
-  }
-
-  /** A norm's gain as a factor of the rows of the matrix that follows it, [hidden, 1]. */
-  #gain(gain: Tensor): Tensor {
-    return gain.mul(Math.sqrt(this.#model.config.text.hiddenSize)).unsqueeze(-1);
   }
 
   #fill(fused: FusedLayer, layer: LanguageLayer): void {
@@ -143,11 +122,9 @@ export class FusedLanguage {
     const [gate, up] = fused.gateUp.t().chunk(2, 0);
     gate.copy_(layer.gate.weight);
     up.copy_(layer.up.weight);
-    if (!this.#folds) return;
+    if (!this.#copies) return;
     fused.o.copy_(layer.o.weight.t());
     fused.down.copy_(layer.down.weight.t());
-    fused.qkv.mul_(this.#gain(layer.inputNorm));
-    fused.gateUp.mul_(this.#gain(layer.postNorm));
   }
 
   /** Copies the rows of q, k and v, [heads · D, C] each, to their places in `to`. */

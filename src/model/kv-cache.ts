@@ -4,6 +4,7 @@
  * Legend: S slots, KV key-value heads, P positions a slot has room for, D head size.
  */
 import { allocateBlock, divideBlock } from "../torch/arena.ts";
+import { hasKernelsFor } from "../torch/kernels.ts";
 import type { Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { tensor, type Device, type DType } from "../torch/tensor.ts";
@@ -17,6 +18,15 @@ const firstPositions = 63;
  * and reads fastest what lies close together; copying is rare beside it.
  */
 const growth = 1.25;
+
+type Part = "keys" | "values";
+
+/** Keys and values of one layer, [S · KV, P, D], and the memory of both, all keys first. */
+interface Layer {
+  readonly keys: Tensor;
+  readonly values: Tensor;
+  readonly both: Tensor;
+}
 
 export interface KvOptions {
   readonly numSlots: number;
@@ -35,8 +45,10 @@ export class KvCache {
   readonly numHeads: number;
   /** Attention looks at a number of positions rounded up to this. */
   readonly bucket: number;
-  /** By layer: keys and values in one tensor [2 · S · KV, P, D], all keys first. */
-  layers: readonly Tensor[];
+  /** By layer: keys and values, [S · KV, P, D] each. */
+  #layers: readonly Layer[];
+  /** Keys lie in memory as [S · KV, D, P], as the attention of our own reads them. */
+  readonly #turned: boolean;
   readonly #headDim: number;
   readonly #dtype: DType;
   readonly #device: Device;
@@ -50,20 +62,27 @@ export class KvCache {
     this.#headDim = config.headDim;
     this.#dtype = dtype;
     this.#device = device;
+    this.#turned = hasKernelsFor(dtype, device);
     this.capacity = this.#wholeBuckets(Math.min(maxPositions, firstPositions) + 1);
-    this.layers = this.#emptyLayers(config.numLayers);
+    this.#layers = this.#emptyLayers(config.numLayers);
   }
 
-  /** Keys (`part` 0) or values (1) of one slot, [KV, length, D]; a view. */
-  slot(layer: number, part: 0 | 1, slot: number, start: number, length: number): Tensor {
-    const first = (part * this.numSlots + slot) * this.numHeads;
-    return this.layers[layer].narrow(0, first, this.numHeads).narrow(1, start, length);
+  /** Keys or values of one slot, [KV, length, D]; a view. */
+  slot(layer: number, part: Part, slot: number, start: number, length: number): Tensor {
+    return this.#layers[layer][part]
+      .narrow(0, slot * this.numHeads, this.numHeads)
+      .narrow(1, start, length);
   }
 
-  /** Keys (`part` 0) or values (1) of all slots up to `length`, [S · KV, length, D]; a view. */
-  all(layer: number, part: 0 | 1, length: number): Tensor {
-    const rows = this.numSlots * this.numHeads;
-    return this.layers[layer].narrow(0, part * rows, rows).narrow(1, 0, length);
+  /** Keys or values of all slots up to `length`, [S · KV, length, D]; a view. */
+  all(layer: number, part: Part, length: number): Tensor {
+    return this.#layers[layer][part].narrow(1, 0, length);
+  }
+
+  /** A layer as the attention of our own takes it: keys [S · KV, D, P], values [S · KV, P, D]. */
+  turned(layer: number): { keys: Tensor; values: Tensor } {
+    const { keys, values } = this.#layers[layer];
+    return { keys: keys.transpose(1, 2), values };
   }
 
   /**
@@ -72,7 +91,7 @@ export class KvCache {
    */
   rows(layer: number): Tensor {
     const rows = this.numSlots * this.numHeads * this.capacity;
-    return this.layers[layer].view([2, rows, this.#headDim]).transpose(0, 1);
+    return this.#layers[layer].both.view([2, rows, this.#headDim]).transpose(0, 1);
   }
 
   /** Copies the first `length` positions of one slot to others, so that a group shares a prefill. */
@@ -82,23 +101,15 @@ export class KvCache {
     this.checkRoom(length);
     noGrad(() =>
       scope(() => {
-        const { numHeads, numSlots } = this;
-        const rows: number[] = [];
-        for (const part of [0, 1])
-          for (const slot of targets)
-            for (let head = 0; head < numHeads; head++)
-              rows.push((part * numSlots + slot) * numHeads + head);
+        const rows = targets.flatMap((slot) =>
+          Array.from({ length: this.numHeads }, (_, head) => slot * this.numHeads + head),
+        );
         const index = tensor(rows, { dtype: "int64", device: this.#device });
-        for (const [layer, cache] of this.layers.entries()) {
-          const source = ([0, 1] as const).map((part) => {
+        for (const layer of this.#layers.keys())
+          for (const part of ["keys", "values"] as const) {
             const held = this.slot(layer, part, from, 0, length);
-            return held.repeat([targets.length, 1, 1]);
-          });
-          const prefix = cache.narrow(1, 0, length);
-          const rowsOfPart = targets.length * numHeads;
-          prefix.indexCopy_(0, index.narrow(0, 0, rowsOfPart), source[0]);
-          prefix.indexCopy_(0, index.narrow(0, rowsOfPart, rowsOfPart), source[1]);
-        }
+            this.all(layer, part, length).indexCopy_(0, index, held.repeat([targets.length, 1, 1]));
+          }
       }),
     );
   }
@@ -119,34 +130,49 @@ export class KvCache {
     const held = this.capacity;
     const wanted = Math.max(length, Math.ceil(growth * held));
     this.capacity = this.#wholeBuckets(Math.min(wanted, this.maxPositions) + 1);
-    const before = this.layers;
-    this.layers = this.#emptyLayers(before.length);
+    const before = this.#layers;
+    this.#layers = this.#emptyLayers(before.length);
     noGrad(() =>
       scope(() => {
-        for (const [i, layer] of before.entries()) {
-          this.layers[i].narrow(1, 0, held).copy_(layer);
-          layer.dispose();
-        }
+        for (const [i, layer] of before.entries())
+          for (const part of ["keys", "values"] as const)
+            this.all(i, part, held).copy_(layer[part]);
       }),
     );
+    dispose(before);
   }
 
   dispose(): void {
-    for (const layer of this.layers) layer.dispose();
+    dispose(this.#layers);
   }
 
   #wholeBuckets(positions: number): number {
     return Math.ceil(positions / this.bucket) * this.bucket;
   }
 
-  #emptyLayers(count: number): Tensor[] {
-    const shape = [2 * this.numSlots * this.numHeads, this.capacity, this.#headDim];
+  #emptyLayers(count: number): Layer[] {
+    const rows = this.numSlots * this.numHeads;
+    const shape = [2 * rows, this.capacity, this.#headDim];
     const options = { dtype: this.#dtype, device: this.#device };
     const shapes = Array.from({ length: count }, () => shape);
     const block = allocateBlock(shapes, options);
     const layers = divideBlock(block, shapes);
     block.dispose();
-    for (const layer of layers) layer.zero_();
-    return layers;
+    return noGrad(() =>
+      scope(() =>
+        layers.map((both) => {
+          const [first, values] = both.zero_().splitWithSizes([rows, rows], 0);
+          const keys = this.#turned
+            ? first.view([rows, this.#headDim, this.capacity]).transpose(1, 2)
+            : first;
+          return { both, keys: keys.keep(), values: values.keep() };
+        }),
+      ),
+    );
   }
+}
+
+function dispose(layers: readonly Layer[]): void {
+  for (const { both, keys, values } of layers)
+    for (const part of [both, keys, values]) part.dispose();
 }

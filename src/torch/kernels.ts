@@ -1,8 +1,9 @@
 /**
- * Operators of our own, from native/kernels.cpp: one pass over memory on a CPU where libtorch takes
+ * Operators of our own, from native/kernels.cpp and attend.cpp: one pass over memory on a CPU where libtorch takes
  * many. `nn.ts` and the models call them where they exist and libtorch's own operators elsewhere.
- * Legend: N rows, H query heads, KV key-value heads, D head size.
+ * Legend: N rows, H query heads, KV key-value heads, G = H / KV, D head size, S slots, P positions.
  */
+import type { Device, DType } from "./dtype.ts";
 import { native } from "./native.ts";
 import { Tensor } from "./ops.ts";
 
@@ -11,11 +12,16 @@ const ops = {
   swiglu: native.op("vigorl::swiglu"),
   heads: native.op("vigorl::heads"),
   takeRows: native.op("vigorl::take_rows"),
+  attendCached: native.op("vigorl::attend_cached"),
 };
 
 /** Whether the operators take a tensor of this kind. */
-export function hasKernels(x: Tensor): boolean {
-  return x.dtype === "float32" && x.device === "cpu";
+export function hasKernels({ dtype, device }: Tensor): boolean {
+  return hasKernelsFor(dtype, device);
+}
+
+export function hasKernelsFor(dtype: DType, device: Device): boolean {
+  return dtype === "float32" && device === "cpu";
 }
 
 export const kernels = {
@@ -47,4 +53,23 @@ export const kernels = {
   /** Rows [N, C] of x at int64 [N], ascending and each at most once. */
   takeRows: (x: Tensor, rows: Tensor): Tensor =>
     new Tensor(native.call(ops.takeRows, x.id, rows.id) as number),
+
+  /**
+   * Stores the newest key and value of every slot and attends to all the slot holds: [S, H · D].
+   * @param qkv [S, KV · (G + 2) · D]: by key-value head its queries, its key, its value; rotated in place
+   * @param factors complex [positions, D / 2]
+   * @param keys [S · KV, D, P]; `values` [S · KV, P, D]; P a multiple of 16
+   * @param slots int64 [S, 4]: positions held (-1 where idle), rotary position of the new one, slot to
+   *   read the first positions from, and how many these are
+   */
+  attendCached(
+    qkv: Tensor,
+    factors: Tensor,
+    { keys, values }: { readonly keys: Tensor; readonly values: Tensor },
+    slots: Tensor,
+    numHeads: number,
+  ): Tensor {
+    const ids = [qkv.id, factors.id, keys.id, values.id, slots.id] as const;
+    return new Tensor(native.call(ops.attendCached, ...ids, numHeads) as number);
+  },
 };

@@ -258,7 +258,11 @@ export class Scheduler {
     }
     const prompt = this.slots.promptOf(key)!;
     const targets = rest.map(({ conversation }) => conversation.slot!);
-    for (const slot of targets) if (slot.index !== prompt.slot) this.slots.dropPrompt(slot);
+    for (const slot of targets) {
+      if (slot.index === prompt.slot) continue;
+      this.slots.dropPrompt(slot);
+      slot.borrowed = prompt;
+    }
     this.model.decoder.copyPrefix(
       prompt.slot,
       targets.map(({ index }) => index),

@@ -2,7 +2,7 @@
  * Which conversation holds which slot of the KV cache, and which prompts lie in the cache to be
  * shared. A slot that nobody holds keeps the prompt it was filled with until it is filled again.
  */
-import type { DecodeInput } from "../../model/decoder.ts";
+import type { DecodeInput } from "../../model/step-attention.ts";
 import type { Tensor } from "../../torch/ops.ts";
 import type { History } from "./sequence.ts";
 
@@ -20,6 +20,8 @@ export interface Slot {
   readonly index: number;
   holder: Conversation | null;
   prompt: SharedPrompt | null;
+  /** A prompt of another slot that this one begins with, too. */
+  borrowed: SharedPrompt | null;
   /** Order of use. */
   lastUsed: number;
 }
@@ -49,6 +51,7 @@ export class Slots {
       index,
       holder: null,
       prompt: null,
+      borrowed: null,
       lastUsed: 0,
     }));
     this.input = {
@@ -56,6 +59,8 @@ export class Slots {
       positions: new Int32Array(numSlots),
       lengths: new Int32Array(numSlots),
       active: new Uint8Array(numSlots),
+      sources: new Int32Array(numSlots),
+      shared: new Int32Array(numSlots),
     };
   }
 
@@ -85,6 +90,7 @@ export class Slots {
     if (slot === undefined) return "full";
     if (slot.holder !== null) slot.holder.slot = null;
     if (slot.prompt?.key !== promptKey) this.dropPrompt(slot);
+    slot.borrowed = null;
     slot.holder = conversation;
     conversation.slot = slot;
     slot.lastUsed = ++this.clock;
@@ -113,6 +119,7 @@ export class Slots {
 
   /** Forgets the prompt that a slot begins with: other positions are about to be written over it. */
   dropPrompt(slot: Slot): void {
+    slot.borrowed = null;
     if (slot.prompt === null) return;
     if (this.prompts.get(slot.prompt.key) === slot.prompt) this.prompts.delete(slot.prompt.key);
     slot.prompt.logits.dispose();
@@ -129,8 +136,12 @@ export class Slots {
 
   /** Fills `input` for slots that do not take part; lengths also for those that will. */
   describe(): void {
-    const { tokens, positions, lengths, active } = this.input;
-    for (const { index, holder, prompt } of this.slots) {
+    const { tokens, positions, lengths, active, sources, shared } = this.input;
+    for (const { index, holder, prompt, borrowed } of this.slots) {
+      // A lender's prompt stays as it is until another takes its place.
+      const lent = borrowed !== null && this.slots[borrowed.slot].prompt === borrowed;
+      sources[index] = lent ? borrowed.slot : index;
+      shared[index] = lent ? borrowed.length : 0;
       active[index] = 0;
       tokens[index] = 0;
       positions[index] = 0;
