@@ -52,9 +52,17 @@ template <int Queries>
 VIGORL_INLINE void score_range(const float* q, const float* keys, float* scores, int64_t from, int64_t to,
                                const Cache& cache) {
   int64_t position = from;
-  for (; position + 4 * kLanes <= to; position += 4 * kLanes)
+  for (; position + 3 * kLanes < to; position += 4 * kLanes)
     score<Queries, 4>(q, keys, scores, position, cache);
-  for (; position < to; position += kLanes) score<Queries, 1>(q, keys, scores, position, cache);
+  // Side by side, what is left: one after another they would wait for memory each.
+  const int64_t rest = (to - position + kLanes - 1) / kLanes;
+  if (rest >= 3) {
+    score<Queries, 3>(q, keys, scores, position, cache);
+  } else if (rest == 2) {
+    score<Queries, 2>(q, keys, scores, position, cache);
+  } else if (rest == 1) {
+    score<Queries, 1>(q, keys, scores, position, cache);
+  }
 }
 
 // sums[g][i] += weights[g][p] * value[p][d + i] for a range of positions and 2 * 16 of D.

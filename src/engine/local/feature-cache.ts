@@ -5,15 +5,16 @@
 import { patches, type ModelImage } from "../../image/model-image.ts";
 import type { PreprocessorConfig } from "../../image/preprocessor-config.ts";
 import type { Qwen25VL } from "../../model/qwen2-5-vl.ts";
+import { TowerTapes } from "../../model/tower-tapes.ts";
 import { cat, type Tensor } from "../../torch/ops.ts";
-import { noGrad, scope } from "../../torch/scope.ts";
+import { scope } from "../../torch/scope.ts";
 
 const BYTES_PER_ELEMENT = 4;
 
 export class FeatureCache {
   /** Images that went through the tower. */
   runs = 0;
-  private readonly model: Qwen25VL;
+  private readonly tower: TowerTapes;
   private readonly preprocessor: PreprocessorConfig;
   private readonly maxBytes: number;
   /** Least recently used first. */
@@ -21,7 +22,7 @@ export class FeatureCache {
   private bytes = 0;
 
   constructor(model: Qwen25VL, preprocessor: PreprocessorConfig, maxBytes: number) {
-    this.model = model;
+    this.tower = new TowerTapes(model);
     this.preprocessor = preprocessor;
     this.maxBytes = maxBytes;
   }
@@ -38,19 +39,22 @@ export class FeatureCache {
     return joined;
   }
 
-  /** Forgets everything: the tower's weights changed. */
+  /** Forgets all features: the tower's weights changed. */
   clear(): void {
     for (const tensor of this.features.values()) tensor.dispose();
     this.features.clear();
     this.bytes = 0;
   }
 
+  dispose(): void {
+    this.clear();
+    this.tower.dispose();
+  }
+
   private lookUp(image: ModelImage): Tensor {
     let found = this.features.get(image.hash);
     if (found === undefined) {
-      found = noGrad(() =>
-        scope(() => this.model.encodeImages([image], (one) => patches(one, this.preprocessor))),
-      ).keep();
+      found = scope(() => this.tower.encode(image, patches(image, this.preprocessor))).keep();
       this.runs++;
       this.bytes += found.numel * BYTES_PER_ELEMENT;
     } else {

@@ -123,7 +123,7 @@ function gradients(lossOf: () => Tensor): { result: number; grads: Map<string, F
 function learned(loss: Loss): { result: number; grads: Map<string, Float32Array> } {
   const features = new FeatureCache(model, qwenPreprocessor, 2 ** 20);
   const { loss: result } = forwardBackward({ model, features }, data, loss, settings);
-  features.clear();
+  features.dispose();
   return { result, grads: takeGradients() };
 }
 

@@ -133,14 +133,14 @@ export class LocalModel {
 
   dispose(): void {
     if (this.reference !== null) this.drop(this.reference);
-    this.policy.features.clear();
+    this.policy.features.dispose();
     this.optimizer.reset();
     this.forSampling.decoder.dispose();
     this.policy.model.dispose();
   }
 
   private drop({ model, features }: Sighted): void {
-    if (features !== this.policy.features) features.clear();
+    if (features !== this.policy.features) features.dispose();
     model.dispose();
   }
 
