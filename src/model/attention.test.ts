@@ -1,9 +1,12 @@
 /** Heads as the operator of our own lays them out, and as libtorch's operators do. */
-import { describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
+import { manualSeed } from "../torch/device.ts";
 import { kernels } from "../torch/kernels.ts";
 import { randn, type Tensor } from "../torch/ops.ts";
 import { scope } from "../torch/scope.ts";
 import { plainHeads, segment } from "./attention.ts";
+
+beforeEach(() => manualSeed(1));
 
 function difference(a: Tensor, b: Tensor): number {
   return a.sub(b).abs().max().item();

@@ -22,10 +22,10 @@ class Slots {
   readonly #model: Qwen25VL;
   readonly #patches: (image: ImageRef) => Float32Array;
 
-  constructor(model: Qwen25VL, patches: (image: ImageRef) => Float32Array, maxPositions = 200) {
+  constructor(model: Qwen25VL, patches: (image: ImageRef) => Float32Array, fused?: boolean) {
     this.#model = model;
     this.#patches = patches;
-    this.decoder = new Decoder(model, { numSlots, maxPositions });
+    this.decoder = new Decoder(model, { numSlots, maxPositions: 200, fused });
   }
 
   /** Appends chunks to a slot; logits of the last position. */
@@ -113,9 +113,11 @@ describe.each(goldenNames)("Decoder against transformers, %s", (name) => {
 });
 
 describe.each([
-  { heads: 4, keyHeads: 2 },
-  { heads: 8, keyHeads: 1 },
-])("Decoder with $heads heads on $keyHeads", ({ heads, keyHeads }) => {
+  { heads: 4, keyHeads: 2, fused: true },
+  { heads: 8, keyHeads: 1, fused: true },
+  { heads: 4, keyHeads: 2, fused: false },
+  { heads: 8, keyHeads: 1, fused: false },
+])("Decoder with $heads heads on $keyHeads, fused $fused", ({ heads, keyHeads, fused }) => {
   const model = initModel(textConfig(heads, keyHeads), { seed: 3 });
   const text = (seed: number, length: number): InputChunk<ImageRef>[] => [
     { type: "text", tokens: Array.from({ length }, (_, i) => (i * seed + 7) % 60) },
@@ -123,7 +125,7 @@ describe.each([
   const noImages = (): Float32Array => new Float32Array(0);
   const opened: Slots[] = [];
   const open = (): Slots => {
-    const slots = new Slots(model, noImages);
+    const slots = new Slots(model, noImages, fused);
     opened.push(slots);
     return slots;
   };
@@ -171,6 +173,42 @@ describe.each([
     expect(shared.decode(tokens)[2]).toEqual(own.decode(tokens)[2]);
   });
 
+  it("reads a shared prefix where another slot holds it, with the same bits", () => {
+    const slots = open();
+    const length = 37;
+    slots.prefill(0, text(5, length));
+    slots.decoder.copyPrefix(0, [1, 2], length);
+    for (const slot of [1, 2]) {
+      slots.lengths[slot] = slots.positions[slot] = length;
+      slots.active[slot] = 1;
+    }
+    for (let n = 0; n < 20; n++) {
+      const tokens = Int32Array.from([n, n + 9, (n * 7) % 60]);
+      slots.shared.fill(0);
+      const own = slots.decode(tokens);
+      for (const state of [slots.lengths, slots.positions])
+        for (let slot = 0; slot < numSlots; slot++) state[slot]--;
+      slots.sources.fill(0);
+      slots.shared.fill(length);
+      expect(slots.decode(tokens)).toEqual(own);
+    }
+  });
+
+  it("agrees with the other form of attention", () => {
+    const one = open();
+    const other = new Slots(model, noImages, !fused);
+    opened.push(other);
+    for (const slots of [one, other]) {
+      slots.prefill(0, text(5, 20));
+      slots.prefill(2, text(7, 90));
+    }
+    for (let n = 0; n < 60; n++) {
+      const tokens = Int32Array.from([n, 0, (n * 7) % 60]);
+      const [a, b] = [one.decode(tokens), other.decode(tokens)];
+      for (const slot of [0, 2]) expect(maxDifference(a[slot], b[slot])).toBeLessThan(1e-4);
+    }
+  });
+
   it("follows the weights after refresh", () => {
     const copy = model.clone();
     const decoder = new Decoder(copy, { numSlots, maxPositions: 50 });
@@ -189,7 +227,7 @@ describe.each([
   it("leaves no tensors behind", () => {
     open().prefill(0, text(5, 8)); // the model's rotary tables are made once and stay
     const before = liveTensors();
-    const slots = new Slots(model, noImages);
+    const slots = new Slots(model, noImages, fused);
     const held = liveTensors();
     slots.prefill(0, text(5, 8));
     slots.decoder.copyPrefix(0, [1, 2], 8);

@@ -41,6 +41,8 @@ export class Decoder {
     options: {
       readonly numSlots: number;
       readonly maxPositions: number;
+      /** The form of attention: `KvOptions`. */
+      readonly fused?: boolean;
       /** `weights` of another decoder of this model, whose copies serve both; taken over. */
       readonly weights?: Tensor;
     },

@@ -34,6 +34,8 @@ export interface KvOptions {
   readonly maxPositions: number;
   readonly dtype: DType;
   readonly device: Device;
+  /** Whether the attention of our own reads it; where it can, unless told otherwise. */
+  readonly fused?: boolean;
 }
 
 export class KvCache {
@@ -43,12 +45,12 @@ export class KvCache {
   capacity: number;
   /** KV. */
   readonly numHeads: number;
+  /** Keys lie in memory as [S · KV, D, P], as the attention of our own reads them. */
+  readonly fused: boolean;
   /** Attention looks at a number of positions rounded up to this. */
   readonly bucket: number;
   /** By layer: keys and values, [S · KV, P, D] each. */
   #layers: readonly Layer[];
-  /** Keys lie in memory as [S · KV, D, P], as the attention of our own reads them. */
-  readonly #turned: boolean;
   readonly #headDim: number;
   readonly #dtype: DType;
   readonly #device: Device;
@@ -62,7 +64,7 @@ export class KvCache {
     this.#headDim = config.headDim;
     this.#dtype = dtype;
     this.#device = device;
-    this.#turned = hasKernelsFor(dtype, device);
+    this.fused = options.fused ?? hasKernelsFor(dtype, device);
     this.capacity = this.#wholeBuckets(Math.min(maxPositions, firstPositions) + 1);
     this.#layers = this.#emptyLayers(config.numLayers);
   }
@@ -107,8 +109,12 @@ export class KvCache {
         const index = tensor(rows, { dtype: "int64", device: this.#device });
         for (const layer of this.#layers.keys())
           for (const part of ["keys", "values"] as const) {
-            const held = this.slot(layer, part, from, 0, length);
-            this.all(layer, part, length).indexCopy_(0, index, held.repeat([targets.length, 1, 1]));
+            // In the order in which keys or values lie in memory.
+            const order = (view: Tensor): Tensor =>
+              part === "keys" && this.fused ? view.transpose(1, 2) : view;
+            const held = order(this.slot(layer, part, from, 0, length));
+            const copies = held.repeat([targets.length, 1, 1]);
+            order(this.all(layer, part, length)).indexCopy_(0, index, copies);
           }
       }),
     );
@@ -162,7 +168,7 @@ export class KvCache {
       scope(() =>
         layers.map((both) => {
           const [first, values] = both.zero_().splitWithSizes([rows, rows], 0);
-          const keys = this.#turned
+          const keys = this.fused
             ? first.view([rows, this.#headDim, this.capacity]).transpose(1, 2)
             : first;
           return { both, keys: keys.keep(), values: values.keep() };

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { liveTensors, noGrad, scope } from "../torch/scope.ts";
 import { crossEntropy } from "../torch/nn.ts";
+import { zeros } from "../torch/ops.ts";
 import { tensor } from "../torch/tensor.ts";
 import { flatRow, planBatch, type Batch } from "./batch.ts";
 import {
@@ -161,17 +162,19 @@ describe("Qwen25VL", () => {
     copy.dispose();
   });
 
-  it.each(["bfloat16", "float16"] as const)(
-    "computes in %s near its float32 self",
-    async (dtype) => {
-      const { model: wide, golden } = await open("windows");
-      const exact = batchLogits(wide, golden, [0]).logits[0];
-      const narrow = await loadModelFolder(golden.folder, { dtype });
-      const rounded = batchLogits(narrow, golden, [0]).logits[0];
-      expect(relativeDifference(rounded, exact)).toBeLessThan(dtype === "float16" ? 0.006 : 0.05);
-      narrow.dispose();
-    },
-  );
+  // Counted as skipped where libtorch multiplies no float16 on a CPU (1.13).
+  for (const dtype of ["bfloat16", "float16"] as const)
+    it.skipIf(dtype === "float16" && !multipliesHalf())(
+      `computes in ${dtype} near its float32 self`,
+      async () => {
+        const { model: wide, golden } = await open("windows");
+        const exact = batchLogits(wide, golden, [0]).logits[0];
+        const narrow = await loadModelFolder(golden.folder, { dtype });
+        const rounded = batchLogits(narrow, golden, [0]).logits[0];
+        expect(relativeDifference(rounded, exact)).toBeLessThan(dtype === "float16" ? 0.006 : 0.05);
+        narrow.dispose();
+      },
+    );
 
   it("leaves no tensors behind after a step, nor after its own end", async () => {
     const before = liveTensors();
@@ -195,3 +198,12 @@ describe("Qwen25VL", () => {
     expect(liveTensors()).toBe(before);
   });
 });
+
+function multipliesHalf(): boolean {
+  try {
+    scope(() => zeros([1, 1], { dtype: "float16" }).mm(zeros([1, 1], { dtype: "float16" })));
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -6,7 +6,7 @@
  * Legend: S slots, L positions attended to, P positions of the cache, H query heads, KV key-value heads,
  * G = H / KV, D head size.
  */
-import { hasKernelsFor, kernels } from "../torch/kernels.ts";
+import { kernels } from "../torch/kernels.ts";
 import { cat, full, zeros, type Tensor } from "../torch/ops.ts";
 import { scope } from "../torch/scope.ts";
 import { rotate_ } from "./fused.ts";
@@ -43,11 +43,9 @@ export interface StepAttention {
   dispose(): void;
 }
 
-/** The form of attention that fits a model. */
+/** The form of attention that fits a cache. */
 export function stepAttention(model: Qwen25VL, cache: KvCache): StepAttention {
-  return hasKernelsFor(model.dtype, model.device)
-    ? new FusedAttention(model, cache)
-    : new ComposedAttention(model, cache);
+  return cache.fused ? new FusedAttention(model, cache) : new ComposedAttention(model, cache);
 }
 
 /** Integers of a step, int64 on the device, written as the low words of as many. */
