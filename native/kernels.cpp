@@ -106,7 +106,7 @@ struct HeadSizes {
   int64_t in() const { return (queries + 2 * keys) * size; }
 };
 
-// Rows begin … end of `qkv` to rows `to_row` of q, k and v, rows in between set to zero.
+// Rows begin … end of `qkv`, rotated, to rows rows[n] of q, k and v; rows in between become zero.
 VIGORL_KERNEL void heads_forward(const float* qkv, const float* factors, const int64_t* rows, float* q,
                                  float* k, float* v, const HeadSizes& sizes, int64_t begin, int64_t end,
                                  int64_t num_in) {
@@ -202,27 +202,34 @@ at::Tensor swiglu_grad(const at::Tensor& dy_any, const at::Tensor& x) {
   return dx;
 }
 
-const int64_t* rows_of(const at::Tensor& rows) {
-  return rows.defined() ? rows.data_ptr<int64_t>() : nullptr;
+// Row numbers below `num_rows`, each above the one before it; null where there are none.
+const int64_t* rows_of(const at::Tensor& rows, int64_t num_rows) {
+  if (!rows.defined()) return nullptr;
+  TORCH_CHECK(rows.device().is_cpu() && rows.is_contiguous() && rows.scalar_type() == at::kLong,
+              "rows must be int64 on the CPU");
+  const int64_t* numbers = rows.data_ptr<int64_t>();
+  for (int64_t n = 0, next = 0; n < rows.numel(); next = numbers[n++] + 1) {
+    TORCH_CHECK(numbers[n] >= next && numbers[n] < num_rows,
+                "rows must ascend and be less than ", num_rows, " (entry ", n, " is ", numbers[n], ")");
+  }
+  return numbers;
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> split_heads(const at::Tensor& qkv_any,
-                                                     const at::Tensor& factors_any,
-                                                     const at::Tensor& rows, HeadSizes sizes) {
+                                                           const at::Tensor& factors_any,
+                                                           const at::Tensor& rows, HeadSizes sizes) {
   const at::Tensor qkv = checked(qkv_any, "qkv");
   const at::Tensor factors = checked(at::view_as_real(factors_any), "the factors");
   const int64_t num_in = qkv.size(0);
   TORCH_CHECK(qkv.dim() == 2 && qkv.size(1) == sizes.in(), "qkv must be [N, ", sizes.in(), "]");
   TORCH_CHECK(factors.size(0) == num_in && factors.numel() == num_in * sizes.size,
               "the factors must be [N, ", sizes.size / 2, "]");
-  TORCH_CHECK(!rows.defined() || (rows.is_contiguous() && rows.scalar_type() == at::kLong &&
-                                  rows.numel() == num_in),
-              "rows must be int64 [N]");
+  TORCH_CHECK(!rows.defined() || rows.numel() == num_in, "rows must be [N]");
   at::Tensor q = at::empty({sizes.num_rows, sizes.queries, sizes.size}, qkv.options());
   at::Tensor k = at::empty({sizes.num_rows, sizes.keys, sizes.size}, qkv.options());
   at::Tensor v = at::empty_like(k);
   const float *from = qkv.data_ptr<float>(), *by = factors.data_ptr<float>();
-  const int64_t* at_rows = rows_of(rows);
+  const int64_t* at_rows = rows_of(rows, sizes.num_rows);
   float *to_q = q.data_ptr<float>(), *to_k = k.data_ptr<float>(), *to_v = v.data_ptr<float>();
   at::parallel_for(0, num_in, rows_per_thread(sizes.in()), [&](int64_t begin, int64_t end) {
     heads_forward(from, by, at_rows, to_q, to_k, to_v, sizes, begin, end, num_in);
@@ -231,7 +238,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> split_heads(const at::Tensor& qkv
 }
 
 at::Tensor split_heads_grad(const at::Tensor& dq, const at::Tensor& dk, const at::Tensor& dv,
-                      const at::Tensor& factors_complex, const at::Tensor& rows, HeadSizes sizes) {
+                            const at::Tensor& factors_complex, const at::Tensor& rows,
+                            HeadSizes sizes) {
   const at::Tensor q = checked(dq, "the gradient"), k = checked(dk, "the gradient"),
                    v = checked(dv, "the gradient");
   const at::Tensor factors = at::view_as_real(factors_complex);
@@ -239,7 +247,7 @@ at::Tensor split_heads_grad(const at::Tensor& dq, const at::Tensor& dk, const at
   at::Tensor qkv = at::empty({num_in, sizes.in()}, q.options());
   const float *from_q = q.data_ptr<float>(), *from_k = k.data_ptr<float>(),
               *from_v = v.data_ptr<float>(), *by = factors.data_ptr<float>();
-  const int64_t* at_rows = rows_of(rows);
+  const int64_t* at_rows = rows_of(rows, sizes.num_rows);
   float* to = qkv.data_ptr<float>();
   at::parallel_for(0, num_in, rows_per_thread(sizes.in()), [&](int64_t begin, int64_t end) {
     heads_backward(from_q, from_k, from_v, by, at_rows, to, sizes, begin, end);
@@ -251,10 +259,10 @@ at::Tensor split_heads_grad(const at::Tensor& dq, const at::Tensor& dk, const at
 at::Tensor take_rows(const at::Tensor& x_any, const at::Tensor& rows) {
   const at::Tensor x = checked(x_any, "x");
   const int64_t width = x.size(-1), count = rows.numel();
-  TORCH_CHECK(rows.is_contiguous() && rows.scalar_type() == at::kLong, "rows must be int64 [N]");
+  TORCH_CHECK(x.dim() == 2, "x must be [R, C]");
   at::Tensor y = at::empty({count, width}, x.options());
   const float* from = x.data_ptr<float>();
-  const int64_t* at_rows = rows.data_ptr<int64_t>();
+  const int64_t* at_rows = rows_of(rows, x.size(0));
   float* to = y.data_ptr<float>();
   at::parallel_for(0, count, rows_per_thread(width), [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; n++)
@@ -268,7 +276,7 @@ at::Tensor take_rows_grad(const at::Tensor& dy_any, const at::Tensor& rows, int6
   const int64_t width = dy.size(-1), count = rows.numel();
   at::Tensor dx = at::empty({num_rows, width}, dy.options());
   const float* from = dy.data_ptr<float>();
-  const int64_t* at_rows = rows.data_ptr<int64_t>();
+  const int64_t* at_rows = rows_of(rows, num_rows);
   float* to = dx.data_ptr<float>();
   std::fill_n(to, (count == 0 ? num_rows : at_rows[0]) * width, 0.0f);
   at::parallel_for(0, count, rows_per_thread(width), [&](int64_t begin, int64_t end) {

@@ -105,16 +105,19 @@ export class Qwen25VL {
   /** Final hidden states of a batch, normed: [N, hidden], or [n, hidden] at `rows`. */
   hidden(batch: Batch, options: HiddenOptions = {}): Tensor {
     const { device } = this;
-    const rows =
-      options.rows === undefined ? undefined : tensor(options.rows, { dtype: "int64", device });
-    return languageForward(
+    const { rows } = options;
+    const index = rows && tensor(rows, { dtype: "int64", device });
+    // The last layer leaves out the other rows where these come in order.
+    const early = rows !== undefined && ascends(rows);
+    const hidden = languageForward(
       this.language,
       this.config.text,
       this.embed(batch, options.features),
       this.textRotary.at(batch.axes),
       segment(batch.lengths, device, options.layout),
-      rows,
+      early ? index : undefined,
     );
+    return index === undefined || early ? hidden : hidden.indexSelect(0, index);
   }
 
   /** Logits [n, V] of hidden states [n, hidden]. */
@@ -165,6 +168,10 @@ export class Qwen25VL {
     this.visionRotary.dispose();
     for (const parameter of this.params.values()) parameter.dispose();
   }
+}
+
+function ascends(rows: Int32Array): boolean {
+  return rows.every((row, i) => i === 0 || row > rows[i - 1]);
 }
 
 function featuresInPlace(batch: Batch, features: Tensor): Tensor {

@@ -108,6 +108,15 @@ describe("operators of our own", () => {
       expect(hasKernels(zeros([2, 2], { dtype: "bfloat16" }))).toBe(false);
       expect(() => kernels.swiglu(zeros([2, 2], { dtype: "float64" }))).toThrow(/float32/);
       expect(() => kernels.rmsNorm(zeros([2, 4]), zeros([3]), 0)).toThrow(/4 entries/);
+      for (const rows of [
+        [1, 0],
+        [1, 1],
+        [2, 5],
+        [-1, 0],
+      ])
+        expect(() => kernels.takeRows(zeros([4, 2]), tensor(rows, { dtype: "int64" }))).toThrow(
+          /rows must ascend and be less than 4/,
+        );
     });
   });
 });
