@@ -1,14 +1,8 @@
 // Attention of a decode step over the cache of keys and values, for float32 on a CPU: every slot's one
 // new position is rotated, stored and attends to what its slot holds, whatever the other slots do.
 // Where several slots begin with the same positions, these are read from one of them.
-#include "vector.h"
+#include "kernels.h"
 
-#include <ATen/Functions.h>
-#include <ATen/Parallel.h>
-#include <torch/library.h>
-
-#include <algorithm>
-#include <cmath>
 #include <vector>
 
 namespace vigorl {

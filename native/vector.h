@@ -1,6 +1,5 @@
-// Sixteen floats at a time in the compiler's own vector types, for the operators of ours that libtorch
-// has only in pieces (kernels.cpp, attend.cpp). A function marked VIGORL_KERNEL is compiled for several
-// generations of processors, and the best one is picked when the addon is loaded.
+// Sixteen floats at a time in the compiler's own vector types. A function marked VIGORL_KERNEL is
+// compiled for several generations of processors, and the best one is picked when the addon is loaded.
 #pragma once
 
 #include <cstdint>
