@@ -9,6 +9,11 @@ namespace {
 // The sizes of `heads`: a row of `qkv` is H query heads, KV key heads, KV value heads of D floats.
 struct HeadSizes {
   int64_t queries, keys, size, num_rows;
+
+  static HeadSizes of(const at::Tensor& qkv, int64_t queries, int64_t keys, int64_t num_rows) {
+    TORCH_CHECK(qkv.dim() == 2 && queries > 0 && keys > 0, "qkv must be [N, (H + 2 KV) D]");
+    return {queries, keys, qkv.size(1) / (queries + 2 * keys), num_rows};
+  }
   int64_t in() const { return (queries + 2 * keys) * size; }
 };
 
@@ -64,7 +69,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> split_heads(const at::Tensor& qkv
   const at::Tensor qkv = checked(qkv_any, "qkv");
   const at::Tensor factors = checked(at::view_as_real(factors_any), "the factors");
   const int64_t num_in = qkv.size(0);
-  TORCH_CHECK(qkv.dim() == 2 && qkv.size(1) == sizes.in(), "qkv must be [N, ", sizes.in(), "]");
+  TORCH_CHECK(qkv.size(1) == sizes.in(), "qkv must be [N, ", sizes.in(), "]");
   TORCH_CHECK(factors.size(0) == num_in && factors.numel() == num_in * sizes.size,
               "the factors must be [N, ", sizes.size / 2, "]");
   TORCH_CHECK(!rows.defined() || rows.numel() == num_in, "rows must be [N]");
@@ -138,7 +143,7 @@ struct HeadsFunction : torch::autograd::Function<HeadsFunction> {
                                int64_t keys) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const at::Tensor order = rows.value_or(at::Tensor());
-    const HeadSizes sizes{queries, keys, qkv.size(1) / (queries + 2 * keys), num_rows};
+    const HeadSizes sizes = HeadSizes::of(qkv, queries, keys, num_rows);
     auto [q, k, v] = split_heads(qkv, factors, order, sizes);
     context->save_for_backward({factors.contiguous(), order});
     context->saved_data["sizes"] = std::vector<int64_t>{queries, keys, sizes.size, num_rows};
@@ -148,7 +153,7 @@ struct HeadsFunction : torch::autograd::Function<HeadsFunction> {
     const variable_list saved = context->get_saved_variables();
     const auto sizes = context->saved_data["sizes"].toIntVector();
     const at::Tensor dqkv = split_heads_grad(grads[0], grads[1], grads[2], saved[0], saved[1],
-                                       {sizes[0], sizes[1], sizes[2], sizes[3]});
+                                             {sizes[0], sizes[1], sizes[2], sizes[3]});
     return {dqkv, at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
@@ -178,7 +183,7 @@ TORCH_LIBRARY_IMPL(vigorl, CPU, library) {
                            const optional<at::Tensor>& rows, int64_t num_rows, int64_t queries,
                            int64_t keys) {
     return split_heads(qkv, factors, rows.value_or(at::Tensor()),
-                       {queries, keys, qkv.size(1) / (queries + 2 * keys), num_rows});
+                       HeadSizes::of(qkv, queries, keys, num_rows));
   });
   library.impl("take_rows", take_rows);
 }

@@ -35,12 +35,14 @@ export class TowerTapes {
   encode(image: ImageRef, patches: Float32Array): Tensor {
     const { t, h, w } = image.grid;
     const key = `${t},${h},${w}`;
-    const found = this.#byGrid.get(key);
-    const few = t * h * w <= MAX_PATCHES && this.#byGrid.size < MAX_TAPES;
     return noGrad(() => {
-      if (found === undefined && !few) return this.#model.encodeImages([image], () => patches);
-      const recorded = found ?? this.#record(image);
-      this.#byGrid.set(key, recorded);
+      let recorded = this.#byGrid.get(key);
+      if (recorded === undefined) {
+        if (t * h * w > MAX_PATCHES || this.#byGrid.size >= MAX_TAPES)
+          return this.#model.encodeImages([image], () => patches);
+        recorded = this.#record(image);
+        this.#byGrid.set(key, recorded);
+      }
       recorded.patches.setBytes(patches);
       return recorded.tape.run()[0];
     });
