@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { z } from "zod";
 import { VigorlError } from "../src/core/errors.ts";
-import { torchFacts } from "../src/torch/device.ts";
+import { resolveDevice, torchFacts } from "../src/torch/device.ts";
 
 const peersFolder = fileURLToPath(new URL("peers/", import.meta.url));
 const requirements = join(peersFolder, "requirements.txt");
@@ -26,9 +26,17 @@ export function benchOptions(defaultRounds: number) {
       rounds: { type: "string", default: String(defaultRounds) },
       threads: { type: "string", default: String(cpus().length) },
       model: { type: "string", default: "models/nano" },
+      device: { type: "string", default: "cpu" },
+      dtype: { type: "string", default: "float32" },
     },
   });
-  return { values, rounds: Number(values.rounds), threads: Number(values.threads) };
+  return {
+    values,
+    rounds: Number(values.rounds),
+    threads: Number(values.threads),
+    device: resolveDevice(values.device),
+    dtype: z.enum(["float32", "bfloat16"]).parse(values.dtype),
+  };
 }
 
 /** A peer's first line. */
@@ -37,8 +45,13 @@ export const readySchema = z.object({
   versions: z.record(z.string(), z.string()),
 });
 
-/** Path of the peers' Python interpreter; makes the environment where it is missing or outdated. */
+/**
+ * Path of the peers' Python interpreter: VIGORL_BENCH_PYTHON, which has to have what they import (a GPU
+ * user's own), or an environment of ours, made where it is missing or outdated.
+ */
 export function peerPython(): string {
+  const own = process.env.VIGORL_BENCH_PYTHON;
+  if (own !== undefined) return own;
   const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache");
   const folder = join(cache, "vigorl", "peers");
   const python = join(folder, "bin", "python");
@@ -92,7 +105,15 @@ export function machine(): Record<string, unknown> {
     libtorch: version,
     blas,
     threads,
+    ...gpu(),
   };
+}
+
+/** What the driver calls the GPU, where there is one. */
+function gpu(): { gpu?: string } {
+  const query = ["--query-gpu=name,driver_version", "--format=csv,noheader"];
+  const { stdout } = spawnSync("nvidia-smi", query, { encoding: "utf8" });
+  return stdout ? { gpu: stdout.trim() } : {};
 }
 
 /** Prints the line that every benchmark ends with. */

@@ -5,10 +5,11 @@
  * the same work. New images and questions every round: nothing is left over from the last.
  *
  *   npm run bench -- rollout [--json] [--rounds 15] [--threads 2] [--model models/nano]
+ *     [--device cpu] [--dtype float32]
  */
-import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { z } from "zod";
 import { stream } from "../src/core/random.ts";
 import { openLocalEngine } from "../src/engine/local/client.ts";
@@ -24,7 +25,7 @@ const viewPx = 112;
 /** Rounds that count for neither side: code is compiled, caches and threads are made. */
 const warmUp = 4;
 
-const { values, rounds, threads } = benchOptions(15);
+const { values, rounds, threads, device, dtype } = benchOptions(15);
 
 const roundSchema = z.object({
   seconds: z.number(),
@@ -45,10 +46,12 @@ try {
 
 async function benchmark(): Promise<void> {
   const model = join(work, "model");
-  await cp(values.model, model, { recursive: true });
-  const tokenizer = await loadTokenizer(model);
+  const tokenizer = await loadTokenizer(values.model);
   // Without tokenizer and end tokens every sample has its full length.
-  await rm(join(model, "tokenizer.json"));
+  const left = ["tokenizer.json", "generation_config.json"];
+  await mkdir(model);
+  for (const file of await readdir(values.model))
+    if (!left.includes(file)) await symlink(resolve(values.model, file), join(model, file));
   await writeFile(join(model, "generation_config.json"), "{}\n");
   const allPrompts = Array.from({ length: rounds + warmUp }, (_, round) => promptsOf(round));
   for (const [round, prompts] of allPrompts.entries()) await writeRound(round, prompts);
@@ -62,9 +65,11 @@ async function benchmark(): Promise<void> {
     `--group=${groupSize}`,
     `--tokens=${newTokens}`,
     `--threads=${threads}`,
+    `--device=${device}`,
+    `--dtype=${dtype}`,
   ]);
   const { versions } = readySchema.parse(await peer.ask());
-  const engine = await openLocalEngine(model, { threads, maxPositions: 256 });
+  const engine = await openLocalEngine(model, { device, dtype, threads, maxPositions: 256 });
 
   const ours: Round[] = [];
   const theirs: Round[] = [];

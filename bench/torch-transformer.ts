@@ -7,6 +7,7 @@ import { crossEntropy, layerNorm, linear, attention } from "../src/torch/nn.ts";
 import { embedding, gelu, ones, randn, zeros, type Tensor } from "../src/torch/ops.ts";
 import { AdamW } from "../src/torch/optim.ts";
 import { scope } from "../src/torch/scope.ts";
+import type { Device } from "../src/torch/tensor.ts";
 
 export interface TransformerSizes {
   readonly vocab: number;
@@ -20,16 +21,16 @@ export class Transformer {
   readonly #sizes: TransformerSizes;
   readonly #optimizer: AdamW;
 
-  constructor(sizes: TransformerSizes, length: number) {
+  constructor(sizes: TransformerSizes, length: number, device: Device) {
     this.#sizes = sizes;
     const { vocab, width, layers } = sizes;
     const weight = (name: string, shape: number[]): void => {
-      const drawn = scope(() => randn(shape).mul(0.02));
+      const drawn = scope(() => randn(shape).mul(0.02).to(device));
       this.parameters.set(name, drawn.requiresGrad_().keep());
     };
     const norm = (name: string): void => {
-      this.parameters.set(`${name}.weight`, ones([width]).requiresGrad_().keep());
-      this.parameters.set(`${name}.bias`, zeros([width]).requiresGrad_().keep());
+      this.parameters.set(`${name}.weight`, ones([width], { device }).requiresGrad_().keep());
+      this.parameters.set(`${name}.bias`, zeros([width], { device }).requiresGrad_().keep());
     };
     weight("words", [vocab, width]);
     weight("positions", [length, width]);

@@ -11,7 +11,7 @@ import { crossEntropy } from "../src/torch/nn.ts";
 import { rand, type Tensor } from "../src/torch/ops.ts";
 import { AdamW } from "../src/torch/optim.ts";
 import { scope } from "../src/torch/scope.ts";
-import { tensor } from "../src/torch/tensor.ts";
+import { tensor, type Device } from "../src/torch/tensor.ts";
 
 const numSamples = 64;
 const numScored = 24;
@@ -38,12 +38,15 @@ export class VlmStep {
       after: Array.from({ length: 36 + ((s * 7) % 21) }, (_, i) => (i * i * 3 + s * 11) % 500),
     }));
     const shape = [numSamples * grid.h * grid.w, patchDim(model.config.vision)];
-    this.patches = scope(() => rand(shape).sub(0.5).mul(4)).keep();
+    this.patches = scope(() => rand(shape).sub(0.5).mul(4).to(model.device)).keep();
     this.#optimizer = new AdamW([{ parameters: model.setTrainable("all") }]);
   }
 
-  static async open(folder: string): Promise<VlmStep> {
-    return new VlmStep(await loadModelFolder(folder));
+  static async open(
+    folder: string,
+    options: { device: Device; dtype: "float32" | "bfloat16" },
+  ): Promise<VlmStep> {
+    return new VlmStep(await loadModelFolder(folder, options));
   }
 
   /** One step on all samples; the mean loss before it. */
@@ -61,7 +64,8 @@ export class VlmStep {
       const grids = batch.images.map((image) => image.grid);
       const features = model.encodePatches(this.patches, grids);
       const hidden = model.hidden(batch, { features, rows: Int32Array.from(rows) });
-      const loss = crossEntropy(model.logits(hidden), tensor(targets, { dtype: "int64" }));
+      const wanted = tensor(targets, { dtype: "int64", device: model.device });
+      const loss = crossEntropy(model.logits(hidden), wanted);
       loss.backward();
       this.#optimizer.step(learningRate);
       this.#optimizer.zeroGrad();

@@ -6,6 +6,7 @@
  * weights and data and must arrive at the same losses.
  *
  *   npm run bench -- torch [--json] [--rounds 7] [--threads 2] [--model models/nano]
+ *     [--device cpu] [--dtype float32]   (dtype of the model from a folder; the rest is float32)
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -30,7 +31,7 @@ const perTurn = { matmul1024: 10, trainStep: 4, vlmTrainStep: 2, tinyOp: 20_000 
 type Name = keyof typeof perTurn;
 const names = Object.keys(perTurn) as Name[];
 
-const { values, rounds, threads } = benchOptions(7);
+const { values, rounds, threads, device, dtype } = benchOptions(7);
 
 const turnSchema = z.object({
   seconds: z.number(),
@@ -50,11 +51,15 @@ try {
 async function benchmark(): Promise<void> {
   setNumThreads(threads);
   manualSeed(1);
-  const matrices = [randn([matrixSize, matrixSize]), randn([matrixSize, matrixSize])];
+  const matrices = [1, 2].map(() => randn([matrixSize, matrixSize], { device }));
   const ids = Array.from({ length: batch.size * (batch.length + 1) }, (_, i) => (i * i) % 997);
-  const tokens = tensor(ids, { dtype: "int64", shape: [batch.size, batch.length + 1] });
-  const transformer = new Transformer(sizes, batch.length);
-  const vlm = await VlmStep.open(values.model);
+  const tokens = tensor(ids, {
+    dtype: "int64",
+    shape: [batch.size, batch.length + 1],
+    device,
+  });
+  const transformer = new Transformer(sizes, batch.length, device);
+  const vlm = await VlmStep.open(values.model, { device, dtype });
   const shared = new Map<string, Tensor>([
     ...transformer.parameters,
     ...vlmData(vlm),
@@ -69,6 +74,8 @@ async function benchmark(): Promise<void> {
     threads,
     heads: sizes.heads,
     rate: learningRate,
+    device,
+    dtype,
   };
   const peer = new Peer(
     "torch_peer.py",
@@ -76,7 +83,7 @@ async function benchmark(): Promise<void> {
   );
   const { versions } = readySchema.parse(await peer.ask());
 
-  const [one, two] = [tensor([1, 2, 3, 4]), tensor([4, 3, 2, 1])];
+  const [one, two] = [tensor([1, 2, 3, 4], { device }), tensor([4, 3, 2, 1], { device })];
   const steps: Record<Name, () => number> = {
     matmul1024: () => scope(() => matrices[0].matmul(matrices[1]).select(0, 0).select(0, 0).item()),
     trainStep: () => transformer.step(tokens, learningRate),
@@ -158,8 +165,9 @@ async function benchmark(): Promise<void> {
 
 /** A wrong computation is not fast: the same numbers on both sides, or no result. */
 function agree(name: Name, round: number, mine: readonly number[], other: readonly number[]): void {
+  const tolerance = dtype === "float32" ? 1e-3 : 1e-2;
   const close = mine.every(
-    (value, i) => Math.abs(value - other[i]) <= 1e-3 * (1 + Math.abs(value)),
+    (value, i) => Math.abs(value - other[i]) <= tolerance * (1 + Math.abs(value)),
   );
   if (close && mine.length === other.length) return;
   throw new VigorlError(
@@ -170,9 +178,9 @@ function agree(name: Name, round: number, mine: readonly number[], other: readon
 
 /** Tensors alive after 10 and after `steps` train steps of a small transformer. */
 function liveTensorsOver(steps: number): { early: number; late: number } {
-  const small = new Transformer({ vocab: 64, width: 32, layers: 2, heads: 2 }, 16);
+  const small = new Transformer({ vocab: 64, width: 32, layers: 2, heads: 2 }, 16, device);
   const ids = Array.from({ length: 2 * 17 }, (_, i) => (i * i) % 61);
-  const tokens = tensor(ids, { dtype: "int64", shape: [2, 17] });
+  const tokens = tensor(ids, { dtype: "int64", shape: [2, 17], device });
   let early = 0;
   for (let step = 1; step <= steps; step++) {
     small.step(tokens, learningRate);

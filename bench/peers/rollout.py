@@ -27,10 +27,15 @@ parser.add_argument("--pad", type=int, required=True)
 parser.add_argument("--group", type=int, required=True)
 parser.add_argument("--tokens", type=int, required=True)
 parser.add_argument("--threads", type=int, required=True)
+parser.add_argument("--device", required=True)
+parser.add_argument("--dtype", required=True)
 args = parser.parse_args()
 
 torch.set_num_threads(args.threads)
-model = Qwen2_5_VLForConditionalGeneration.from_pretrained(args.model, dtype=torch.float32).eval()
+model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+    args.model, dtype=getattr(torch, args.dtype)
+)
+model = model.to(args.device).eval()
 # Without an end token every sample has its full length.
 model.generation_config.eos_token_id = None
 model.generation_config.pad_token_id = 0
@@ -46,13 +51,14 @@ def inputs_of(round_number):
     padded = [[0] * (longest - len(ids)) + ids for ids in stored["ids"]]
     mask = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in stored["ids"]]
     input_ids = torch.tensor(padded)
-    return {
+    inputs = {
         "input_ids": input_ids,
         "attention_mask": torch.tensor(mask),
         "mm_token_type_ids": (input_ids == args.pad).int(),
         "pixel_values": torch.from_numpy(pixels).view(int(grids.prod(-1).sum()), -1),
         "image_grid_thw": grids,
     }
+    return {name: value.to(args.device) for name, value in inputs.items()}
 
 
 def new_tokens(inputs, output):
@@ -73,6 +79,8 @@ def sample(round_number):
             max_new_tokens=args.tokens,
             num_return_sequences=args.group,
         )
+    if args.device != "cpu":
+        torch.cuda.synchronize()
     seconds = time.perf_counter() - start
     return {
         "seconds": seconds,

@@ -23,10 +23,12 @@ parser.add_argument("--model", required=True)
 parser.add_argument("--threads", type=int, required=True)
 parser.add_argument("--heads", type=int, required=True)
 parser.add_argument("--rate", type=float, required=True)
+parser.add_argument("--device", required=True)
+parser.add_argument("--dtype", required=True)
 args = parser.parse_args()
 torch.set_num_threads(args.threads)
 
-shared = load_file(args.shared)
+shared = load_file(args.shared, device=args.device)
 left, right, tokens = shared.pop("left"), shared.pop("right"), shared.pop("tokens")
 vlm_inputs = {
     name.removeprefix("vlm."): shared.pop(name) for name in list(shared) if name.startswith("vlm.")
@@ -86,13 +88,17 @@ class Transformer(torch.nn.Module):
         return F.linear(self.norm(x), self.words)
 
 
-transformer = Transformer()
+transformer = Transformer().to(args.device)
 transformer_optimizer = adamw(transformer.parameters())
-vlm = Qwen2_5_VLForConditionalGeneration.from_pretrained(args.model, dtype=torch.float32).train()
+vlm = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+    args.model, dtype=getattr(torch, args.dtype)
+)
+vlm = vlm.to(args.device).train()
 vlm_optimizer = adamw(vlm.parameters())
 image_token = vlm.config.image_token_id
 vlm_inputs["mm_token_type_ids"] = (vlm_inputs["input_ids"] == image_token).int()
-one, two = torch.tensor([1.0, 2, 3, 4]), torch.tensor([4.0, 3, 2, 1])
+one = torch.tensor([1.0, 2, 3, 4], device=args.device)
+two = torch.tensor([4.0, 3, 2, 1], device=args.device)
 
 
 def matmul1024():

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { testDevice } from "../../test/fixtures/device.ts";
 import { liveTensors, noGrad, scope } from "../torch/scope.ts";
 import { crossEntropy } from "../torch/nn.ts";
 import { zeros } from "../torch/ops.ts";
@@ -25,7 +26,7 @@ afterEach(() => {
 
 async function open(name: string): Promise<{ model: Qwen25VL; golden: Golden }> {
   const golden = readGolden(name);
-  model = await loadModelFolder(golden.folder);
+  model = await loadModelFolder(golden.folder, { device: testDevice });
   return { model, golden };
 }
 
@@ -114,7 +115,9 @@ describe.each(goldenNames)("Qwen2.5-VL against transformers, %s", (name) => {
     scope(() => {
       const features = model.encodeImages(batch.images, goldenPatches(golden));
       const hidden = model.hidden(batch, { features, rows });
-      const loss = crossEntropy(model.logits(hidden), tensor(targets), { reduction: "sum" });
+      const loss = crossEntropy(model.logits(hidden), tensor(targets, { device: testDevice }), {
+        reduction: "sum",
+      });
       loss.backward();
       expect(Math.abs(loss.item() / golden.loss - 1)).toBeLessThan(1e-5);
       const graded = [...golden.arrays.keys()].filter((key) => key.startsWith("grad."));
@@ -169,7 +172,7 @@ describe("Qwen25VL", () => {
       async () => {
         const { model: wide, golden } = await open("windows");
         const exact = batchLogits(wide, golden, [0]).logits[0];
-        const narrow = await loadModelFolder(golden.folder, { dtype });
+        const narrow = await loadModelFolder(golden.folder, { dtype, device: testDevice });
         const rounded = batchLogits(narrow, golden, [0]).logits[0];
         expect(relativeDifference(rounded, exact)).toBeLessThan(dtype === "float16" ? 0.006 : 0.05);
         narrow.dispose();
@@ -186,7 +189,7 @@ describe("Qwen25VL", () => {
       scope(() => {
         const features = opened.encodeImages(batch.images, goldenPatches(golden));
         const logits = opened.logits(opened.hidden(batch, { features, rows }));
-        crossEntropy(logits, tensor(targets)).backward();
+        crossEntropy(logits, tensor(targets, { device: testDevice })).backward();
       });
       for (const parameter of opened.params.values()) parameter.zeroGrad();
       return liveTensors();
@@ -201,7 +204,8 @@ describe("Qwen25VL", () => {
 
 function multipliesHalf(): boolean {
   try {
-    scope(() => zeros([1, 1], { dtype: "float16" }).mm(zeros([1, 1], { dtype: "float16" })));
+    const options = { dtype: "float16", device: testDevice } as const;
+    scope(() => zeros([1, 1], options).mm(zeros([1, 1], options)));
     return true;
   } catch {
     return false;

@@ -1,5 +1,6 @@
 /** A recorded tower sees what the tower sees, under whatever weights the model has at the time. */
 import { expect, it } from "vitest";
+import { testDevice } from "../../test/fixtures/device.ts";
 import { liveTensors, noGrad, scope } from "../torch/scope.ts";
 import { goldenPatches, readGolden } from "./fixtures/golden.ts";
 import { loadModelFolder } from "./folder.ts";
@@ -8,7 +9,7 @@ import { TowerTapes } from "./tower-tapes.ts";
 it("gives the bits of encodeImages for every image, also after the weights changed", async () => {
   const golden = readGolden("windows");
   const patchesOf = goldenPatches(golden);
-  const model = await loadModelFolder(golden.folder);
+  const model = await loadModelFolder(golden.folder, { device: testDevice });
   const images = golden.sequences
     .flat()
     .flatMap((chunk) => (chunk.type === "image" ? [chunk.image] : []));

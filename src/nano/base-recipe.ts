@@ -28,6 +28,8 @@ const talk = (trainable: "all" | "language", lookalikes: number, heed = 0) => ({
 export const baseRecipeSchema = z.strictObject({
   name: z.string().min(1).default("nano-base"),
   seed: z.int().default(1),
+  /** auto, cpu, cuda or cuda:N. */
+  device: z.string().default("auto"),
   /** Threads of libtorch; one is left for drawing. */
   threads: z.int().min(1).default(1),
   /** Steps between lines of metrics, evaluations on held-out scenes, and checkpoints. */

@@ -70,7 +70,7 @@ export function rateAt(
 async function openTower({ model, tokenizer, recipe, firstStep }: StageContext): Promise<Stage> {
   const { seed, tower } = recipe;
   const words = towerWords(tokenizer);
-  const heads = newPlaceHeads(model.config.text.hiddenSize, seed);
+  const heads = newPlaceHeads(model.config.text.hiddenSize, seed, model.device);
   const all = [...model.setTrainable("all")];
   const trained = all.filter(([name]) => isVision(name) || name === "model.embed_tokens.weight");
   for (const head of heads.values()) head.requiresGrad_(true);

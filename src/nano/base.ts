@@ -15,7 +15,7 @@ import { parseModelConfig } from "../model/config.ts";
 import { initModel } from "../model/init.ts";
 import type { Qwen25VL } from "../model/qwen2-5-vl.ts";
 import { newestCheckpoint } from "../train/checkpoint.ts";
-import { setNumThreads, torchFacts } from "../torch/device.ts";
+import { resolveDevice, setNumThreads, torchFacts } from "../torch/device.ts";
 import { openSafetensors } from "../torch/safetensors.ts";
 import { writeSafetensors } from "../torch/safetensors-write.ts";
 import type { Tensor } from "../torch/ops.ts";
@@ -52,6 +52,7 @@ export interface TrainBaseResult {
 export async function trainBase(options: TrainBaseOptions): Promise<TrainBaseResult> {
   const { recipe, resume = false, quiet = false, signal } = options;
   setNumThreads(recipe.threads);
+  const device = resolveDevice(recipe.device);
   const path = join(options.runsFolder ?? "runs", recipe.name);
   const run = await openRun(path, options);
   const newest = resume ? await newestCheckpoint(run.checkpointsPath) : undefined;
@@ -60,8 +61,11 @@ export async function trainBase(options: TrainBaseOptions): Promise<TrainBaseRes
   const tokenizer = new Tokenizer(json, tokenizerConfig(), "nano");
   const model =
     newest === undefined
-      ? initModel(parseModelConfig(nanoConfig(idOf), "nano config.json"), { seed: recipe.seed })
-      : await loadModelFolder(join(newest, "model"));
+      ? initModel(parseModelConfig(nanoConfig(idOf), "nano config.json"), {
+          seed: recipe.seed,
+          device,
+        })
+      : await loadModelFolder(join(newest, "model"), { device });
   await run.rewind(saved?.step ?? 0);
 
   let figures: Record<string, number> = { ...saved?.figures };

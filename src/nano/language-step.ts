@@ -103,10 +103,11 @@ export function chatLoss<I extends ImageRef>(
   examples: readonly Example<I>[],
   featuresOf: (images: readonly I[]) => Tensor,
 ): Tensor {
+  const { device } = model;
   const { logits, targets, weights } = chatLogits(model, examples, featuresOf);
-  const losses = crossEntropy(logits, tensor(targets), { reduction: "none" });
+  const losses = crossEntropy(logits, tensor(targets, { device }), { reduction: "none" });
   const total = weights.reduce((sum, weight) => sum + weight, 0);
-  return losses.mul(tensor(weights)).sum().div(total);
+  return losses.mul(tensor(weights, { device })).sum().div(total);
 }
 
 /** Features of whole images, from their pixels. */
@@ -136,7 +137,7 @@ export class FeaturePool {
     images.forEach(({ hash }, i) => {
       for (let k = 0; k < numTokens; k++) rows[i * numTokens + k] = Number(hash) * numTokens + k;
     });
-    return this.features.indexSelect(0, tensor(rows));
+    return this.features.indexSelect(0, tensor(rows, { device: this.features.device }));
   }
 
   dispose(): void {

@@ -9,7 +9,7 @@ import type { Qwen25VL } from "../model/qwen2-5-vl.ts";
 import { crossEntropy } from "../torch/nn.ts";
 import { linear, type Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
-import { tensor } from "../torch/tensor.ts";
+import { tensor, type Device } from "../torch/tensor.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import {
   cropImage,
@@ -60,12 +60,12 @@ export function towerWords(tokenizer: Tokenizer): TowerWords {
   };
 }
 
-export function newPlaceHeads(hiddenSize: number, seed: number): PlaceHeads {
+export function newPlaceHeads(hiddenSize: number, seed: number, device: Device): PlaceHeads {
   return new Map(
     places.map((name) => {
       const random = stream(seed, "nano-head", name);
       const data = Float32Array.from({ length: 10 * hiddenSize }, () => 0.02 * random.normal());
-      return [`head.${name}`, tensor(data, { shape: [10, hiddenSize] }).keep()];
+      return [`head.${name}`, tensor(data, { shape: [10, hiddenSize], device }).keep()];
     }),
   );
 }
@@ -77,19 +77,27 @@ export function towerLoss(
   words: TowerWords,
   batch: TowerBatch,
 ): Tensor {
+  const { device } = model;
   const features = encode(model, batch);
   const { labels } = batch;
   const word = (ids: readonly number[], wanted: Int32Array): Tensor => {
     const [rows, targets] = labelled(wanted);
-    return crossEntropy(wordLogits(model, features, rows, ids), tensor(targets));
+    return crossEntropy(wordLogits(model, features, rows, ids), tensor(targets, { device }));
   };
   const place = (axis: "x" | "y"): Tensor => {
     const [rows, targets] = labelled(labels[axis]);
-    const at = features.indexSelect(0, tensor(rows));
+    const at = features.indexSelect(0, tensor(rows, { device }));
     const tens = linear(at, headOf(heads, `${axis}.tens`));
     const units = linear(at, headOf(heads, `${axis}.units`));
-    return crossEntropy(tens, tensor(targets.map((value) => Math.floor(value / 10)))).add(
-      crossEntropy(units, tensor(targets.map((value) => value % 10))),
+    const digit = (of: (value: number) => number) => tensor(targets.map(of), { device });
+    return crossEntropy(
+      tens,
+      digit((value) => Math.floor(value / 10)),
+    ).add(
+      crossEntropy(
+        units,
+        digit((value) => value % 10),
+      ),
     );
   };
   return word(words.colours, labels.colour)
@@ -134,7 +142,7 @@ export function towerAccuracy(
         for (const axis of ["x", "y"] as const) {
           const [rows, targets] = labelled(labels[axis]);
           if (rows.length === 0) continue;
-          const at = features.indexSelect(0, tensor(rows));
+          const at = features.indexSelect(0, tensor(rows, { device: model.device }));
           const tens = best(linear(at, headOf(heads, `${axis}.tens`)));
           const units = best(linear(at, headOf(heads, `${axis}.units`)));
           count(
@@ -162,7 +170,7 @@ export function towerAccuracy(
 
 function encode(model: Qwen25VL, batch: TowerBatch): Tensor {
   const shape = [batch.grids.length * patchesPerImage, patchLength];
-  return model.encodePatches(tensor(batch.patches, { shape }), batch.grids);
+  return model.encodePatches(tensor(batch.patches, { shape, device: model.device }), batch.grids);
 }
 
 function wordLogits(
@@ -171,8 +179,9 @@ function wordLogits(
   rows: Int32Array,
   ids: readonly number[],
 ): Tensor {
-  const words = model.language.embedTokens.indexSelect(0, tensor(Int32Array.from(ids)));
-  return linear(features.indexSelect(0, tensor(rows)), words).mul(wordScale);
+  const { device, language } = model;
+  const words = language.embedTokens.indexSelect(0, tensor(Int32Array.from(ids), { device }));
+  return linear(features.indexSelect(0, tensor(rows, { device })), words).mul(wordScale);
 }
 
 /** Feature rows that have a label, and the labels. */

@@ -2,6 +2,7 @@ import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { testDevice } from "../../../test/fixtures/device.ts";
 import { makeTinyModel } from "../../../test/fixtures/tiny.ts";
 import { stream } from "../../core/random.ts";
 import { toModelImage, type ModelImage } from "../../image/model-image.ts";
@@ -38,6 +39,7 @@ afterAll(async () => {
 
 async function open(options: LocalOptions = {}, from = folder): Promise<LocalEngine> {
   const engine = await openLocalEngine(from, {
+    device: testDevice,
     threads: 1,
     numSlots: 8,
     maxPositions: 320,

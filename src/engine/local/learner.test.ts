@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { testDevice } from "../../../test/fixtures/device.ts";
 import { makeTinyModel } from "../../../test/fixtures/tiny.ts";
 import { stream } from "../../core/random.ts";
 import { patches, toModelImage } from "../../image/model-image.ts";
@@ -30,7 +31,7 @@ const settings: LearnerSettings = {
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "vigorl-learner-"));
   await makeTinyModel(folder);
-  model = await loadModelFolder(folder);
+  model = await loadModelFolder(folder, { device: testDevice });
   model.setTrainable("all");
   data = [0, 1, 2, 3].map(randomDatum);
 });
@@ -95,8 +96,10 @@ function directLoss(lossOf: (logprobs: Tensor, row: Row) => Tensor): Tensor {
     });
     const positions = numPositions(datum.chunks);
     const logprobs = model.logits(hidden.narrow(0, flatRow(batch, 0, 0), positions - 1));
-    const targets = tensor(batch.tokens.slice(1), { dtype: "int64" }).unsqueeze(-1);
-    const row = (values: Float32Array): Tensor => tensor(values.slice(1));
+    const targets = tensor(batch.tokens.slice(1), { dtype: "int64", device: testDevice }).unsqueeze(
+      -1,
+    );
+    const row = (values: Float32Array): Tensor => tensor(values.slice(1), { device: testDevice });
     return lossOf(logprobs.logSoftmax(-1).gather(-1, targets).view([-1]), {
       weights: row(datum.weights),
       oldLogprobs: row(datum.oldLogprobs!),
