@@ -136,7 +136,34 @@ void Tape::call(const Step& step, std::vector<c10::IValue>& stack) {
   for (const size_t index : step.done) registers_[index] = at::Tensor();
 }
 
+c10::DeviceIndex Tape::device_of_all() const {
+  c10::DeviceIndex device = -1;
+  bool one = true;
+  auto visit = [&](const at::Tensor& tensor, int64_t) {
+    if (!tensor.defined()) return;
+    if (device < 0 && tensor.is_cuda()) device = tensor.get_device();
+    one = one && tensor.is_cuda() && tensor.get_device() == device;
+  };
+  for (const Step& step : steps_) {
+    for (const c10::IValue& value : step.args) each_tensor(value, visit);
+  }
+  return one ? device : -1;
+}
+
 std::vector<at::Tensor> Tape::run(std::vector<c10::IValue>& stack) {
+  if (graph_ != nullptr) return graph_->run();
+  if (runs_before_graph_ > 0) {
+    runs_before_graph_--;
+  } else if (runs_before_graph_ == 0) {
+    runs_before_graph_ = -1;
+    const c10::DeviceIndex device = device_of_all();
+    if (device >= 0) graph_ = Graph::capture(device, [&] { return run_steps(stack); });
+    if (graph_ != nullptr) return graph_->run();
+  }
+  return run_steps(stack);
+}
+
+std::vector<at::Tensor> Tape::run_steps(std::vector<c10::IValue>& stack) {
   // Nothing is recorded for gradients, so the layers of dispatch that would do it are left out.
   at::AutoDispatchBelowADInplaceOrView guard;
   for (const Step& step : steps_) {

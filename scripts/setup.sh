@@ -56,7 +56,16 @@ for folder in $torch_includes; do
   if [ "$folder" != /usr/include ]; then flags="$flags -isystem $folder"; fi
 done
 libraries="-ltorch_cpu -lc10"
-if [ -e "$torch_lib/libtorch_cuda.so" ]; then libraries="$libraries -ltorch_cuda -lc10_cuda"; fi
+if [ -e "$torch_lib/libtorch_cuda.so" ]; then
+  libraries="$libraries -ltorch_cuda -lc10_cuda"
+  # CUDA graphs need the runtime's headers: pip installs them beside torch, a toolkit has its own.
+  for folder in "$torch_root"/../nvidia/*/include "${CUDA_HOME:-/usr/local/cuda}/include"; do
+    if [ -e "$folder/cuda_runtime_api.h" ]; then
+      flags="$flags -DVIGORL_CUDA_GRAPHS -isystem $folder"
+      break
+    fi
+  done
+fi
 
 key=$({
   cat native/*.cpp native/*.h

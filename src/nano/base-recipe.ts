@@ -1,4 +1,5 @@
 /** The recipe of base training: five steps, each with its length, its batch and its rate. */
+import { cpus } from "node:os";
 import { z } from "zod";
 import { chatKinds } from "./chats.ts";
 
@@ -32,6 +33,11 @@ export const baseRecipeSchema = z.strictObject({
   device: z.string().default("auto"),
   /** Threads of libtorch; one is left for drawing. */
   threads: z.int().min(1).default(1),
+  /** Threads that draw; whatever their number, the same is drawn. */
+  drawers: z
+    .int()
+    .min(1)
+    .default(Math.max(1, Math.min(12, cpus().length - 2))),
   /** Steps between lines of metrics, evaluations on held-out scenes, and checkpoints. */
   logEvery: z.int().min(1).default(50),
   evalEvery: z.int().min(1).default(100),

@@ -82,12 +82,8 @@ async function openTower({ model, tokenizer, recipe, firstStep }: StageContext):
     { matrices, rest: [{ parameters: rest, weightDecay: 0 }] },
     { weightDecay: 0.02 },
   );
-  const batches = prefetch("tower", {
-    seed,
-    batchSize: tower.batchSize,
-    firstStep,
-    lastStep: tower.steps,
-  });
+  const plan = { seed, batchSize: tower.batchSize, firstStep, lastStep: tower.steps };
+  const batches = prefetch("tower", plan, recipe.drawers);
   const stepped = [...matrices.values(), ...rest.values()];
   return {
     async step(at) {
@@ -116,7 +112,7 @@ async function openTower({ model, tokenizer, recipe, firstStep }: StageContext):
 async function openLookups(context: StageContext): Promise<Stage> {
   const { model, tokenizer, recipe, signal } = context;
   const { seed, lookups } = recipe;
-  const pool = await makePool(model, seed, lookups.poolSize, signal);
+  const pool = await makePool(model, recipe, signal);
   const trained = model.setTrainable("language");
   const optimizer = new AdamW([{ parameters: trained }], { betas: [0.9, 0.98] });
   const encoder = new WordEncoder(tokenizer);
@@ -161,13 +157,14 @@ async function openChats(
     form: chats.formWeight,
     heed: chats.heed,
   };
-  const batches = prefetch("sights", {
+  const plan = {
     seed: seed + stageNames.indexOf(name) - 1,
     batchSize: chats.batchSize,
     firstStep,
     lastStep: chats.steps,
     lookalikes: chats.lookalikes,
-  });
+  };
+  const batches = prefetch("sights", plan, recipe.drawers);
   return {
     async step(at) {
       const sights = await nextOf(batches);
@@ -195,15 +192,14 @@ async function openChats(
 
 async function makePool(
   model: Qwen25VL,
-  seed: number,
-  size: number,
+  { seed, lookups, drawers }: BaseRecipe,
   signal: AbortSignal | undefined,
 ): Promise<FeaturePool> {
   const sights = [];
   const parts: Tensor[] = [];
   const batchSize = 40;
-  const plan = { seed, batchSize, firstStep: 0, lastStep: Math.ceil(size / batchSize) };
-  for await (const batch of prefetch("sights", plan)) {
+  const plan = { seed, batchSize, firstStep: 0, lastStep: Math.ceil(lookups.poolSize / batchSize) };
+  for await (const batch of prefetch("sights", plan, drawers)) {
     if (signal?.aborted) {
       throw new VigorlError("interrupted", "base: stopped before the look-ups", {
         hint: "go on with: vigorl base --resume",

@@ -10,6 +10,7 @@ import { baseRecipeSchema, trainBase } from "./base.ts";
 const recipe = parseConfig(
   `
 name: small
+drawers: 1
 evalSights: 2
 tower: { steps: 3, batchSize: 4 }
 lookups: { steps: 3, batchSize: 3, poolSize: 40 }
@@ -24,7 +25,7 @@ habits: { steps: 1, batchSize: 2 }
 const folder = () => mkdtempSync(join(tmpdir(), "nano-base-"));
 const weights = (model: string) => readFileSync(join(model, "model.safetensors"));
 
-test("stopped in every stage and resumed is the same run", { timeout: 600_000 }, async () => {
+test("stopped in every stage, resumed and drawn by more threads is the same run", { timeout: 600_000 }, async () => {
   const straight = await trainBase({ recipe, runsFolder: folder(), quiet: true });
   const model = await loadModelFolder(straight.folder);
   expect(model.config.text.numLayers).toBe(4);
@@ -32,6 +33,7 @@ test("stopped in every stage and resumed is the same run", { timeout: 600_000 },
   expect((await loadChatFormat(straight.folder)).tokenizer.vocabSize).toBeGreaterThan(500);
 
   const runsFolder = folder();
+  const shared = { ...recipe, drawers: 3 };
   for (const [stop, resume] of [
     [2, false],
     [4, true],
@@ -41,10 +43,11 @@ test("stopped in every stage and resumed is the same run", { timeout: 600_000 },
     const onStep = (step: number) => {
       if (step === stop) controller.abort();
     };
-    const options = { recipe, runsFolder, resume, quiet: true, signal: controller.signal, onStep };
+    const { signal } = controller;
+    const options = { recipe: shared, runsFolder, resume, quiet: true, signal, onStep };
     await expect(trainBase(options)).rejects.toMatchObject({ code: "interrupted" });
   }
-  const resumed = await trainBase({ recipe, runsFolder, resume: true, quiet: true });
+  const resumed = await trainBase({ recipe: shared, runsFolder, resume: true, quiet: true });
   expect(weights(resumed.folder).equals(weights(straight.folder))).toBe(true);
   expect(readFileSync(join(resumed.folder, "..", "metrics.jsonl"), "utf8")).toBe(
     readFileSync(join(straight.folder, "..", "metrics.jsonl"), "utf8"),

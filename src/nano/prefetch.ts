@@ -1,6 +1,6 @@
 /**
- * Draws images ahead in a thread of its own, so that scenes cost the training thread nothing. What is
- * drawn depends on seed and step alone; the thread changes no result.
+ * Draws images ahead in threads of their own, so that scenes cost the training thread nothing. What is
+ * drawn depends on seed and step alone; the threads change no result.
  */
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
@@ -26,43 +26,77 @@ interface Batches {
 }
 type Kind = keyof Batches;
 
-/** Batches waiting for the trainer at most. */
+/** Batches of each thread waiting for the trainer at most. */
 const ahead = 4;
 
-/** The batches of steps firstStep … lastStep - 1, in order. */
+/**
+ * The batches of steps firstStep … lastStep - 1, in order, drawn by `threads` threads that take turns.
+ */
 export async function* prefetch<K extends Kind>(
   kind: K,
   plan: Plan,
+  threads = 1,
 ): AsyncGenerator<Batches[K], void> {
-  const worker = startWorker({ nanoPrefetch: { kind, plan } });
-  const ready: Batches[K][] = [];
-  let wake: (() => void) | undefined;
-  let failure: Error | undefined;
-  worker.on("message", (batch: Batches[K]) => {
-    ready.push(batch);
-    wake?.();
-  });
-  worker.on("error", (error) => {
-    failure = error;
-    wake?.();
-  });
+  const { firstStep, lastStep } = plan;
+  const count = Math.max(1, Math.min(threads, lastStep - firstStep));
+  const drawers = Array.from(
+    { length: count },
+    (_, turn) =>
+      new Drawer<Batches[K]>({
+        kind,
+        plan: { ...plan, firstStep: firstStep + turn },
+        stride: count,
+      }),
+  );
   try {
-    for (let step = plan.firstStep; step < plan.lastStep; step++) {
-      while (ready.length === 0) {
-        if (failure) throw failure;
-        await new Promise<void>((resolve) => (wake = resolve));
-      }
-      const [batch] = ready.splice(0, 1);
-      worker.postMessage("more");
-      yield batch;
-    }
+    for (let step = firstStep; step < lastStep; step++)
+      yield await drawers[(step - firstStep) % count].next();
   } finally {
-    await worker.terminate();
+    await Promise.all(drawers.map((drawer) => drawer.stop()));
+  }
+}
+
+/** One thread and what it has drawn. */
+class Drawer<T> {
+  readonly #worker: Worker;
+  readonly #ready: T[] = [];
+  #wake: (() => void) | undefined;
+  #failure: Error | undefined;
+
+  constructor(nanoPrefetch: Order["nanoPrefetch"]) {
+    this.#worker = startWorker({ nanoPrefetch });
+    this.#worker.on("message", (batch: T) => {
+      this.#ready.push(batch);
+      this.#wake?.();
+    });
+    this.#worker.on("error", (error) => {
+      this.#failure = error;
+      this.#wake?.();
+    });
+  }
+
+  async next(): Promise<T> {
+    while (this.#ready.length === 0) {
+      if (this.#failure) throw this.#failure;
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+    const [batch] = this.#ready.splice(0, 1);
+    this.#worker.postMessage("more");
+    return batch;
+  }
+
+  async stop(): Promise<void> {
+    await this.#worker.terminate();
   }
 }
 
 interface Order {
-  readonly nanoPrefetch: { readonly kind: Kind; readonly plan: Plan };
+  readonly nanoPrefetch: {
+    readonly kind: Kind;
+    readonly plan: Plan;
+    /** From one step of the thread to its next. */
+    readonly stride: number;
+  };
 }
 
 /** Runs this file in a thread; from TypeScript sources the thread needs the loader first. */
@@ -74,11 +108,12 @@ function startWorker(workerData: Order): Worker {
   return new Worker(code, { eval: true, workerData, execArgv: [] });
 }
 
-function serve({ kind, plan }: Order["nanoPrefetch"]): void {
+function serve({ kind, plan, stride }: Order["nanoPrefetch"]): void {
   let step = plan.firstStep;
   const send = () => {
     if (step >= plan.lastStep) return;
-    const at = step++;
+    const at = step;
+    step += stride;
     if (kind === "tower") {
       const batch = towerBatch(plan.seed, at, plan.batchSize);
       parentPort?.postMessage(batch, [batch.patches.buffer]);

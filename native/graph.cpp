@@ -1,0 +1,88 @@
+#include "graph.h"
+
+#ifdef VIGORL_CUDA_GRAPHS
+#include <ATen/cuda/CUDAGraph.h>
+#include <c10/core/DeviceGuard.h>
+#include <c10/cuda/CUDAFunctions.h>
+#endif
+
+namespace vigorl {
+
+#ifdef VIGORL_CUDA_GRAPHS
+
+namespace {
+
+// Work on this stream is captured; it is put back when the guard goes.
+class StreamGuard {
+ public:
+  explicit StreamGuard(c10::cuda::CUDAStream stream)
+      : before_(c10::cuda::getCurrentCUDAStream(stream.device_index())) {
+    c10::cuda::setCurrentCUDAStream(stream);
+  }
+  ~StreamGuard() { c10::cuda::setCurrentCUDAStream(before_); }
+  StreamGuard(const StreamGuard&) = delete;
+  StreamGuard& operator=(const StreamGuard&) = delete;
+
+ private:
+  c10::cuda::CUDAStream before_;
+};
+
+class CudaGraph : public Graph {
+ public:
+  bool capture(c10::DeviceIndex device, const Work& work) {
+    // Every run copies its results before the next begins, so graphs may use the same memory.
+    thread_local const auto pool = at::cuda::graph_pool_handle();
+    device_ = c10::Device(c10::kCUDA, device);
+    const c10::DeviceGuard on(device_);
+    c10::cuda::device_synchronize();
+    const StreamGuard guard(c10::cuda::getStreamFromPool(false, device));
+    bool begun = false;
+    try {
+      graph_.capture_begin(pool, cudaStreamCaptureModeThreadLocal);
+      begun = true;
+      results_ = work();
+      begun = false;
+      graph_.capture_end();
+      return true;
+    } catch (const std::exception&) {
+      results_.clear();
+      if (begun) {
+        try {
+          graph_.capture_end();
+        } catch (const std::exception&) {
+          // A capture that failed ends with an error of its own.
+        }
+      }
+      return false;
+    }
+  }
+
+  std::vector<at::Tensor> run() override {
+    const c10::DeviceGuard on(device_);
+    graph_.replay();
+    std::vector<at::Tensor> copies;
+    for (const at::Tensor& result : results_) copies.push_back(result.clone());
+    return copies;
+  }
+
+ private:
+  c10::Device device_{c10::kCUDA};
+  at::cuda::CUDAGraph graph_;
+  std::vector<at::Tensor> results_;
+};
+
+}  // namespace
+
+std::unique_ptr<Graph> Graph::capture(c10::DeviceIndex device, const Work& work) {
+  auto graph = std::make_unique<CudaGraph>();
+  if (!graph->capture(device, work)) return nullptr;
+  return graph;
+}
+
+#else
+
+std::unique_ptr<Graph> Graph::capture(c10::DeviceIndex, const Work&) { return nullptr; }
+
+#endif
+
+}  // namespace vigorl
