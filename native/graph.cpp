@@ -3,7 +3,8 @@
 #ifdef VIGORL_CUDA_GRAPHS
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/core/DeviceGuard.h>
-#include <c10/cuda/CUDAFunctions.h>
+
+#include <mutex>
 #endif
 
 namespace vigorl {
@@ -32,9 +33,11 @@ class CudaGraph : public Graph {
   bool capture(c10::DeviceIndex device, const Work& work) {
     // Every run copies its results before the next begins, so graphs may use the same memory.
     thread_local const auto pool = at::cuda::graph_pool_handle();
+    // One capture at a time in the process; other threads may go on computing.
+    static std::mutex capturing;
+    const std::lock_guard<std::mutex> lock(capturing);
     device_ = c10::Device(c10::kCUDA, device);
     const c10::DeviceGuard on(device_);
-    c10::cuda::device_synchronize();
     const StreamGuard guard(c10::cuda::getStreamFromPool(false, device));
     bool begun = false;
     try {
