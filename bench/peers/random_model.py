@@ -1,9 +1,10 @@
 """Writes a Qwen2.5-VL folder of random bfloat16 weights with the sizes of the published 3B model.
 
-    python random_model.py --nano models/nano --out FOLDER [--layers 36] [--device cuda]
+    python random_model.py --nano models/nano --out FOLDER [--layers 36] [--vocab 151936] [--device cuda]
 
 Tokenizer and special tokens are the nano model's, so that the benches can write their prompts for it;
-everything that costs time and memory has its published size.
+everything that costs time and memory has its published size. With --vocab 571, the nano model's, all
+that it samples can be read, and whole stages run on it.
 """
 
 import argparse
@@ -18,13 +19,14 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--nano", type=Path, required=True)
 parser.add_argument("--out", type=Path, required=True)
 parser.add_argument("--layers", type=int, default=36)
+parser.add_argument("--vocab", type=int, default=151936)
 parser.add_argument("--device", default="cpu")
 args = parser.parse_args()
 
 nano = json.loads((args.nano / "config.json").read_text())
 ids = {name: value for name, value in nano.items() if name.endswith("_token_id")}
 text = {
-    "vocab_size": 151936,
+    "vocab_size": args.vocab,
     "hidden_size": 2048,
     "intermediate_size": 11008,
     "num_hidden_layers": args.layers,
