@@ -5,6 +5,7 @@ import { SummaryReporter } from "./scripts/summary-reporter.ts";
 export default defineConfig({
   test: {
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],
+    globalSetup: "scripts/test-folder.ts",
     pool: "forks",
     maxWorkers: 2,
     env: { OMP_NUM_THREADS: "1" },
