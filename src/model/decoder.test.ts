@@ -194,7 +194,7 @@ describe.each([
     }
   });
 
-  it("agrees with the other form of attention", () => {
+  it("agrees with the other form", () => {
     const one = open();
     const other = new Slots(model, noImages, !fused);
     opened.push(other);
@@ -205,7 +205,7 @@ describe.each([
     for (let n = 0; n < 60; n++) {
       const tokens = Int32Array.from([n, 0, (n * 7) % 60]);
       const [a, b] = [one.decode(tokens), other.decode(tokens)];
-      for (const slot of [0, 2]) expect(maxDifference(a[slot], b[slot])).toBeLessThan(1e-4);
+      for (const slot of [0, 2]) expect(maxDifference(a[slot], b[slot])).toBeLessThan(5e-4);
     }
   });
 

@@ -10,11 +10,13 @@
  */
 import { VigorlError } from "../core/errors.ts";
 import { attention } from "../torch/nn.ts";
-import { empty, ones, type Tensor } from "../torch/ops.ts";
+import { ones, type Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { Tape } from "../torch/tape.ts";
 import type { Batch } from "./batch.ts";
-import { FusedLanguage, rotate_, type FusedLayer } from "./fused.ts";
+import { PackedLanguage } from "./fused-packed.ts";
+import { PlainLanguage } from "./fused-plain.ts";
+import { rotate_, type FusedLanguage } from "./fused.ts";
 import { KvCache } from "./kv-cache.ts";
 import type { Qwen25VL } from "./qwen2-5-vl.ts";
 import { stepAttention, type DecodeInput, type StepAttention } from "./step-attention.ts";
@@ -23,9 +25,6 @@ import { stepAttention, type DecodeInput, type StepAttention } from "./step-atte
 interface StepState {
   readonly capacity: number;
   readonly attention: StepAttention;
-  /** Where the projections of every layer go. */
-  readonly qkv: Tensor;
-  readonly gateUp: Tensor;
   /** By the positions they attend to. */
   readonly tapes: Map<number, Tape>;
 }
@@ -41,7 +40,7 @@ export class Decoder {
     options: {
       readonly numSlots: number;
       readonly maxPositions: number;
-      /** The form of attention: `KvOptions`. */
+      /** Whether operators of our own do the work; where they can, unless told otherwise. */
       readonly fused?: boolean;
       /** `weights` of another decoder of this model, whose copies serve both; taken over. */
       readonly weights?: Tensor;
@@ -50,7 +49,9 @@ export class Decoder {
     this.#model = model;
     const { dtype, device } = model;
     this.cache = new KvCache(model.config.text, { ...options, dtype, device });
-    this.#fused = new FusedLanguage(model, options.weights);
+    this.#fused = this.cache.fused
+      ? new PackedLanguage(model, options.weights)
+      : new PlainLanguage(model, options.weights);
     this.#state = noGrad(() => this.#newState());
   }
 
@@ -83,12 +84,11 @@ export class Decoder {
           offset === 0
             ? undefined
             : ones([length, offset + length], { dtype: "bool", device: model.device }).tril(offset);
-        for (const [i, layer] of this.#fused.layers.entries()) {
-          const last = i === this.#fused.layers.length - 1;
+        const { numLayers } = model.config.text;
+        for (let layer = 0; layer < numLayers; layer++) {
+          const last = layer === numLayers - 1;
           const input = x;
-          x = scope(() =>
-            this.#prefillLayer(layer, i, input, factors, { slot, offset, mask, last }),
-          );
+          x = scope(() => this.#prefillLayer(layer, input, factors, { slot, offset, mask, last }));
         }
         return this.#fused.logits(x);
       }),
@@ -138,40 +138,31 @@ export class Decoder {
   }
 
   #newState(): StepState {
-    const { dtype, device } = this.#model;
-    const { numHeads, numKeyValueHeads, headDim, intermediateSize } = this.#model.config.text;
-    const { numSlots, capacity } = this.cache;
-    const width = (numHeads + 2 * numKeyValueHeads) * headDim;
-    const options = { dtype, device };
     return scope(() => ({
-      capacity,
+      capacity: this.cache.capacity,
       attention: stepAttention(this.#model, this.cache),
-      qkv: empty([numSlots, width], options).keep(),
-      gateUp: empty([numSlots, 2 * intermediateSize], options).keep(),
       tapes: new Map<number, Tape>(),
     }));
   }
 
   #dropState(): void {
-    const { tapes, attention: attend, qkv, gateUp } = this.#state;
-    for (const own of [...tapes.values(), attend, qkv, gateUp]) own.dispose();
+    const { tapes, attention: attend } = this.#state;
+    for (const own of [...tapes.values(), attend]) own.dispose();
   }
 
   /** The operators of a step; logits [S, V]. */
-  #step({ attention: attend, qkv, gateUp }: StepState, reach: number): Tensor {
+  #step({ attention: attend }: StepState, reach: number): Tensor {
     const attendLayer = attend.begin(reach);
     let x = this.#model.language.embedTokens.indexSelect(0, attend.tokens);
-    for (const [i, layer] of this.#fused.layers.entries()) {
-      layer.qkvBias.addmmOut(this.#fused.norm(x, layer.inputGain), layer.qkv, { out: qkv });
-      const attended = x.addmm(attendLayer(i, qkv), layer.o);
-      x = this.#fused.mlp(layer, attended, gateUp);
+    for (let layer = 0; layer < this.#model.config.text.numLayers; layer++) {
+      const mixed = attendLayer(layer, this.#fused.heads(layer, x));
+      x = this.#fused.mlp(layer, this.#fused.output(layer, mixed, x));
     }
     return this.#fused.logits(x);
   }
 
   #prefillLayer(
-    layer: FusedLayer,
-    index: number,
+    layer: number,
     x: Tensor,
     factors: Tensor,
     at: { slot: number; offset: number; mask: Tensor | undefined; last: boolean },
@@ -181,17 +172,15 @@ export class Decoder {
     const groups = numHeads / numKeyValueHeads;
     const length = x.shape[0];
     const end = at.offset + length;
-    const qkv = layer.qkvBias
-      .addmm(this.#fused.norm(x, layer.inputGain), layer.qkv)
-      .view([length, numKeyValueHeads, groups + 2, headDim]);
+    const qkv = this.#fused.heads(layer, x).view([length, numKeyValueHeads, groups + 2, headDim]);
     rotate_(qkv.narrow(2, 0, groups + 1), factors);
     // Each key-value head with its queries: [KV, G, T, D], [KV, T, D], [KV, T, D].
     const heads = qkv.permute([1, 2, 0, 3]);
     // What the slot holds from now on: what is new, after what it held before.
     const [keys, values] = (["keys", "values"] as const).map((part, i) => {
       const own = heads.select(1, groups + i);
-      cache.slot(index, part, at.slot, at.offset, length).copy_(own);
-      return at.offset === 0 ? own : cache.slot(index, part, at.slot, 0, end).contiguous();
+      cache.slot(layer, part, at.slot, at.offset, length).copy_(own);
+      return at.offset === 0 ? own : cache.slot(layer, part, at.slot, 0, end).contiguous();
     });
     let mixed = attention(
       heads.narrow(1, 0, groups),
@@ -204,7 +193,7 @@ export class Decoder {
       mixed = mixed.narrow(0, length - 1, 1);
       residual = x.narrow(0, length - 1, 1);
     }
-    const attended = residual.addmm(mixed.reshape([-1, numHeads * headDim]), layer.o);
-    return this.#fused.mlp(layer, attended);
+    const rows = mixed.reshape([-1, numHeads * headDim]);
+    return this.#fused.mlp(layer, this.#fused.output(layer, rows, residual));
   }
 }
