@@ -9,22 +9,23 @@
  * H query heads, KV key-value heads, G = H / KV, D head size.
  */
 import { VigorlError } from "../core/errors.ts";
-import { attention } from "../torch/nn.ts";
-import { ones, type Tensor } from "../torch/ops.ts";
+import type { Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { Tape } from "../torch/tape.ts";
 import type { Batch } from "./batch.ts";
+import { FusedAttention } from "./cache-attention-fused.ts";
+import { PlainAttention } from "./cache-attention-plain.ts";
+import type { CacheAttention, DecodeInput } from "./cache-attention.ts";
 import { PackedLanguage } from "./fused-packed.ts";
 import { PlainLanguage } from "./fused-plain.ts";
-import { rotate_, type FusedLanguage } from "./fused.ts";
+import type { FusedLanguage } from "./fused.ts";
 import { KvCache } from "./kv-cache.ts";
 import type { Qwen25VL } from "./qwen2-5-vl.ts";
-import { stepAttention, type DecodeInput, type StepAttention } from "./step-attention.ts";
 
 /** What the tapes of one cache size share. */
 interface StepState {
   readonly capacity: number;
-  readonly attention: StepAttention;
+  readonly attention: CacheAttention;
   /** By the positions they attend to. */
   readonly tapes: Map<number, Tape>;
 }
@@ -78,17 +79,17 @@ export class Decoder {
     return noGrad(() =>
       scope(() => {
         const model = this.#model;
-        let x = model.embed(batch, features);
-        const factors = model.textRotary.at(batch.axes).view([length, 1, 1, -1]);
-        const mask =
-          offset === 0
-            ? undefined
-            : ones([length, offset + length], { dtype: "bool", device: model.device }).tril(offset);
+        const factors = model.textRotary.at(batch.axes);
+        const attend = this.#present().attention.prefill({ slot, offset, length }, factors);
         const { numLayers } = model.config.text;
+        let x = model.embed(batch, features);
         for (let layer = 0; layer < numLayers; layer++) {
-          const last = layer === numLayers - 1;
           const input = x;
-          x = scope(() => this.#prefillLayer(layer, input, factors, { slot, offset, mask, last }));
+          x = scope(() => {
+            const mixed = attend(layer, this.#fused.heads(layer, input));
+            if (layer < numLayers - 1) return this.#rest(layer, mixed, input);
+            return this.#rest(layer, lastRow(mixed), lastRow(input));
+          });
         }
         return this.#fused.logits(x);
       }),
@@ -115,11 +116,7 @@ export class Decoder {
     cache.checkRoom(longest);
     if (longest === 0) throw new VigorlError("numerics", "decode: no slot is active");
     return noGrad(() => {
-      if (this.#state.capacity !== cache.capacity) {
-        this.#dropState();
-        this.#state = this.#newState();
-      }
-      const state = this.#state;
+      const state = this.#present();
       state.attention.describe(input);
       const reach = state.attention.reach(longest);
       let tape = state.tapes.get(reach);
@@ -137,10 +134,21 @@ export class Decoder {
     this.#fused.dispose();
   }
 
+  /** The state that fits the cache as it is now. */
+  #present(): StepState {
+    if (this.#state.capacity !== this.cache.capacity) {
+      this.#dropState();
+      this.#state = this.#newState();
+    }
+    return this.#state;
+  }
+
   #newState(): StepState {
     return scope(() => ({
       capacity: this.cache.capacity,
-      attention: stepAttention(this.#model, this.cache),
+      attention: this.cache.fused
+        ? new FusedAttention(this.#model, this.cache)
+        : new PlainAttention(this.#model, this.cache),
       tapes: new Map<number, Tape>(),
     }));
   }
@@ -152,48 +160,21 @@ export class Decoder {
 
   /** The operators of a step; logits [S, V]. */
   #step({ attention: attend }: StepState, reach: number): Tensor {
-    const attendLayer = attend.begin(reach);
+    const attendLayer = attend.decode(reach);
     let x = this.#model.language.embedTokens.indexSelect(0, attend.tokens);
     for (let layer = 0; layer < this.#model.config.text.numLayers; layer++) {
       const mixed = attendLayer(layer, this.#fused.heads(layer, x));
-      x = this.#fused.mlp(layer, this.#fused.output(layer, mixed, x));
+      x = this.#rest(layer, mixed, x);
     }
     return this.#fused.logits(x);
   }
 
-  #prefillLayer(
-    layer: number,
-    x: Tensor,
-    factors: Tensor,
-    at: { slot: number; offset: number; mask: Tensor | undefined; last: boolean },
-  ): Tensor {
-    const { numHeads, numKeyValueHeads, headDim } = this.#model.config.text;
-    const { cache } = this;
-    const groups = numHeads / numKeyValueHeads;
-    const length = x.shape[0];
-    const end = at.offset + length;
-    const qkv = this.#fused.heads(layer, x).view([length, numKeyValueHeads, groups + 2, headDim]);
-    rotate_(qkv.narrow(2, 0, groups + 1), factors);
-    // Each key-value head with its queries: [KV, G, T, D], [KV, T, D], [KV, T, D].
-    const heads = qkv.permute([1, 2, 0, 3]);
-    // What the slot holds from now on: what is new, after what it held before.
-    const [keys, values] = (["keys", "values"] as const).map((part, i) => {
-      const own = heads.select(1, groups + i);
-      cache.slot(layer, part, at.slot, at.offset, length).copy_(own);
-      return at.offset === 0 ? own : cache.slot(layer, part, at.slot, 0, end).contiguous();
-    });
-    let mixed = attention(
-      heads.narrow(1, 0, groups),
-      keys.unsqueeze(1),
-      values.unsqueeze(1),
-      at.mask === undefined ? { isCausal: true } : { mask: at.mask },
-    ).permute([2, 0, 1, 3]);
-    let residual = x;
-    if (at.last) {
-      mixed = mixed.narrow(0, length - 1, 1);
-      residual = x.narrow(0, length - 1, 1);
-    }
-    const rows = mixed.reshape([-1, numHeads * headDim]);
-    return this.#fused.mlp(layer, this.#fused.output(layer, rows, residual));
+  /** What follows attention in a layer. */
+  #rest(layer: number, mixed: Tensor, residual: Tensor): Tensor {
+    return this.#fused.mlp(layer, this.#fused.output(layer, mixed, residual));
   }
+}
+
+function lastRow(x: Tensor): Tensor {
+  return x.narrow(0, x.shape[0] - 1, 1);
 }
