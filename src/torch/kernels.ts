@@ -14,6 +14,7 @@ const ops = {
   heads: native.op("vigorl::heads"),
   takeRows: native.op("vigorl::take_rows"),
   attendCached: native.op("vigorl::attend_cached"),
+  drawTokens: native.op("vigorl::draw_tokens"),
 };
 
 /** Whether the operators take a tensor of this kind. */
@@ -75,4 +76,13 @@ export const kernels = {
     const ids = [heads.id, factors.id, keys.id, values.id, rows.id] as const;
     return new Tensor(native.call(ops.attendCached, ...ids, numHeads) as number);
   },
+
+  /**
+   * Draws tokens from logits [R, V]: float64 [D, 2], each its id and its log-probability at temperature
+   * 1 in the whole distribution.
+   * @param requests float64 [D, 5]: row, uniform number in [0, 1), temperature (0: the likeliest), top-p
+   *   in (0, 1], top-k (0: all)
+   */
+  drawTokens: (logits: Tensor, requests: Tensor): Tensor =>
+    new Tensor(native.call(ops.drawTokens, logits.id, requests.id) as number),
 };
