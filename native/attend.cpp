@@ -1,6 +1,7 @@
-// Attention of a decode step over the cache of keys and values, for float32 on a CPU: every slot's one
-// new position is rotated, stored and attends to what its slot holds, whatever the other slots do.
-// Where several slots begin with the same positions, these are read from one of them.
+// Attention over the cache of keys and values, for float32 on a CPU: every row is one new position of a
+// slot, which is rotated, stored and attends to all that its slot holds up to itself. A decode step has
+// one row for each slot, a prefill many rows for one. Where several slots begin with the same positions,
+// these are read from one of them.
 #include "kernels.h"
 
 #include <vector>
@@ -9,12 +10,12 @@ namespace vigorl {
 
 namespace {
 
-// Columns of `slots`: positions held, rotary position of the new one, slot to read the first `shared`
-// positions from. A slot with -1 positions is idle.
-enum Column { kHeld, kRotary, kSource, kShared, kNumColumns };
+// Columns of `rows`: slot (-1: idle), its new position, row of its rotary factors, slot to read the
+// first `shared` positions from.
+enum Column { kSlot, kPosition, kRotary, kSource, kShared, kNumColumns };
 
 struct Cache {
-  float* keys;    // [S * KV, D, P]
+  float* keys;    // [S * KV, P / 16, D, 16]
   float* values;  // [S * KV, P, D]
   int64_t heads, size, capacity;
 };
@@ -24,12 +25,13 @@ template <int Queries, int Blocks>
 VIGORL_INLINE void score(const float* q, const float* keys, float* scores, int64_t position,
                          const Cache& cache) {
   Floats sums[Queries][Blocks] = {};
-  for (int64_t d = 0; d < cache.size; d++) {
-    const float* from = keys + d * cache.capacity + position;
+  const int64_t block = cache.size * kLanes;
+  const float* from = keys + position * cache.size;
+  for (int64_t d = 0; d < cache.size; d++, from += kLanes) {
 #pragma GCC unroll 4
     for (int b = 0; b < Blocks; b++) {
       Floats key;
-      load(key, from + b * kLanes);
+      load(key, from + b * block);
 #pragma GCC unroll 4
       for (int g = 0; g < Queries; g++) sums[g][b] += q[g * cache.size + d] * key;
     }
@@ -121,24 +123,30 @@ VIGORL_INLINE void attend_some(const float* q, const float* source_keys, const f
   }
 }
 
-// One slot and key-value head: `x` holds its query heads, its key and its value, rotated in place.
-VIGORL_KERNEL void attend_head(float* x, const float* factors, const int64_t* slot, int64_t row,
-                               int64_t queries, float* to, float* scores, float scale,
-                               const Cache& cache) {
-  const int64_t size = cache.size, held = slot[kHeld];
-  const float* factor = factors + slot[kRotary] * size;
-  for (int64_t head = 0; head <= queries; head++) turn(x + head * size, factor, x + head * size, size, 1);
-  float* keys = cache.keys + row * size * cache.capacity;
-  float* values = cache.values + row * size * cache.capacity;
-  for (int64_t d = 0; d < size; d++) keys[d * cache.capacity + held] = x[queries * size + d];
-  std::copy_n(x + (queries + 1) * size, size, values + held * size);
-  const int64_t source = (slot[kSource] * cache.heads + row % cache.heads) * size * cache.capacity;
+// Rotates the query heads and the key of row `x`, for one key-value head, and stores key and value.
+VIGORL_KERNEL void store_head(float* x, const float* factors, const int64_t* row, int64_t head,
+                              int64_t queries, const Cache& cache) {
+  const int64_t size = cache.size, position = row[kPosition];
+  const float* factor = factors + row[kRotary] * size;
+  for (int64_t i = 0; i <= queries; i++) turn(x + i * size, factor, x + i * size, size, 1);
+  const int64_t start = (row[kSlot] * cache.heads + head) * size * cache.capacity;
+  float* keys = cache.keys + start + position / kLanes * kLanes * size + position % kLanes;
+  for (int64_t d = 0; d < size; d++) keys[d * kLanes] = x[queries * size + d];
+  std::copy_n(x + (queries + 1) * size, size, cache.values + start + position * size);
+}
+
+// One row and key-value head: `x` holds its query heads.
+VIGORL_KERNEL void attend_head(const float* x, const int64_t* row, int64_t head, int64_t queries, float* to,
+                               float* scores, float scale, const Cache& cache) {
+  const int64_t size = cache.size, position = row[kPosition];
+  const int64_t own = (row[kSlot] * cache.heads + head) * size * cache.capacity;
+  const int64_t source = (row[kSource] * cache.heads + head) * size * cache.capacity;
   // Whole blocks of positions only: the rest is in the slot itself, too.
-  const int64_t shared = std::min(slot[kShared], held) / kLanes * kLanes;
+  const int64_t shared = std::min(row[kShared], position) / kLanes * kLanes;
   auto some = [&](auto count, int64_t first) __attribute__((always_inline)) {
-    attend_some<decltype(count)::value>(x + first * size, cache.keys + source, keys,
-                                        cache.values + source, values, to + first * size, scores, shared,
-                                        held + 1, scale, cache);
+    attend_some<decltype(count)::value>(x + first * size, cache.keys + source, cache.keys + own,
+                                        cache.values + source, cache.values + own, to + first * size,
+                                        scores, shared, position + 1, scale, cache);
   };
   int64_t first = 0;
   for (; first + 4 <= queries; first += 4) some(std::integral_constant<int, 4>(), first);
@@ -150,55 +158,69 @@ VIGORL_KERNEL void attend_head(float* x, const float* factors, const int64_t* sl
 }
 
 at::Tensor attend_cached(at::Tensor qkv, const at::Tensor& factors_complex, at::Tensor keys,
-                         at::Tensor values, const at::Tensor& slots, int64_t num_heads) {
+                         at::Tensor values, const at::Tensor& rows, int64_t num_heads) {
   const at::Tensor factors = at::view_as_real(factors_complex);
-  const int64_t num_slots = slots.size(0), size = values.size(2), capacity = values.size(1);
   for (const at::Tensor& part : {qkv, factors, keys, values}) {
     TORCH_CHECK(part.device().is_cpu() && part.scalar_type() == at::kFloat && part.is_contiguous(),
                 "qkv, factors, keys and values must be contiguous float32 on the CPU");
   }
-  TORCH_CHECK(slots.scalar_type() == at::kLong && slots.is_contiguous() && slots.size(1) == kNumColumns,
-              "slots must be int64 [S, ", static_cast<int>(kNumColumns), "]");
-  TORCH_CHECK(num_slots > 0 && keys.size(0) % num_slots == 0 && keys.numel() == values.numel() &&
-                  capacity % kLanes == 0 && size % 2 == 0 && factors.size(1) * 2 == size,
-              "the cache must hold keys [S * KV, D, P] and values [S * KV, P, D], P in whole sixteens");
-  const int64_t key_heads = keys.size(0) / num_slots, queries = num_heads / key_heads;
-  const int64_t width = (queries + 2) * size;
-  TORCH_CHECK(qkv.numel() == num_slots * key_heads * width, "qkv must be [S, KV * (G + 2) * D]");
+  TORCH_CHECK(rows.scalar_type() == at::kLong && rows.is_contiguous() && rows.dim() == 2 &&
+                  rows.size(1) == kNumColumns,
+              "rows must be int64 [N, ", static_cast<int>(kNumColumns), "]");
+  TORCH_CHECK(keys.dim() == 5 && keys.size(4) == kLanes && values.dim() == 4,
+              "the cache must be keys [S, KV, P / 16, D, 16] and values [S, KV, P, D]");
+  const int64_t num_slots = values.size(0), key_heads = values.size(1), capacity = values.size(2),
+                size = values.size(3), num_rows = rows.size(0);
+  TORCH_CHECK(keys.size(0) == num_slots && keys.size(1) == key_heads &&
+                  keys.size(2) * kLanes == capacity && keys.size(3) == size && size % 2 == 0 &&
+                  factors.size(1) * 2 == size,
+              "keys, values and factors do not fit together");
+  const int64_t queries = num_heads / key_heads, width = (queries + 2) * size;
+  TORCH_CHECK(qkv.dim() == 2 && qkv.size(0) == num_rows && qkv.size(1) == key_heads * width,
+              "qkv must be [", num_rows, ", KV * (G + 2) * D]");
   const Cache cache{keys.data_ptr<float>(), values.data_ptr<float>(), key_heads, size, capacity};
-  const int64_t* states = slots.data_ptr<int64_t>();
-  for (int64_t slot = 0; slot < num_slots; slot++) {
-    const int64_t* state = states + slot * kNumColumns;
-    TORCH_CHECK(state[kHeld] < capacity && state[kRotary] >= 0 && state[kRotary] < factors.size(0) &&
-                    state[kSource] >= 0 && state[kSource] < num_slots && state[kShared] >= 0,
-                "slot ", slot, " does not fit the cache");
+  const int64_t* columns = rows.data_ptr<int64_t>();
+  for (int64_t n = 0; n < num_rows; n++) {
+    const int64_t* row = columns + n * kNumColumns;
+    TORCH_CHECK(row[kSlot] < num_slots && row[kPosition] >= 0 && row[kPosition] < capacity &&
+                    row[kRotary] >= 0 && row[kRotary] < factors.size(0) && row[kSource] >= 0 &&
+                    row[kSource] < num_slots && row[kShared] >= 0,
+                "row ", n, " does not fit the cache");
   }
-  at::Tensor mixed = at::empty({num_slots, num_heads * size}, qkv.options());
+  at::Tensor mixed = at::empty({num_rows, num_heads * size}, qkv.options());
   float *x = qkv.data_ptr<float>(), *to = mixed.data_ptr<float>();
   const float* by = factors.data_ptr<float>();
   const float scale = 1.0f / std::sqrt(static_cast<float>(size));
-  at::parallel_for(0, num_slots, 8, [&](int64_t begin, int64_t end) {
-    std::vector<float> scores(static_cast<size_t>(4 * capacity));
-    // Slots that read the same positions come one after another.
+  // Rows that read the same positions come one after another.
+  auto each = [&](int64_t begin, int64_t end, auto work) {
     for (int64_t head = 0; head < key_heads; head++) {
-      for (int64_t slot = begin; slot < end; slot++) {
-        const int64_t row = slot * key_heads + head;
-        float* out = to + row * queries * size;
-        if (states[slot * kNumColumns] < 0) {
-          std::fill_n(out, queries * size, 0.0f);
-          continue;
-        }
-        attend_head(x + row * width, by, states + slot * kNumColumns, row, queries, out, scores.data(),
-                    scale, cache);
-      }
+      for (int64_t n = begin; n < end; n++)
+        work(columns + n * kNumColumns, head, x + (n * key_heads + head) * width,
+             to + (n * key_heads + head) * queries * size);
     }
+  };
+  constexpr int64_t rows_a_thread = 8;
+  at::parallel_for(0, num_rows, rows_a_thread, [&](int64_t begin, int64_t end) {
+    each(begin, end, [&](const int64_t* row, int64_t head, float* from, float*) {
+      if (row[kSlot] >= 0) store_head(from, by, row, head, queries, cache);
+    });
+  });
+  at::parallel_for(0, num_rows, rows_a_thread, [&](int64_t begin, int64_t end) {
+    std::vector<float> scores(static_cast<size_t>(4 * capacity));
+    each(begin, end, [&](const int64_t* row, int64_t head, float* from, float* out) {
+      if (row[kSlot] < 0) {
+        std::fill_n(out, queries * size, 0.0f);
+      } else {
+        attend_head(from, row, head, queries, out, scores.data(), scale, cache);
+      }
+    });
   });
   return mixed;
 }
 
 TORCH_LIBRARY_FRAGMENT(vigorl, library) {
   library.def(
-      "attend_cached(Tensor(a!) qkv, Tensor factors, Tensor(b!) keys, Tensor(c!) values, Tensor slots, "
+      "attend_cached(Tensor(a!) qkv, Tensor factors, Tensor(b!) keys, Tensor(c!) values, Tensor rows, "
       "int num_heads) -> Tensor");
 }
 

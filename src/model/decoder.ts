@@ -9,23 +9,23 @@
  * H query heads, KV key-value heads, G = H / KV, D head size.
  */
 import { VigorlError } from "../core/errors.ts";
-import { attention } from "../torch/nn.ts";
-import { empty, ones, type Tensor } from "../torch/ops.ts";
+import type { Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { Tape } from "../torch/tape.ts";
 import type { Batch } from "./batch.ts";
-import { FusedLanguage, rotate_, type FusedLayer } from "./fused.ts";
+import { FusedAttention } from "./cache-attention-fused.ts";
+import { PlainAttention } from "./cache-attention-plain.ts";
+import type { CacheAttention, DecodeInput } from "./cache-attention.ts";
+import { PackedLanguage } from "./fused-packed.ts";
+import { PlainLanguage } from "./fused-plain.ts";
+import type { FusedLanguage } from "./fused.ts";
 import { KvCache } from "./kv-cache.ts";
 import type { Qwen25VL } from "./qwen2-5-vl.ts";
-import { stepAttention, type DecodeInput, type StepAttention } from "./step-attention.ts";
 
 /** What the tapes of one cache size share. */
 interface StepState {
   readonly capacity: number;
-  readonly attention: StepAttention;
-  /** Where the projections of every layer go. */
-  readonly qkv: Tensor;
-  readonly gateUp: Tensor;
+  readonly attention: CacheAttention;
   /** By the positions they attend to. */
   readonly tapes: Map<number, Tape>;
 }
@@ -41,7 +41,7 @@ export class Decoder {
     options: {
       readonly numSlots: number;
       readonly maxPositions: number;
-      /** The form of attention: `KvOptions`. */
+      /** Whether operators of our own do the work; where they can, unless told otherwise. */
       readonly fused?: boolean;
       /** `weights` of another decoder of this model, whose copies serve both; taken over. */
       readonly weights?: Tensor;
@@ -50,7 +50,9 @@ export class Decoder {
     this.#model = model;
     const { dtype, device } = model;
     this.cache = new KvCache(model.config.text, { ...options, dtype, device });
-    this.#fused = new FusedLanguage(model, options.weights);
+    this.#fused = this.cache.fused
+      ? new PackedLanguage(model, options.weights)
+      : new PlainLanguage(model, options.weights);
     this.#state = noGrad(() => this.#newState());
   }
 
@@ -77,18 +79,17 @@ export class Decoder {
     return noGrad(() =>
       scope(() => {
         const model = this.#model;
+        const factors = model.textRotary.at(batch.axes);
+        const attend = this.#present().attention.prefill({ slot, offset, length }, factors);
+        const { numLayers } = model.config.text;
         let x = model.embed(batch, features);
-        const factors = model.textRotary.at(batch.axes).view([length, 1, 1, -1]);
-        const mask =
-          offset === 0
-            ? undefined
-            : ones([length, offset + length], { dtype: "bool", device: model.device }).tril(offset);
-        for (const [i, layer] of this.#fused.layers.entries()) {
-          const last = i === this.#fused.layers.length - 1;
+        for (let layer = 0; layer < numLayers; layer++) {
           const input = x;
-          x = scope(() =>
-            this.#prefillLayer(layer, i, input, factors, { slot, offset, mask, last }),
-          );
+          x = scope(() => {
+            const mixed = attend(layer, this.#fused.heads(layer, input));
+            if (layer < numLayers - 1) return this.#rest(layer, mixed, input);
+            return this.#rest(layer, lastRow(mixed), lastRow(input));
+          });
         }
         return this.#fused.logits(x);
       }),
@@ -115,11 +116,7 @@ export class Decoder {
     cache.checkRoom(longest);
     if (longest === 0) throw new VigorlError("numerics", "decode: no slot is active");
     return noGrad(() => {
-      if (this.#state.capacity !== cache.capacity) {
-        this.#dropState();
-        this.#state = this.#newState();
-      }
-      const state = this.#state;
+      const state = this.#present();
       state.attention.describe(input);
       const reach = state.attention.reach(longest);
       let tape = state.tapes.get(reach);
@@ -137,74 +134,47 @@ export class Decoder {
     this.#fused.dispose();
   }
 
+  /** The state that fits the cache as it is now. */
+  #present(): StepState {
+    if (this.#state.capacity !== this.cache.capacity) {
+      this.#dropState();
+      this.#state = this.#newState();
+    }
+    return this.#state;
+  }
+
   #newState(): StepState {
-    const { dtype, device } = this.#model;
-    const { numHeads, numKeyValueHeads, headDim, intermediateSize } = this.#model.config.text;
-    const { numSlots, capacity } = this.cache;
-    const width = (numHeads + 2 * numKeyValueHeads) * headDim;
-    const options = { dtype, device };
     return scope(() => ({
-      capacity,
-      attention: stepAttention(this.#model, this.cache),
-      qkv: empty([numSlots, width], options).keep(),
-      gateUp: empty([numSlots, 2 * intermediateSize], options).keep(),
+      capacity: this.cache.capacity,
+      attention: this.cache.fused
+        ? new FusedAttention(this.#model, this.cache)
+        : new PlainAttention(this.#model, this.cache),
       tapes: new Map<number, Tape>(),
     }));
   }
 
   #dropState(): void {
-    const { tapes, attention: attend, qkv, gateUp } = this.#state;
-    for (const own of [...tapes.values(), attend, qkv, gateUp]) own.dispose();
+    const { tapes, attention: attend } = this.#state;
+    for (const own of [...tapes.values(), attend]) own.dispose();
   }
 
   /** The operators of a step; logits [S, V]. */
-  #step({ attention: attend, qkv, gateUp }: StepState, reach: number): Tensor {
-    const attendLayer = attend.begin(reach);
+  #step({ attention: attend }: StepState, reach: number): Tensor {
+    const attendLayer = attend.decode(reach);
     let x = this.#model.language.embedTokens.indexSelect(0, attend.tokens);
-    for (const [i, layer] of this.#fused.layers.entries()) {
-      layer.qkvBias.addmmOut(this.#fused.norm(x, layer.inputGain), layer.qkv, { out: qkv });
-      const attended = x.addmm(attendLayer(i, qkv), layer.o);
-      x = this.#fused.mlp(layer, attended, gateUp);
+    for (let layer = 0; layer < this.#model.config.text.numLayers; layer++) {
+      const mixed = attendLayer(layer, this.#fused.heads(layer, x));
+      x = this.#rest(layer, mixed, x);
     }
     return this.#fused.logits(x);
   }
 
-  #prefillLayer(
-    layer: FusedLayer,
-    index: number,
-    x: Tensor,
-    factors: Tensor,
-    at: { slot: number; offset: number; mask: Tensor | undefined; last: boolean },
-  ): Tensor {
-    const { numHeads, numKeyValueHeads, headDim } = this.#model.config.text;
-    const { cache } = this;
-    const groups = numHeads / numKeyValueHeads;
-    const length = x.shape[0];
-    const end = at.offset + length;
-    const qkv = layer.qkvBias
-      .addmm(this.#fused.norm(x, layer.inputGain), layer.qkv)
-      .view([length, numKeyValueHeads, groups + 2, headDim]);
-    rotate_(qkv.narrow(2, 0, groups + 1), factors);
-    // Each key-value head with its queries: [KV, G, T, D], [KV, T, D], [KV, T, D].
-    const heads = qkv.permute([1, 2, 0, 3]);
-    // What the slot holds from now on: what is new, after what it held before.
-    const [keys, values] = (["keys", "values"] as const).map((part, i) => {
-      const own = heads.select(1, groups + i);
-      cache.slot(index, part, at.slot, at.offset, length).copy_(own);
-      return at.offset === 0 ? own : cache.slot(index, part, at.slot, 0, end).contiguous();
-    });
-    let mixed = attention(
-      heads.narrow(1, 0, groups),
-      keys.unsqueeze(1),
-      values.unsqueeze(1),
-      at.mask === undefined ? { isCausal: true } : { mask: at.mask },
-    ).permute([2, 0, 1, 3]);
-    let residual = x;
-    if (at.last) {
-      mixed = mixed.narrow(0, length - 1, 1);
-      residual = x.narrow(0, length - 1, 1);
-    }
-    const attended = residual.addmm(mixed.reshape([-1, numHeads * headDim]), layer.o);
-    return this.#fused.mlp(layer, attended);
+  /** What follows attention in a layer. */
+  #rest(layer: number, mixed: Tensor, residual: Tensor): Tensor {
+    return this.#fused.mlp(layer, this.#fused.output(layer, mixed, residual));
   }
+}
+
+function lastRow(x: Tensor): Tensor {
+  return x.narrow(0, x.shape[0] - 1, 1);
 }

@@ -21,13 +21,6 @@ const growth = 1.25;
 
 type Part = "keys" | "values";
 
-/** Keys and values of one layer, [S · KV, P, D], and the memory of both, all keys first. */
-interface Layer {
-  readonly keys: Tensor;
-  readonly values: Tensor;
-  readonly both: Tensor;
-}
-
 export interface KvOptions {
   readonly numSlots: number;
   /** Longest sequence a slot can hold. */
@@ -45,12 +38,13 @@ export class KvCache {
   capacity: number;
   /** KV. */
   readonly numHeads: number;
-  /** Keys lie in memory as [S · KV, D, P], as the attention of our own reads them. */
+  /** Keys lie in memory as the attention of our own reads them; see `blocks`. */
   readonly fused: boolean;
   /** Attention looks at a number of positions rounded up to this. */
   readonly bucket: number;
-  /** By layer: keys and values, [S · KV, P, D] each. */
-  #layers: readonly Layer[];
+  readonly #numLayers: number;
+  /** [L, 2, S, KV, P, D], keys first. */
+  #block: Tensor;
   readonly #headDim: number;
   readonly #dtype: DType;
   readonly #device: Device;
@@ -61,39 +55,41 @@ export class KvCache {
     this.maxPositions = maxPositions;
     this.numHeads = config.numKeyValueHeads;
     this.bucket = config.numHeads / config.numKeyValueHeads <= 2 ? 16 : 128;
+    this.#numLayers = config.numLayers;
     this.#headDim = config.headDim;
     this.#dtype = dtype;
     this.#device = device;
     this.fused = options.fused ?? hasKernelsFor(dtype, device);
     this.capacity = this.#wholeBuckets(Math.min(maxPositions, firstPositions) + 1);
-    this.#layers = this.#emptyLayers(config.numLayers);
+    this.#block = this.#empty();
   }
 
-  /** Keys or values of one slot, [KV, length, D]; a view. */
+  /** Keys or values of one slot, [KV, length, D]; a view. Not where `fused`. */
   slot(layer: number, part: Part, slot: number, start: number, length: number): Tensor {
-    return this.#layers[layer][part]
-      .narrow(0, slot * this.numHeads, this.numHeads)
-      .narrow(1, start, length);
+    return this.#part(layer, part).select(0, slot).narrow(1, start, length);
   }
 
-  /** Keys or values of all slots up to `length`, [S · KV, length, D]; a view. */
+  /** Keys or values of all slots up to `length`, [S · KV, length, D]; a view. Not where `fused`. */
   all(layer: number, part: Part, length: number): Tensor {
-    return this.#layers[layer][part].narrow(1, 0, length);
+    return this.#part(layer, part).flatten(0, 1).narrow(1, 0, length);
   }
 
-  /** A layer as the attention of our own takes it: keys [S · KV, D, P], values [S · KV, P, D]. */
-  turned(layer: number): { keys: Tensor; values: Tensor } {
-    const { keys, values } = this.#layers[layer];
-    return { keys: keys.transpose(1, 2), values };
+  /**
+   * A layer as the attention of our own takes it: keys [S, KV, P / 16, D, 16], values [S, KV, P, D];
+   * views. Only where `fused`.
+   */
+  blocks(layer: number): { keys: Tensor; values: Tensor } {
+    const shape = [this.numSlots, this.numHeads, this.capacity / 16, this.#headDim, 16];
+    return { keys: this.#part(layer, "keys").view(shape), values: this.#part(layer, "values") };
   }
 
   /**
    * Keys and values position by position, [S · KV · P, 2, D]; a view. Row r · P + p is position p of
-   * row r = slot · KV + head; a slot that is full has a spare position.
+   * row r = slot · KV + head; a slot that is full has a spare position. Not where `fused`.
    */
   rows(layer: number): Tensor {
     const rows = this.numSlots * this.numHeads * this.capacity;
-    return this.#layers[layer].both.view([2, rows, this.#headDim]).transpose(0, 1);
+    return this.#block.select(0, layer).view([2, rows, this.#headDim]).transpose(0, 1);
   }
 
   /** Copies the first `length` positions of one slot to others, so that a group shares a prefill. */
@@ -103,19 +99,10 @@ export class KvCache {
     this.checkRoom(length);
     noGrad(() =>
       scope(() => {
-        const rows = targets.flatMap((slot) =>
-          Array.from({ length: this.numHeads }, (_, head) => slot * this.numHeads + head),
-        );
-        const index = tensor(rows, { dtype: "int64", device: this.#device });
-        for (const layer of this.#layers.keys())
-          for (const part of ["keys", "values"] as const) {
-            // In the order in which keys or values lie in memory.
-            const order = (view: Tensor): Tensor =>
-              part === "keys" && this.fused ? view.transpose(1, 2) : view;
-            const held = order(this.slot(layer, part, from, 0, length));
-            const copies = held.repeat([targets.length, 1, 1]);
-            order(this.all(layer, part, length)).indexCopy_(0, index, copies);
-          }
+        const index = tensor(targets, { dtype: "int64", device: this.#device });
+        const held = this.#beginnings(this.#block, length);
+        const shape = held.shape.with(2, targets.length);
+        held.indexCopy_(2, index, held.narrow(2, from, 1).expand(shape));
       }),
     );
   }
@@ -136,49 +123,39 @@ export class KvCache {
     const held = this.capacity;
     const wanted = Math.max(length, Math.ceil(growth * held));
     this.capacity = this.#wholeBuckets(Math.min(wanted, this.maxPositions) + 1);
-    const before = this.#layers;
-    this.#layers = this.#emptyLayers(before.length);
+    const before = this.#block;
+    this.#block = this.#empty();
     noGrad(() =>
-      scope(() => {
-        for (const [i, layer] of before.entries())
-          for (const part of ["keys", "values"] as const)
-            this.all(i, part, held).copy_(layer[part]);
-      }),
+      scope(() => this.#beginnings(this.#block, held).copy_(this.#beginnings(before, held))),
     );
-    dispose(before);
+    before.dispose();
   }
 
   dispose(): void {
-    dispose(this.#layers);
+    this.#block.dispose();
   }
 
   #wholeBuckets(positions: number): number {
     return Math.ceil(positions / this.bucket) * this.bucket;
   }
 
-  #emptyLayers(count: number): Layer[] {
-    const rows = this.numSlots * this.numHeads;
-    const shape = [2 * rows, this.capacity, this.#headDim];
-    const options = { dtype: this.#dtype, device: this.#device };
-    const shapes = Array.from({ length: count }, () => shape);
-    const block = allocateBlock(shapes, options);
-    const layers = divideBlock(block, shapes);
-    block.dispose();
-    return noGrad(() =>
-      scope(() =>
-        layers.map((both) => {
-          const [first, values] = both.zero_().splitWithSizes([rows, rows], 0);
-          const keys = this.fused
-            ? first.view([rows, this.#headDim, this.capacity]).transpose(1, 2)
-            : first;
-          return { both, keys: keys.keep(), values: values.keep() };
-        }),
-      ),
-    );
+  /** [S, KV, P, D]; where `fused`, keys are not what this shape says. */
+  #part(layer: number, part: Part): Tensor {
+    return this.#block.select(0, layer).select(0, part === "keys" ? 0 : 1);
   }
-}
 
-function dispose(layers: readonly Layer[]): void {
-  for (const { both, keys, values } of layers)
-    for (const part of [both, keys, values]) part.dispose();
+  /** The first `length` positions, rounded up to sixteen, in either layout: [L, 2, S, KV, length · D]. */
+  #beginnings(block: Tensor, length: number): Tensor {
+    return block.flatten(4).narrow(4, 0, Math.ceil(length / 16) * 16 * this.#headDim);
+  }
+
+  #empty(): Tensor {
+    const { numSlots, numHeads, capacity } = this;
+    const shape = [this.#numLayers, 2, numSlots, numHeads, capacity, this.#headDim];
+    const block = allocateBlock([shape], { dtype: this.#dtype, device: this.#device });
+    const [whole] = divideBlock(block, [shape]);
+    block.dispose();
+    noGrad(() => scope(() => whole.zero_()));
+    return whole;
+  }
 }

@@ -17,7 +17,13 @@ import { languageForward, languageModel, type LanguageModel } from "./language.t
 import { getParameter, isVision, parameterShapes, type Parameters } from "./parameters.ts";
 import { textFrequencies, visionFrequencies, type Grid } from "./rope.ts";
 import { Rotary } from "./rotary.ts";
-import { encodePatches, visionTower, type VisionTower } from "./vision.ts";
+import {
+  encodePatches,
+  plainProducts,
+  visionTower,
+  type TowerProducts,
+  type VisionTower,
+} from "./vision.ts";
 
 export interface HiddenOptions {
   /** Encoded images of the batch (`encodeImages(batch.images, …)`); needed where it has images. */
@@ -85,8 +91,12 @@ export class Qwen25VL {
   }
 
   /** As `encodeImages`, from patches that are already one tensor [P, patchDim]. */
-  encodePatches(patches: Tensor, grids: readonly Grid[]): Tensor {
-    return encodePatches(this.vision, this.config.vision, this.visionRotary, patches, grids);
+  encodePatches(
+    patches: Tensor,
+    grids: readonly Grid[],
+    products: TowerProducts = plainProducts(this.vision, this.config.vision),
+  ): Tensor {
+    return encodePatches(products, this.config.vision, this.visionRotary, patches, grids);
   }
 
   /** Embeddings of a batch, [N, hidden]: words, and image features in their places. */

@@ -1,14 +1,18 @@
 /**
- * The vision tower for one small image at a time, its operators recorded once for each grid: on a
- * small model the way to some hundred operators costs more than their arithmetic. Larger images, whose
+ * The vision tower for one image at a time, without gradients: on packed weights where operators of our
+ * own take them, and for small images with its operators recorded once for each grid, because on a small
+ * model the way to some hundred operators costs more than their arithmetic. Larger images, whose
  * arithmetic outweighs it, and grids beyond the first few run as they are.
  */
+import { hasKernelsFor } from "../torch/kernels.ts";
 import { empty, type Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { Tape } from "../torch/tape.ts";
+import { tensor } from "../torch/tensor.ts";
 import type { ImageRef } from "./batch.ts";
 import { patchDim } from "./config.ts";
 import type { Qwen25VL } from "./qwen2-5-vl.ts";
+import { PackedTower } from "./vision-packed.ts";
 
 const MAX_PATCHES = 256;
 const MAX_TAPES = 16;
@@ -21,25 +25,35 @@ interface Recorded {
 
 export class TowerTapes {
   readonly #model: Qwen25VL;
+  readonly #packed: PackedTower | undefined;
   readonly #byGrid = new Map<string, Recorded>();
+  #stale = false;
 
   constructor(model: Qwen25VL) {
     this.#model = model;
+    if (hasKernelsFor(model.dtype, model.device)) this.#packed = new PackedTower(model);
+  }
+
+  /** Says that the tower's weights have changed; they are taken over when they are next needed. */
+  weightsChanged(): void {
+    this.#stale = true;
   }
 
   /**
-   * Features of one image under the present weights, without gradients.
+   * Features of one image.
    * @param patches [P, patchDim], as the processor makes them
    * @returns [numTokens, hidden], owned by the caller's scope
    */
   encode(image: ImageRef, patches: Float32Array): Tensor {
     const { t, h, w } = image.grid;
     const key = `${t},${h},${w}`;
+    if (this.#stale) this.#packed?.refresh();
+    this.#stale = false;
     return noGrad(() => {
       let recorded = this.#byGrid.get(key);
       if (recorded === undefined) {
         if (t * h * w > MAX_PATCHES || this.#byGrid.size >= MAX_TAPES)
-          return this.#model.encodeImages([image], () => patches);
+          return this.#run(tensor(patches, this.#options(image)), image);
         recorded = this.#record(image);
         this.#byGrid.set(key, recorded);
       }
@@ -54,13 +68,22 @@ export class TowerTapes {
       patches.dispose();
     }
     this.#byGrid.clear();
+    this.#packed?.dispose();
   }
 
-  #record({ grid }: ImageRef): Recorded {
-    const model = this.#model;
-    const shape = [grid.t * grid.h * grid.w, patchDim(model.config.vision)];
-    const patches = scope(() => empty(shape, { device: model.device }).zero_()).keep();
-    const tape = scope(() => new Tape(() => [model.encodePatches(patches, [grid])]));
+  #record(image: ImageRef): Recorded {
+    const { shape, device } = this.#options(image);
+    const patches = scope(() => empty(shape, { device }).zero_()).keep();
+    const tape = scope(() => new Tape(() => [this.#run(patches, image)]));
     return { patches, tape };
+  }
+
+  #run(patches: Tensor, { grid }: ImageRef): Tensor {
+    return this.#model.encodePatches(patches, [grid], this.#packed);
+  }
+
+  #options({ grid }: ImageRef) {
+    const { config, device } = this.#model;
+    return { shape: [grid.t * grid.h * grid.w, patchDim(config.vision)], device };
   }
 }

@@ -14,6 +14,7 @@ const ops = {
   heads: native.op("vigorl::heads"),
   takeRows: native.op("vigorl::take_rows"),
   attendCached: native.op("vigorl::attend_cached"),
+  drawTokens: native.op("vigorl::draw_tokens"),
 };
 
 /** Whether the operators take a tensor of this kind. */
@@ -56,21 +57,32 @@ export const kernels = {
     new Tensor(native.call(ops.takeRows, x.id, rows.id) as number),
 
   /**
-   * Stores the newest key and value of every slot and attends to all the slot holds: [S, H · D].
-   * @param qkv [S, KV · (G + 2) · D]: by key-value head its queries, its key, its value; rotated in place
-   * @param factors complex [positions, D / 2]
-   * @param keys [S · KV, D, P]; `values` [S · KV, P, D]; P a multiple of 16
-   * @param slots int64 [S, 4]: positions held (-1 where idle), rotary position of the new one, slot to
-   *   read the first positions from, and how many these are
+   * Rows are new positions of slots: stores the key and value of each and attends to all that its slot
+   * then holds up to it. [N, H · D]
+   * @param heads [N, KV · (G + 2) · D]: by key-value head its queries, its key, its value; rotated in
+   *   place
+   * @param factors complex [any, D / 2]
+   * @param keys [S, KV, P / 16, D, 16]; `values` [S, KV, P, D]
+   * @param rows int64 [N, 5], ascending in position within a slot: slot (-1 where idle), position, row
+   *   of its rotary factors, slot to read the first positions from, and how many these are
    */
   attendCached(
-    qkv: Tensor,
+    heads: Tensor,
     factors: Tensor,
     { keys, values }: { readonly keys: Tensor; readonly values: Tensor },
-    slots: Tensor,
+    rows: Tensor,
     numHeads: number,
   ): Tensor {
-    const ids = [qkv.id, factors.id, keys.id, values.id, slots.id] as const;
+    const ids = [heads.id, factors.id, keys.id, values.id, rows.id] as const;
     return new Tensor(native.call(ops.attendCached, ...ids, numHeads) as number);
   },
+
+  /**
+   * Draws tokens from logits [R, V]: float64 [D, 2], each its id and its log-probability at temperature
+   * 1 in the whole distribution.
+   * @param requests float64 [D, 5]: row, uniform number in [0, 1), temperature (0: the likeliest), top-p
+   *   in (0, 1], top-k (0: all)
+   */
+  drawTokens: (logits: Tensor, requests: Tensor): Tensor =>
+    new Tensor(native.call(ops.drawTokens, logits.id, requests.id) as number),
 };

@@ -1,9 +1,11 @@
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { stream } from "../../core/random.ts";
+import { kernels } from "../../torch/kernels.ts";
 import { scope } from "../../torch/scope.ts";
 import { tensor } from "../../torch/tensor.ts";
 import type { SampleParams } from "../types.ts";
-import { drawLarge, drawSmall, type DrawRequest } from "./draw.ts";
+import { drawPlain, drawFused, type DrawRequest } from "./draw.ts";
 
 const rows = 64;
 const vocabulary = 300;
@@ -32,16 +34,16 @@ function requestFor(row: number): DrawRequest {
 const requests = Array.from({ length: rows }, (_, row) => requestFor(row));
 
 test("both ways of sampling agree", () => {
-  const { small, large } = scope(() => {
+  const { fused, plain } = scope(() => {
     const logits = tensor(data, { shape: [rows, vocabulary] });
-    return { small: drawSmall(logits, requests), large: drawLarge(logits, requests) };
+    return { fused: drawFused(logits, requests), plain: drawPlain(logits, requests) };
   });
-  expect(large.map(({ token }) => token)).toEqual(small.map(({ token }) => token));
-  for (const [i, { logprob }] of large.entries()) expect(logprob).toBeCloseTo(small[i].logprob, 5);
+  expect(plain.map(({ token }) => token)).toEqual(fused.map(({ token }) => token));
+  for (const [i, { logprob }] of plain.entries()) expect(logprob).toBeCloseTo(fused[i].logprob, 5);
 });
 
 test("a row drawn alone gives the bits that it gives in a batch", () => {
-  for (const draw of [drawSmall, drawLarge]) {
+  for (const draw of [drawFused, drawPlain]) {
     const together = scope(() => draw(tensor(data, { shape: [rows, vocabulary] }), requests));
     for (const row of [0, 1, 2, 3, 4, 5, 62, 63]) {
       const alone = scope(() =>
@@ -56,11 +58,88 @@ test("a row drawn alone gives the bits that it gives in a batch", () => {
 });
 
 test("greedy takes the likeliest; log-probabilities are those of temperature 1", () => {
-  const drawn = scope(() => drawSmall(tensor(data, { shape: [rows, vocabulary] }), requests));
+  const drawn = scope(() => drawFused(tensor(data, { shape: [rows, vocabulary] }), requests));
   for (const [row, { token, logprob }] of drawn.entries()) {
     const logits = data.slice(row * vocabulary, (row + 1) * vocabulary);
     if (row % 6 === 1) expect(token).toBe(logits.indexOf(Math.max(...logits)));
     const logSum = Math.log(logits.reduce((sum, x) => sum + Math.exp(x), 0));
     expect(logprob).toBeCloseTo(logits[token] - logSum, 4);
   }
+});
+
+/** The fused draw from one distribution. */
+function drawFrom(
+  probabilities: readonly number[],
+  uniform: number,
+  { topP = 1, topK = 0 }: { topP?: number; topK?: number } = {},
+): number {
+  return scope(() => {
+    const logits = tensor(Float32Array.from(probabilities, Math.log), {
+      shape: [1, probabilities.length],
+    });
+    const request = tensor(Float64Array.of(0, uniform, 1, topP, topK), {
+      shape: [1, 5],
+      dtype: "float64",
+    });
+    return kernels.drawTokens(logits, request).toNumbers()[0];
+  });
+}
+
+const shares = [0.125, 0.5, 0.25, 0.125];
+
+test("without truncation the draw inverts the cumulative distribution by id", () => {
+  const uniforms = [0, 0.124, 0.126, 0.624, 0.626, 0.874, 0.876, 0.9999];
+  expect(uniforms.map((u) => drawFrom(shares, u))).toEqual([0, 0, 1, 1, 2, 2, 3, 3]);
+});
+
+test("top-k keeps the likeliest, the lower id on a tie", () => {
+  // Kept 1, 2 and 0 (not 3): shares 0.125, 0.5, 0.25 of 0.875, walked as 0, 1, 2.
+  const uniforms = [0, 0.14, 0.15, 0.71, 0.72, 0.99];
+  expect(uniforms.map((u) => drawFrom(shares, u, { topK: 3 }))).toEqual([0, 0, 1, 1, 2, 2]);
+  expect(drawFrom(shares, 0.999, { topK: 1 })).toBe(1);
+});
+
+test("top-p keeps the shortest run that reaches its share", () => {
+  const at = (topP: number, uniforms: number[]) =>
+    uniforms.map((u) => drawFrom(shares, u, { topP }));
+  expect(at(0.749, [0, 0.66, 0.67, 0.99])).toEqual([1, 1, 2, 2]);
+  expect(at(0.499, [0, 0.99])).toEqual([1, 1]);
+  // 0.76 needs one of the two that tie at 0.125: the lower id.
+  expect(at(0.76, [0, 0.14, 0.15, 0.99])).toEqual([0, 0, 1, 2]);
+});
+
+test("top-p counts shares of what top-k left", () => {
+  // Of 0.5 and 0.25, the first alone is two thirds.
+  expect(drawFrom(shares, 0.99, { topP: 0.6, topK: 2 })).toBe(1);
+  expect(drawFrom(shares, 0.99, { topP: 0.7, topK: 2 })).toBe(2);
+});
+
+test("what is impossible is never drawn", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.constantFrom(0, 0, 1e-30, 0.1, 1), { minLength: 1, maxLength: 200 }),
+      fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+      fc.double({ min: 0.01, max: 1, noNaN: true }),
+      fc.nat({ max: 8 }),
+      (row, uniform, topP, topK) => {
+        fc.pre(row.some((p) => p > 0));
+        expect(row[drawFrom(row, uniform, { topP, topK })]).toBeGreaterThan(0);
+      },
+    ),
+  );
+});
+
+test("requests must fit the logits", () => {
+  scope(() => {
+    const logits = tensor([0, 0], { shape: [1, 2] });
+    const request = (...columns: number[]) =>
+      tensor(Float64Array.from(columns), { shape: [1, columns.length], dtype: "float64" });
+    expect(() => kernels.drawTokens(logits, request(1, 0, 1, 1, 0))).toThrow(/request 0/);
+    expect(() => kernels.drawTokens(logits, request(0, 0, 1, 1))).toThrow(/float64 \[D, 5\]/);
+    expect(() => kernels.drawTokens(logits.to("float64"), request(0, 0, 1, 1, 0))).toThrow(
+      /float32/,
+    );
+    const nothing = tensor([NaN, 0], { shape: [1, 2] });
+    expect(() => kernels.drawTokens(nothing, request(0, 0, 1, 1, 0))).toThrow(/not finite/);
+  });
 });

@@ -1,15 +1,16 @@
 /**
- * From logits to tokens and log-probabilities. The softmax runs on tensors; the draw itself in
- * JavaScript where the vocabulary is small enough to be pulled over (`sampler-math.ts`), else on
- * tensors by the same rule. Every row is computed for itself: who else is in the batch changes nothing.
+ * From logits to tokens and log-probabilities: by an operator of our own on a CPU, in libtorch's
+ * elsewhere, by one rule. Top-k keeps the k likeliest (ties: the lower id), top-p keeps of those the
+ * shortest likeliest-first run whose share reaches p, and the draw walks what is left by token id. Every
+ * row is computed for itself: who else is in the batch changes nothing.
  * Legend: R rows of logits, D draws, V vocabulary.
  */
 import type { SampleParams } from "../types.ts";
+import { hasKernels, kernels } from "../../torch/kernels.ts";
 import type { Tensor } from "../../torch/ops.ts";
 import { noGrad, scope } from "../../torch/scope.ts";
 import { tensor } from "../../torch/tensor.ts";
 import { counterUniform } from "./counter-random.ts";
-import { drawToken } from "./sampler-math.ts";
 
 /** One token to draw: from row `row` of the logits, as the `n`-th token of its sample. */
 export interface DrawRequest {
@@ -24,68 +25,38 @@ export interface Drawn {
   readonly logprob: number;
 }
 
-/** Largest vocabulary that is sampled in JavaScript. */
-export const SMALL_VOCABULARY = 4096;
-
-/** Where probabilities are pulled to; steps have one shape, and a fresh array each costs more. */
-let pulled = new Float32Array(0);
-
 /** Draws a token for every request from logits [R, V]. */
 export function drawTokens(logits: Tensor, requests: readonly DrawRequest[]): Drawn[] {
   if (requests.length === 0) return [];
-  const small = logits.shape[1] <= SMALL_VOCABULARY;
   return noGrad(() =>
     scope(() => {
       const wide = logits.to("float32");
-      return small ? drawSmall(wide, requests) : drawLarge(wide, requests);
+      return hasKernels(wide) ? drawFused(wide, requests) : drawPlain(wide, requests);
     }),
   );
 }
 
-/** Samples in JavaScript from pulled probabilities. */
-export function drawSmall(logits: Tensor, requests: readonly DrawRequest[]): Drawn[] {
-  const vocabulary = logits.shape[1];
-  if (pulled.length !== logits.numel) pulled = new Float32Array(logits.numel);
-  const plain = logits.softmax(-1).getBytes(pulled);
-  const drawn: Drawn[] = [];
-  const tempered: number[] = [];
-  let best: BigInt64Array | undefined;
+/** Draws by `kernels.drawTokens`. */
+export function drawFused(logits: Tensor, requests: readonly DrawRequest[]): Drawn[] {
+  const columns = new Float64Array(5 * requests.length);
   for (const [i, { row, n, params }] of requests.entries()) {
-    const { temperature, topP, topK, seed } = params;
-    if (temperature !== 1 && temperature !== 0) {
-      tempered.push(i);
-      continue;
-    }
-    const first = row * vocabulary;
-    let token: number;
-    if (temperature === 0) {
-      best ??= logits.argmax(-1).toArray() as BigInt64Array;
-      token = Number(best[row]);
-    } else {
-      token = drawToken(plain, first, vocabulary, {
-        uniform: counterUniform(seed, n),
-        topP,
-        topK,
-      });
-    }
-    drawn[i] = { token, logprob: Math.log(plain[first + token]) };
+    const { seed, temperature, topP, topK } = params;
+    columns[5 * i] = row;
+    columns[5 * i + 1] = counterUniform(seed, n);
+    columns[5 * i + 2] = temperature;
+    columns[5 * i + 3] = topP;
+    columns[5 * i + 4] = topK;
   }
-  if (tempered.length === 0) return drawn;
-  const rows = pickRows(logits, tempered, requests);
-  const logprobs = rows.logSoftmax(-1).toArray() as Float32Array;
-  const scaled = rows.mul(inverseTemperatures(logits, tempered, requests)).softmax(-1);
-  const probabilities = scaled.toArray() as Float32Array;
-  for (const [k, i] of tempered.entries()) {
-    const { n, params } = requests[i];
-    const uniform = counterUniform(params.seed, n);
-    const token = drawToken(probabilities, k * vocabulary, vocabulary, { ...params, uniform });
-    drawn[i] = { token, logprob: logprobs[k * vocabulary + token] };
-  }
-  return drawn;
+  const shape = [requests.length, 5];
+  const drawn = kernels.drawTokens(logits, tensor(columns, { shape, dtype: "float64" })).toArray();
+  return requests.map((_, i) => ({
+    token: Number(drawn[2 * i]),
+    logprob: Number(drawn[2 * i + 1]),
+  }));
 }
 
-/** Samples on tensors; only tokens and log-probabilities are pulled. */
-export function drawLarge(logits: Tensor, requests: readonly DrawRequest[]): Drawn[] {
+/** Draws in libtorch's operators; only tokens and log-probabilities are pulled. */
+export function drawPlain(logits: Tensor, requests: readonly DrawRequest[]): Drawn[] {
   const all = requests.map((_, i) => i);
   const rows = pickRows(logits, all, requests);
   const sampled = all.filter((i) => requests[i].params.temperature !== 0);
@@ -104,7 +75,7 @@ export function drawLarge(logits: Tensor, requests: readonly DrawRequest[]): Dra
   return tokens.map((token, i) => ({ token, logprob: logprobs[i] }));
 }
 
-/** One id for each row of probabilities [D, V]: `drawToken` on tensors. */
+/** One id for each row of probabilities [D, V]. */
 function drawFromProbabilities(probabilities: Tensor, requests: readonly DrawRequest[]): number[] {
   const [, vocabulary] = probabilities.shape;
   const { device } = probabilities;

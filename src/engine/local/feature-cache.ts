@@ -44,6 +44,7 @@ export class FeatureCache {
     for (const tensor of this.features.values()) tensor.dispose();
     this.features.clear();
     this.bytes = 0;
+    this.tower.weightsChanged();
   }
 
   dispose(): void {

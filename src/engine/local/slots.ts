@@ -2,7 +2,7 @@
  * Which conversation holds which slot of the KV cache, and which prompts lie in the cache to be
  * shared. A slot that nobody holds keeps the prompt it was filled with until it is filled again.
  */
-import type { DecodeInput } from "../../model/step-attention.ts";
+import type { DecodeInput } from "../../model/cache-attention.ts";
 import type { Tensor } from "../../torch/ops.ts";
 import type { History } from "./sequence.ts";
 

@@ -1,0 +1,150 @@
+/**
+ * Attention over the cache in libtorch's operators, for any device and dtype.
+ * Legend: S slots, T new positions, L positions attended to, P positions of the cache, H query heads,
+ * KV key-value heads, G = H / KV, D head size.
+ */
+import { attention } from "../torch/nn.ts";
+import { cat, full, ones, zeros, type Tensor } from "../torch/ops.ts";
+import { scope } from "../torch/scope.ts";
+import {
+  factorsOf,
+  Integers,
+  type AttendLayer,
+  type CacheAttention,
+  type DecodeInput,
+  type PrefillPlace,
+} from "./cache-attention.ts";
+import { rotate_ } from "./fused.ts";
+import type { KvCache } from "./kv-cache.ts";
+import type { Qwen25VL } from "./qwen2-5-vl.ts";
+
+export class PlainAttention implements CacheAttention {
+  readonly tokens: Tensor;
+  readonly #cache: KvCache;
+  readonly #groups: number;
+  readonly #headDim: number;
+  /** Tokens [S], then [S · KV] each of cache rows, M-RoPE positions, rows of `window`. */
+  readonly #input: Integers;
+  readonly #factors: Tensor;
+  /** Row P - 1 - n, read over L entries: 0 for positions 0…n, -Infinity beyond. [2P] */
+  readonly #window: Tensor;
+
+  constructor(model: Qwen25VL, cache: KvCache) {
+    const { dtype, device, config } = model;
+    const { numSlots, numHeads, capacity } = cache;
+    this.#cache = cache;
+    this.#groups = config.text.numHeads / numHeads;
+    this.#headDim = config.text.headDim;
+    this.#input = new Integers(numSlots * (1 + 3 * numHeads), device);
+    this.tokens = this.#input.tensor.narrow(0, 0, numSlots).keep();
+    this.#factors = factorsOf(model, capacity).keep();
+    const options = { dtype, device };
+    this.#window = scope(() =>
+      cat([zeros([capacity], options), full([capacity], -Infinity, options)]),
+    ).keep();
+  }
+
+  prefill({ slot, offset, length }: PrefillPlace, factors: Tensor): AttendLayer {
+    const { numHeads: keyHeads } = this.#cache;
+    const groups = this.#groups;
+    const end = offset + length;
+    const turns = factors.view([length, 1, 1, -1]);
+    const mask =
+      offset === 0
+        ? undefined
+        : ones([length, end], { dtype: "bool", device: factors.device }).tril(offset);
+    return (layer, rows) => {
+      const all = rows.view([length, keyHeads, groups + 2, this.#headDim]);
+      rotate_(all.narrow(2, 0, groups + 1), turns);
+      // Each key-value head with its queries: [KV, G, T, D], [KV, T, D], [KV, T, D].
+      const heads = all.permute([1, 2, 0, 3]);
+      // What the slot holds from now on: what is new, after what it held before.
+      const [keys, values] = (["keys", "values"] as const).map((part, i) => {
+        const own = heads.select(1, groups + i);
+        this.#cache.slot(layer, part, slot, offset, length).copy_(own);
+        return offset === 0 ? own : this.#cache.slot(layer, part, slot, 0, end).contiguous();
+      });
+      return attention(
+        heads.narrow(1, 0, groups),
+        keys.unsqueeze(1),
+        values.unsqueeze(1),
+        mask === undefined ? { isCausal: true } : { mask },
+      )
+        .permute([2, 0, 1, 3])
+        .reshape([length, -1]);
+    };
+  }
+
+  describe({ tokens, positions, lengths }: DecodeInput): void {
+    const { numSlots, numHeads, capacity } = this.#cache;
+    const numRows = numSlots * numHeads;
+    const input = this.#input;
+    for (let slot = 0; slot < numSlots; slot++) input.set(slot, tokens[slot]);
+    for (let row = 0; row < numRows; row++) {
+      const slot = Math.trunc(row / numHeads);
+      input.set(numSlots + row, row * capacity + lengths[slot]);
+      input.set(numSlots + numRows + row, positions[slot]);
+      input.set(numSlots + 2 * numRows + row, capacity - 1 - lengths[slot]);
+    }
+    input.write();
+  }
+
+  reach(longest: number): number {
+    const { bucket } = this.#cache;
+    return Math.ceil(longest / bucket) * bucket;
+  }
+
+  decode(reach: number): AttendLayer {
+    const { numSlots, numHeads, capacity } = this.#cache;
+    const numRows = numSlots * numHeads;
+    const [, rows, positions, starts] = this.#input.tensor.splitWithSizes(
+      [numSlots, numRows, numRows, numRows],
+      0,
+    );
+    const factors = this.#factors.indexSelect(0, positions).unsqueeze(1);
+    const mask = this.#window
+      .asStrided([capacity, reach], [1, 1])
+      .indexSelect(0, starts)
+      .unsqueeze(1);
+    return (layer, projected) => {
+      const heads = projected.view([numRows, this.#groups + 2, this.#headDim]);
+      rotate_(heads.narrow(1, 0, this.#groups + 1), factors);
+      this.#cache.rows(layer).indexCopy_(0, rows, heads.narrow(1, this.#groups, 2));
+      return this.#attend(layer, heads.narrow(1, 0, this.#groups), mask, reach).view([
+        numSlots,
+        -1,
+      ]);
+    };
+  }
+
+  dispose(): void {
+    const { tokens } = this;
+    for (const own of [tokens, this.#input.tensor, this.#factors, this.#window]) own.dispose();
+  }
+
+  /**
+   * The G query heads of a key-value head are the rows of one small matrix. How many positions are
+   * attended to depends on the longest slot, so the products must not round differently for more of
+   * them (weights beyond a slot's own end are exactly zero): up to two rows hold that as they are, more
+   * are summed bucket by bucket.
+   * @param queries [S · KV, G, D]
+   * @returns [S · KV, G, D]
+   */
+  #attend(layer: number, queries: Tensor, mask: Tensor, reach: number): Tensor {
+    const size = this.#groups <= 2 ? reach : this.#cache.bucket;
+    const keys = this.#cache.all(layer, "keys", reach).transpose(1, 2);
+    const values = this.#cache.all(layer, "values", reach);
+    const alpha = this.#headDim ** -0.5;
+    if (size === reach) return mask.baddbmm(queries, keys, { alpha }).softmax(-1).bmm(values);
+    const scores: Tensor[] = [];
+    for (let start = 0; start < reach; start += size) {
+      const part = keys.narrow(2, start, size);
+      scores.push(mask.narrow(2, start, size).baddbmm(queries, part, { alpha }));
+    }
+    const weights = cat(scores, 2).softmax(-1);
+    let mixed = weights.narrow(2, 0, size).bmm(values.narrow(1, 0, size));
+    for (let start = size; start < reach; start += size)
+      mixed = mixed.baddbmm(weights.narrow(2, start, size), values.narrow(1, start, size));
+    return mixed;
+  }
+}

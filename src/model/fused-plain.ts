@@ -1,0 +1,96 @@
+/**
+ * The language model's weights for libtorch's products: on any device, in any dtype. Copies are made of
+ * projections that share an input alone.
+ */
+import { allocateBlock, divideBlock } from "../torch/arena.ts";
+import { rmsNorm, swiglu } from "../torch/nn.ts";
+import type { Tensor } from "../torch/ops.ts";
+import { noGrad, scope } from "../torch/scope.ts";
+import { headsProjection, headsWidth, type FusedLanguage } from "./fused.ts";
+import type { Qwen25VL } from "./qwen2-5-vl.ts";
+
+/** Matrices [in, out]. */
+interface PlainLayer {
+  readonly heads: Tensor;
+  readonly headsBias: Tensor;
+  readonly gateUp: Tensor;
+  readonly output: Tensor;
+  readonly down: Tensor;
+}
+
+export class PlainLanguage implements FusedLanguage {
+  readonly block: Tensor;
+  readonly #model: Qwen25VL;
+  readonly #layers: readonly PlainLayer[];
+  readonly #head: Tensor;
+  readonly #shared: boolean;
+
+  /** @param block of another one of this model, whose copies are used; taken over */
+  constructor(model: Qwen25VL, block?: Tensor) {
+    const { dtype, device, language } = model;
+    const { text } = model.config;
+    const width = headsWidth(text);
+    const shapes = language.layers.flatMap(() => [
+      [text.hiddenSize, width],
+      [width],
+      [text.hiddenSize, 2 * text.intermediateSize],
+    ]);
+    this.#model = model;
+    this.#shared = block !== undefined;
+    this.block = block?.keep() ?? allocateBlock(shapes, { dtype, device });
+    const own = divideBlock(this.block, shapes);
+    this.#layers = language.layers.map((layer, i) => {
+      const [heads, headsBias, gateUp] = own.slice(3 * i);
+      const [output, down] = [layer.o, layer.down].map(({ weight }) => weight.t().keep());
+      return { heads, headsBias, gateUp, output, down };
+    });
+    this.#head = language.head.t().keep();
+    this.refresh();
+  }
+
+  refresh(): void {
+    if (this.#shared) return;
+    const { language, config } = this.#model;
+    noGrad(() => {
+      for (const [i, layer] of language.layers.entries())
+        scope(() => {
+          const to = this.#layers[i];
+          const { weight, bias } = headsProjection(layer, config.text);
+          to.heads.t().copy_(weight);
+          to.headsBias.copy_(bias);
+          const [gate, up] = to.gateUp.t().chunk(2, 0);
+          gate.copy_(layer.gate.weight);
+          up.copy_(layer.up.weight);
+        });
+    });
+  }
+
+  heads(layer: number, x: Tensor): Tensor {
+    const { heads, headsBias } = this.#layers[layer];
+    return headsBias.addmm(this.#norm(x, this.#model.language.layers[layer].inputNorm), heads);
+  }
+
+  output(layer: number, mixed: Tensor, residual: Tensor): Tensor {
+    return residual.addmm(mixed, this.#layers[layer].output);
+  }
+
+  mlp(layer: number, x: Tensor): Tensor {
+    const { gateUp, down } = this.#layers[layer];
+    const inner = this.#norm(x, this.#model.language.layers[layer].postNorm);
+    return x.addmm(swiglu(inner.mm(gateUp)), down);
+  }
+
+  logits(x: Tensor): Tensor {
+    return this.#norm(x, this.#model.language.norm).mm(this.#head);
+  }
+
+  dispose(): void {
+    for (const layer of this.#layers) for (const part of Object.values(layer)) part.dispose();
+    this.#head.dispose();
+    this.block.dispose();
+  }
+
+  #norm(x: Tensor, gain: Tensor): Tensor {
+    return rmsNorm(x, gain, this.#model.config.text.rmsNormEps);
+  }
+}
