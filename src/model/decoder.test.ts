@@ -120,136 +120,139 @@ const cases = forms.flatMap((fused) => [
   { heads: 4, keyHeads: 2, fused },
   { heads: 8, keyHeads: 1, fused },
 ]);
-describe.each(cases)("Decoder with $heads heads on $keyHeads, fused $fused", ({ heads, keyHeads, fused }) => {
-  const model = initModel(textConfig(heads, keyHeads), { seed: 3, device: testDevice });
-  const text = (seed: number, length: number): InputChunk<ImageRef>[] => [
-    { type: "text", tokens: Array.from({ length }, (_, i) => (i * seed + 7) % 60) },
-  ];
-  const noImages = (): Float32Array => new Float32Array(0);
-  const opened: Slots[] = [];
-  const open = (): Slots => {
-    const slots = new Slots(model, noImages, fused);
-    opened.push(slots);
-    return slots;
-  };
-  afterAll(() => {
-    for (const slots of opened) slots.decoder.dispose();
-    model.dispose();
-  });
-
-  it("computes the same bits in a slot whatever the others hold", () => {
-    const alone = open();
-    const crowded = open();
-    const first = alone.prefill(1, text(5, 9));
-    crowded.prefill(0, text(3, 150));
-    expect(crowded.prefill(1, text(5, 9))).toEqual(first);
-    for (let n = 0; n < 30; n++) {
-      if (n === 4) crowded.prefill(2, text(11, 70));
-      const expected = alone.decode(noTokens.slice().fill(n))[1];
-      const tokens = Int32Array.from([(n * 13) % 60, n, (n * 29) % 60]);
-      expect(crowded.decode(tokens)[1]).toEqual(expected);
-    }
-  });
-
-  it("leaves idle slots as they are", () => {
-    const slots = open();
-    slots.prefill(0, text(5, 12));
-    slots.prefill(1, text(7, 30));
-    const other = open();
-    other.prefill(0, text(5, 12));
-    slots.active[0] = 0;
-    for (let n = 0; n < 5; n++) slots.decode(noTokens.slice().fill(n));
-    slots.active[0] = 1;
-    expect(slots.prefill(0, text(9, 3))).toEqual(other.prefill(0, text(9, 3)));
-  });
-
-  it("shares a prefix with the same bits as a prefill of its own", () => {
-    const shared = open();
-    const own = open();
-    shared.prefill(0, text(5, 20));
-    shared.decoder.copyPrefix(0, [0, 2], 20);
-    shared.lengths[2] = 20;
-    shared.positions[2] = 20;
-    shared.active[2] = 1;
-    own.prefill(2, text(5, 20));
-    const tokens = Int32Array.from([1, 2, 3]);
-    expect(shared.decode(tokens)[2]).toEqual(own.decode(tokens)[2]);
-  });
-
-  it("reads a shared prefix where another slot holds it, with the same bits", () => {
-    const slots = open();
-    const length = 37;
-    slots.prefill(0, text(5, length));
-    slots.decoder.copyPrefix(0, [1, 2], length);
-    for (const slot of [1, 2]) {
-      slots.lengths[slot] = slots.positions[slot] = length;
-      slots.active[slot] = 1;
-    }
-    for (let n = 0; n < 20; n++) {
-      const tokens = Int32Array.from([n, n + 9, (n * 7) % 60]);
-      slots.shared.fill(0);
-      const own = slots.decode(tokens);
-      for (const state of [slots.lengths, slots.positions])
-        for (let slot = 0; slot < numSlots; slot++) state[slot]--;
-      slots.sources.fill(0);
-      slots.shared.fill(length);
-      expect(slots.decode(tokens)).toEqual(own);
-    }
-  });
-
-  it.runIf(forms.length > 1)("agrees with the other form", () => {
-    const one = open();
-    const other = new Slots(model, noImages, !fused);
-    opened.push(other);
-    for (const slots of [one, other]) {
-      slots.prefill(0, text(5, 20));
-      slots.prefill(2, text(7, 90));
-    }
-    for (let n = 0; n < 60; n++) {
-      const tokens = Int32Array.from([n, 0, (n * 7) % 60]);
-      const [a, b] = [one.decode(tokens), other.decode(tokens)];
-      for (const slot of [0, 2]) expect(maxDifference(a[slot], b[slot])).toBeLessThan(5e-4);
-    }
-  });
-
-  it("follows the weights after refresh", () => {
-    const copy = model.clone();
-    const decoder = new Decoder(copy, { numSlots, maxPositions: 50 });
-    const ask = (): number[] =>
-      scope(() => decoder.prefill(0, 0, planBatch([text(5, 8)], copy.config)).toNumbers());
-    const before = ask();
-    noGrad(() => {
-      for (const parameter of copy.params.values()) parameter.mul_(1.5);
+describe.each(cases)(
+  "Decoder with $heads heads on $keyHeads, fused $fused",
+  ({ heads, keyHeads, fused }) => {
+    const model = initModel(textConfig(heads, keyHeads), { seed: 3, device: testDevice });
+    const text = (seed: number, length: number): InputChunk<ImageRef>[] => [
+      { type: "text", tokens: Array.from({ length }, (_, i) => (i * seed + 7) % 60) },
+    ];
+    const noImages = (): Float32Array => new Float32Array(0);
+    const opened: Slots[] = [];
+    const open = (): Slots => {
+      const slots = new Slots(model, noImages, fused);
+      opened.push(slots);
+      return slots;
+    };
+    afterAll(() => {
+      for (const slots of opened) slots.decoder.dispose();
+      model.dispose();
     });
-    decoder.refresh();
-    expect(ask()).not.toEqual(before);
-    decoder.dispose();
-    copy.dispose();
-  });
 
-  it("leaves no tensors behind", () => {
-    open().prefill(0, text(5, 8)); // the model's rotary tables are made once and stay
-    const before = liveTensors();
-    const slots = new Slots(model, noImages, fused);
-    const held = liveTensors();
-    slots.prefill(0, text(5, 8));
-    slots.decoder.copyPrefix(0, [1, 2], 8);
-    slots.decode(noTokens);
-    slots.decoder.refresh();
-    expect(liveTensors()).toBe(held);
-    slots.decoder.dispose();
-    expect(liveTensors()).toBe(before);
-  });
+    it("computes the same bits in a slot whatever the others hold", () => {
+      const alone = open();
+      const crowded = open();
+      const first = alone.prefill(1, text(5, 9));
+      crowded.prefill(0, text(3, 150));
+      expect(crowded.prefill(1, text(5, 9))).toEqual(first);
+      for (let n = 0; n < 30; n++) {
+        if (n === 4) crowded.prefill(2, text(11, 70));
+        const expected = alone.decode(noTokens.slice().fill(n))[1];
+        const tokens = Int32Array.from([(n * 13) % 60, n, (n * 29) % 60]);
+        expect(crowded.decode(tokens)[1]).toEqual(expected);
+      }
+    });
 
-  it("says when a sequence does not fit, and when nothing is active", () => {
-    const slots = open();
-    expect(() => slots.prefill(0, text(5, 201))).toThrow(/201 positions.*cache of 200/);
-    expect(() => slots.decode(noTokens)).toThrow(/no slot is active/);
-    slots.prefill(0, text(5, 199));
-    slots.decode(noTokens);
-    expect(() => slots.decode(noTokens)).toThrow(/201 positions/);
-  });
-});
+    it("leaves idle slots as they are", () => {
+      const slots = open();
+      slots.prefill(0, text(5, 12));
+      slots.prefill(1, text(7, 30));
+      const other = open();
+      other.prefill(0, text(5, 12));
+      slots.active[0] = 0;
+      for (let n = 0; n < 5; n++) slots.decode(noTokens.slice().fill(n));
+      slots.active[0] = 1;
+      expect(slots.prefill(0, text(9, 3))).toEqual(other.prefill(0, text(9, 3)));
+    });
+
+    it("shares a prefix with the same bits as a prefill of its own", () => {
+      const shared = open();
+      const own = open();
+      shared.prefill(0, text(5, 20));
+      shared.decoder.copyPrefix(0, [0, 2], 20);
+      shared.lengths[2] = 20;
+      shared.positions[2] = 20;
+      shared.active[2] = 1;
+      own.prefill(2, text(5, 20));
+      const tokens = Int32Array.from([1, 2, 3]);
+      expect(shared.decode(tokens)[2]).toEqual(own.decode(tokens)[2]);
+    });
+
+    it("reads a shared prefix where another slot holds it, with the same bits", () => {
+      const slots = open();
+      const length = 37;
+      slots.prefill(0, text(5, length));
+      slots.decoder.copyPrefix(0, [1, 2], length);
+      for (const slot of [1, 2]) {
+        slots.lengths[slot] = slots.positions[slot] = length;
+        slots.active[slot] = 1;
+      }
+      for (let n = 0; n < 20; n++) {
+        const tokens = Int32Array.from([n, n + 9, (n * 7) % 60]);
+        slots.shared.fill(0);
+        const own = slots.decode(tokens);
+        for (const state of [slots.lengths, slots.positions])
+          for (let slot = 0; slot < numSlots; slot++) state[slot]--;
+        slots.sources.fill(0);
+        slots.shared.fill(length);
+        expect(slots.decode(tokens)).toEqual(own);
+      }
+    });
+
+    it.runIf(forms.length > 1)("agrees with the other form", () => {
+      const one = open();
+      const other = new Slots(model, noImages, !fused);
+      opened.push(other);
+      for (const slots of [one, other]) {
+        slots.prefill(0, text(5, 20));
+        slots.prefill(2, text(7, 90));
+      }
+      for (let n = 0; n < 60; n++) {
+        const tokens = Int32Array.from([n, 0, (n * 7) % 60]);
+        const [a, b] = [one.decode(tokens), other.decode(tokens)];
+        for (const slot of [0, 2]) expect(maxDifference(a[slot], b[slot])).toBeLessThan(5e-4);
+      }
+    });
+
+    it("follows the weights after refresh", () => {
+      const copy = model.clone();
+      const decoder = new Decoder(copy, { numSlots, maxPositions: 50 });
+      const ask = (): number[] =>
+        scope(() => decoder.prefill(0, 0, planBatch([text(5, 8)], copy.config)).toNumbers());
+      const before = ask();
+      noGrad(() => {
+        for (const parameter of copy.params.values()) parameter.mul_(1.5);
+      });
+      decoder.refresh();
+      expect(ask()).not.toEqual(before);
+      decoder.dispose();
+      copy.dispose();
+    });
+
+    it("leaves no tensors behind", () => {
+      open().prefill(0, text(5, 8)); // the model's rotary tables are made once and stay
+      const before = liveTensors();
+      const slots = new Slots(model, noImages, fused);
+      const held = liveTensors();
+      slots.prefill(0, text(5, 8));
+      slots.decoder.copyPrefix(0, [1, 2], 8);
+      slots.decode(noTokens);
+      slots.decoder.refresh();
+      expect(liveTensors()).toBe(held);
+      slots.decoder.dispose();
+      expect(liveTensors()).toBe(before);
+    });
+
+    it("says when a sequence does not fit, and when nothing is active", () => {
+      const slots = open();
+      expect(() => slots.prefill(0, text(5, 201))).toThrow(/201 positions.*cache of 200/);
+      expect(() => slots.decode(noTokens)).toThrow(/no slot is active/);
+      slots.prefill(0, text(5, 199));
+      slots.decode(noTokens);
+      expect(() => slots.decode(noTokens)).toThrow(/201 positions/);
+    });
+  },
+);
 
 function textConfig(heads: number, keyHeads: number): ModelConfig {
   return parseModelConfig(
