@@ -14,13 +14,55 @@ import {
   type DecodeInput,
   type PrefillPlace,
 } from "./cache-attention.ts";
+import type { TextConfig } from "./config.ts";
 import { rotate_ } from "./fused.ts";
 import type { KvCache } from "./kv-cache.ts";
 import type { Qwen25VL } from "./qwen2-5-vl.ts";
 
+/**
+ * Keeps what a layer has new, keys and values [KV, T, D], and gives all that its queries may look at: the
+ * same after what came before.
+ */
+export type Remember = (layer: number, fresh: [keys: Tensor, values: Tensor]) => [Tensor, Tensor];
+
+/**
+ * Causal attention of T new positions, after `offset` others, to what `remember` gives.
+ * @param factors complex [T, D / 2]
+ */
+export function attendPrompt(
+  { numHeads, numKeyValueHeads: keyHeads, headDim }: TextConfig,
+  factors: Tensor,
+  offset: number,
+  remember: Remember,
+): AttendLayer {
+  const groups = numHeads / keyHeads;
+  const length = factors.size(0);
+  const turns = factors.view([length, 1, 1, -1]);
+  const mask =
+    offset === 0
+      ? undefined
+      : ones([length, offset + length], { dtype: "bool", device: factors.device }).tril(offset);
+  return (layer, rows) => {
+    const all = rows.view([length, keyHeads, groups + 2, headDim]);
+    rotate_(all.narrow(2, 0, groups + 1), turns);
+    // Each key-value head with its queries: [KV, G, T, D], [KV, T, D], [KV, T, D].
+    const heads = all.permute([1, 2, 0, 3]);
+    const [keys, values] = remember(layer, [heads.select(1, groups), heads.select(1, groups + 1)]);
+    return attention(
+      heads.narrow(1, 0, groups),
+      keys.unsqueeze(1),
+      values.unsqueeze(1),
+      mask === undefined ? { isCausal: true } : { mask },
+    )
+      .permute([2, 0, 1, 3])
+      .reshape([length, -1]);
+  };
+}
+
 export class PlainAttention implements CacheAttention {
   readonly tokens: Tensor;
   readonly #cache: KvCache;
+  readonly #config: TextConfig;
   readonly #groups: number;
   readonly #headDim: number;
   /** Tokens [S], then [S · KV] each of cache rows, M-RoPE positions, rows of `window`. */
@@ -33,6 +75,7 @@ export class PlainAttention implements CacheAttention {
     const { dtype, device, config } = model;
     const { numSlots, numHeads, capacity } = cache;
     this.#cache = cache;
+    this.#config = config.text;
     this.#groups = config.text.numHeads / numHeads;
     this.#headDim = config.text.headDim;
     this.#input = new Integers(numSlots * (1 + 3 * numHeads), device);
@@ -45,34 +88,14 @@ export class PlainAttention implements CacheAttention {
   }
 
   prefill({ slot, offset, length }: PrefillPlace, factors: Tensor): AttendLayer {
-    const { numHeads: keyHeads } = this.#cache;
-    const groups = this.#groups;
-    const end = offset + length;
-    const turns = factors.view([length, 1, 1, -1]);
-    const mask =
-      offset === 0
-        ? undefined
-        : ones([length, end], { dtype: "bool", device: factors.device }).tril(offset);
-    return (layer, rows) => {
-      const all = rows.view([length, keyHeads, groups + 2, this.#headDim]);
-      rotate_(all.narrow(2, 0, groups + 1), turns);
-      // Each key-value head with its queries: [KV, G, T, D], [KV, T, D], [KV, T, D].
-      const heads = all.permute([1, 2, 0, 3]);
-      // What the slot holds from now on: what is new, after what it held before.
+    return attendPrompt(this.#config, factors, offset, (layer, fresh) => {
       const [keys, values] = (["keys", "values"] as const).map((part, i) => {
-        const own = heads.select(1, groups + i);
-        this.#cache.slot(layer, part, slot, offset, length).copy_(own);
-        return offset === 0 ? own : this.#cache.slot(layer, part, slot, 0, end).contiguous();
+        this.#cache.slot(layer, part, slot, offset, length).copy_(fresh[i]);
+        if (offset === 0) return fresh[i];
+        return this.#cache.slot(layer, part, slot, 0, offset + length).contiguous();
       });
-      return attention(
-        heads.narrow(1, 0, groups),
-        keys.unsqueeze(1),
-        values.unsqueeze(1),
-        mask === undefined ? { isCausal: true } : { mask },
-      )
-        .permute([2, 0, 1, 3])
-        .reshape([length, -1]);
-    };
+      return [keys, values];
+    });
   }
 
   describe({ tokens, positions, lengths }: DecodeInput): void {

@@ -153,6 +153,29 @@ describe.each(cases)(
       }
     });
 
+    it("gives a prompt the same bits every time, recorded or not, also under other weights", () => {
+      const copy = model.clone();
+      const slots = new Slots(copy, noImages, fused);
+      const answers = (): number[][][] =>
+        Array.from({ length: 5 }, (_, n) => {
+          const slot = n % numSlots;
+          slots.lengths[slot] = slots.positions[slot] = 0;
+          const first = slots.prefill(slot, text(5, 9));
+          return [first, slots.decode(noTokens.slice().fill(3))[slot]];
+        });
+      const before = answers();
+      for (const again of before) expect(again).toEqual(before[0]);
+      noGrad(() => {
+        for (const parameter of copy.params.values()) parameter.mul_(1.5);
+      });
+      slots.decoder.refresh();
+      const after = answers();
+      for (const again of after) expect(again).toEqual(after[0]);
+      expect(after[0]).not.toEqual(before[0]);
+      slots.decoder.dispose();
+      copy.dispose();
+    });
+
     it("leaves idle slots as they are", () => {
       const slots = open();
       slots.prefill(0, text(5, 12));

@@ -15,11 +15,12 @@ import { Tape } from "../torch/tape.ts";
 import type { Batch } from "./batch.ts";
 import { FusedAttention } from "./cache-attention-fused.ts";
 import { PlainAttention } from "./cache-attention-plain.ts";
-import type { CacheAttention, DecodeInput } from "./cache-attention.ts";
+import type { AttendLayer, CacheAttention, DecodeInput } from "./cache-attention.ts";
 import { PackedLanguage } from "./fused-packed.ts";
 import { PlainLanguage } from "./fused-plain.ts";
 import type { FusedLanguage } from "./fused.ts";
 import { KvCache } from "./kv-cache.ts";
+import { PrefillTapes } from "./prefill-tapes.ts";
 import type { Qwen25VL } from "./qwen2-5-vl.ts";
 
 /** What the tapes of one cache size share. */
@@ -34,6 +35,8 @@ export class Decoder {
   readonly cache: KvCache;
   readonly #model: Qwen25VL;
   readonly #fused: FusedLanguage;
+  /** Where libtorch's operators do the work: ours are few enough. */
+  readonly #prompts: PrefillTapes | undefined;
   #state: StepState;
 
   constructor(
@@ -53,6 +56,7 @@ export class Decoder {
     this.#fused = this.cache.fused
       ? new PackedLanguage(model, options.weights)
       : new PlainLanguage(model, options.weights);
+    if (!this.cache.fused) this.#prompts = new PrefillTapes(model, this.#prompt.bind(this));
     this.#state = noGrad(() => this.#newState());
   }
 
@@ -78,20 +82,15 @@ export class Decoder {
     this.cache.checkRoom(offset + length);
     return noGrad(() =>
       scope(() => {
-        const model = this.#model;
-        const factors = model.textRotary.at(batch.axes);
-        const attend = this.#present().attention.prefill({ slot, offset, length }, factors);
-        const { numLayers } = model.config.text;
-        let x = model.embed(batch, features);
-        for (let layer = 0; layer < numLayers; layer++) {
-          const input = x;
-          x = scope(() => {
-            const mixed = attend(layer, this.#fused.heads(layer, input));
-            if (layer < numLayers - 1) return this.#rest(layer, mixed, input);
-            return this.#rest(layer, lastRow(mixed), lastRow(input));
-          });
+        const factors = this.#model.textRotary.at(batch.axes);
+        const x = this.#model.embed(batch, features);
+        const taped = offset === 0 ? this.#prompts?.run(x, factors) : undefined;
+        if (taped !== undefined) {
+          this.cache.write(slot, taped.keysValues);
+          return taped.logits;
         }
-        return this.#fused.logits(x);
+        const { attention: attend } = this.#present();
+        return this.#prompt(x, attend.prefill({ slot, offset, length }, factors));
       }),
     );
   }
@@ -130,6 +129,7 @@ export class Decoder {
 
   dispose(): void {
     this.#dropState();
+    this.#prompts?.dispose();
     this.cache.dispose();
     this.#fused.dispose();
   }
@@ -156,6 +156,20 @@ export class Decoder {
   #dropState(): void {
     const { tapes, attention: attend } = this.#state;
     for (const own of [...tapes.values(), attend]) own.dispose();
+  }
+
+  /** All layers of new positions [T, hidden]; logits [1, V] of the last. */
+  #prompt(x: Tensor, attend: AttendLayer): Tensor {
+    const { numLayers } = this.#model.config.text;
+    for (let layer = 0; layer < numLayers; layer++) {
+      const input = x;
+      x = scope(() => {
+        const mixed = attend(layer, this.#fused.heads(layer, input));
+        if (layer < numLayers - 1) return this.#rest(layer, mixed, input);
+        return this.#rest(layer, lastRow(mixed), lastRow(input));
+      });
+    }
+    return this.#fused.logits(x);
   }
 
   /** The operators of a step; logits [S, V]. */

@@ -92,6 +92,11 @@ export class KvCache {
     return this.#block.select(0, layer).view([2, rows, this.#headDim]).transpose(0, 1);
   }
 
+  /** Writes the first T positions of a slot, [layers, 2, KV, T, D], keys first. Not where `fused`. */
+  write(slot: number, keysValues: Tensor): void {
+    this.#block.select(2, slot).narrow(3, 0, keysValues.size(3)).copy_(keysValues);
+  }
+
   /** Copies the first `length` positions of one slot to others, so that a group shares a prefill. */
   copyPrefix(from: number, to: readonly number[], length: number): void {
     const targets = to.filter((slot) => slot !== from);
