@@ -157,9 +157,7 @@ TORCH_LIBRARY_IMPL(vigorl, AutogradCPU, library) {
   library.impl("packed_linear", [](const at::Tensor& x, const at::Tensor& weights, int64_t width,
                                    const optional<at::Tensor>& residual, optional<double> norm_eps,
                                    bool gated) {
-    const bool wanted = x.requires_grad() || weights.requires_grad() ||
-                        (residual.has_value() && residual->defined() && residual->requires_grad());
-    TORCH_CHECK(!wanted || !c10::GradMode::is_enabled(), "packed_linear has no gradient: use noGrad");
+    refuse_gradients("packed_linear", {x, weights, residual.value_or(at::Tensor())});
     at::AutoDispatchBelowADInplaceOrView guard;
     return packed_linear(x, weights, width, residual, norm_eps, gated);
   });
