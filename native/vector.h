@@ -9,8 +9,11 @@ namespace vigorl {
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
 #define VIGORL_KERNEL __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+// Whether the kernel that is picked has 32 registers of 64 bytes.
+inline bool has_wide_registers() { return __builtin_cpu_supports("x86-64-v4"); }
 #else
 #define VIGORL_KERNEL
+inline bool has_wide_registers() { return false; }
 #endif
 #define VIGORL_INLINE inline __attribute__((always_inline))
 
