@@ -88,8 +88,7 @@ VIGORL_INLINE float exponentials(float* scores, int64_t length, float scale) {
     load(x, scores + i);
     highest = x > highest ? x : highest;
   }
-  float top = highest[0];
-  for (int i = 1; i < kLanes; i++) top = std::max(top, highest[i]);
+  const float top = maximum(highest);
   Floats total{};
   for (int64_t i = 0; i < whole; i += kLanes) {
     load(x, scores + i);

@@ -24,8 +24,7 @@ VIGORL_KERNEL float highest(const float* x, int64_t count) {
     load(a, x + i);
     top = a > top ? a : top;
   }
-  float result = top[0];
-  for (int lane = 1; lane < kLanes; lane++) result = std::max(result, top[lane]);
+  float result = maximum(top);
   for (; i < count; i++) result = std::max(result, x[i]);
   return result;
 }
@@ -164,6 +163,14 @@ TORCH_LIBRARY_FRAGMENT(vigorl, library) {
 }
 
 TORCH_LIBRARY_IMPL(vigorl, CPU, library) { library.impl("draw_tokens", draw_tokens); }
+
+TORCH_LIBRARY_IMPL(vigorl, AutogradCPU, library) {
+  library.impl("draw_tokens", [](const at::Tensor& logits, const at::Tensor& requests) {
+    refuse_gradients("draw_tokens", {logits, requests});
+    at::AutoDispatchBelowADInplaceOrView guard;
+    return draw_tokens(logits, requests);
+  });
+}
 
 }  // namespace
 

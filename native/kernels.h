@@ -8,6 +8,7 @@
 
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
@@ -25,6 +26,14 @@ inline int64_t rows_per_thread(int64_t width) { return std::max<int64_t>(1, 1638
 inline at::Tensor checked(const at::Tensor& x, const char* what) {
   TORCH_CHECK(x.device().is_cpu() && x.scalar_type() == at::kFloat, what, " must be float32 on the CPU");
   return x.contiguous();
+}
+
+// For operators that only sampling uses.
+inline void refuse_gradients(const char* name, std::initializer_list<at::Tensor> inputs) {
+  for (const at::Tensor& input : inputs) {
+    TORCH_CHECK(!input.defined() || !input.requires_grad() || !c10::GradMode::is_enabled(), name,
+                " has no gradient: use noGrad");
+  }
 }
 
 }  // namespace vigorl

@@ -82,17 +82,9 @@ VIGORL_INLINE void panels(const Product& p, int64_t begin, int64_t end) {
   }
 }
 
-// With 32 registers of 64 bytes, and with fewer or shorter ones.
+// Where registers are wide and many, and where they are not.
 VIGORL_KERNEL void wide_panels(const Product& p, int64_t begin, int64_t end) { panels<8>(p, begin, end); }
 VIGORL_KERNEL void narrow_panels(const Product& p, int64_t begin, int64_t end) { panels<2>(p, begin, end); }
-
-bool has_wide_registers() {
-#if defined(__x86_64__) && defined(__GNUC__)
-  return __builtin_cpu_supports("avx512f") != 0;
-#else
-  return false;
-#endif
-}
 
 VIGORL_KERNEL void norm_scales(const float* x, float* scales, int64_t num_rows, int64_t width, float eps) {
   for (int64_t row = 0; row < num_rows; row++, x += width) {
@@ -157,9 +149,7 @@ TORCH_LIBRARY_IMPL(vigorl, AutogradCPU, library) {
   library.impl("packed_linear", [](const at::Tensor& x, const at::Tensor& weights, int64_t width,
                                    const optional<at::Tensor>& residual, optional<double> norm_eps,
                                    bool gated) {
-    const bool wanted = x.requires_grad() || weights.requires_grad() ||
-                        (residual.has_value() && residual->defined() && residual->requires_grad());
-    TORCH_CHECK(!wanted || !c10::GradMode::is_enabled(), "packed_linear has no gradient: use noGrad");
+    refuse_gradients("packed_linear", {x, weights, residual.value_or(at::Tensor())});
     at::AutoDispatchBelowADInplaceOrView guard;
     return packed_linear(x, weights, width, residual, norm_eps, gated);
   });

@@ -9,8 +9,11 @@ namespace vigorl {
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
 #define VIGORL_KERNEL __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+// Whether the kernel that is picked has 32 registers of 64 bytes.
+inline bool has_wide_registers() { return __builtin_cpu_supports("x86-64-v4"); }
 #else
 #define VIGORL_KERNEL
+inline bool has_wide_registers() { return false; }
 #endif
 #define VIGORL_INLINE inline __attribute__((always_inline))
 
@@ -34,12 +37,6 @@ VIGORL_INLINE void store(float* to, const Floats& from, int64_t count) {
   for (int64_t i = 0; i < count; i++) to[i] = from[i];
 }
 
-VIGORL_INLINE float sum(const Floats& x) {
-  float total = 0;
-  for (int i = 0; i < kLanes; i++) total += x[i];
-  return total;
-}
-
 // Neighbours (a, b) as (a, a), (b, b) and (b, a).
 #if defined(__clang__)
 #define VIGORL_SHUFFLE(x, ...) __builtin_shufflevector(x, x, __VA_ARGS__)
@@ -54,6 +51,41 @@ VIGORL_INLINE void seconds(Floats& to, const Floats& x) {
 }
 VIGORL_INLINE void swapped(Floats& to, const Floats& x) {
   to = VIGORL_SHUFFLE(x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+}
+
+// Halves of sixteen, eight and four exchanged: what a sum over all lanes takes, besides `swapped`.
+VIGORL_INLINE void halves(Floats& to, const Floats& x) {
+  to = VIGORL_SHUFFLE(x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+}
+VIGORL_INLINE void quarters(Floats& to, const Floats& x) {
+  to = VIGORL_SHUFFLE(x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
+}
+VIGORL_INLINE void eighths(Floats& to, const Floats& x) {
+  to = VIGORL_SHUFFLE(x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+}
+VIGORL_INLINE float sum(Floats x) {
+  Floats other;
+  halves(other, x);
+  x += other;
+  quarters(other, x);
+  x += other;
+  eighths(other, x);
+  x += other;
+  swapped(other, x);
+  x += other;
+  return x[0];
+}
+VIGORL_INLINE float maximum(Floats x) {
+  Floats other;
+  halves(other, x);
+  x = x > other ? x : other;
+  quarters(other, x);
+  x = x > other ? x : other;
+  eighths(other, x);
+  x = x > other ? x : other;
+  swapped(other, x);
+  x = x > other ? x : other;
+  return x[0];
 }
 
 // e^x to about one unit in the last place; 0 below -87 and infinite above 88.

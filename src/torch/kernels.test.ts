@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { manualSeed, numThreads, setNumThreads } from "./device.ts";
 import { hasKernels, kernels } from "./kernels.ts";
-import { plainRmsNorm, plainSwiglu } from "./nn.ts";
+import { plainAttention, plainRmsNorm, plainSwiglu } from "./nn.ts";
 import { randn, zeros, type Tensor } from "./ops.ts";
 import { scope } from "./scope.ts";
 import { tensor } from "./tensor.ts";
@@ -117,6 +117,88 @@ describe("operators of our own", () => {
         expect(() => kernels.takeRows(zeros([4, 2]), tensor(rows, { dtype: "int64" }))).toThrow(
           /rows must ascend and be less than 4/,
         );
+    });
+  });
+});
+
+describe.each([
+  { size: 8, groups: 1 },
+  { size: 32, groups: 2 },
+  { size: 40, groups: 7 },
+])("attention over a cache, $groups queries a key head of $size", ({ size, groups }) => {
+  const [numSlots, keyHeads, capacity] = [3, 2, 64];
+  const cache = () => ({
+    keys: zeros([numSlots, keyHeads, capacity / 16, size, 16]),
+    values: zeros([numSlots, keyHeads, capacity, size]),
+  });
+  /** Heads that are not turned: the factors are 1. */
+  const factors = () =>
+    zeros([1, size / 2, 2])
+      .add(tensor([1, 0]))
+      .viewAsComplex();
+  const rowsOf = (rows: readonly number[][]) =>
+    tensor(rows.flat(), { shape: [rows.length, 5], dtype: "int64" });
+  const attend = (heads: Tensor, to: ReturnType<typeof cache>, rows: readonly number[][]) =>
+    kernels.attendCached(heads.clone(), factors(), to, rowsOf(rows), groups * keyHeads);
+
+  it("is causal attention, whatever the pieces it comes in", () => {
+    scope(() => {
+      const length = 45;
+      const heads = randn([length, keyHeads * (groups + 2) * size]);
+      const rows = Array.from({ length }, (_, t) => [1, t, 0, 1, 0]);
+      const whole = attend(heads, cache(), rows);
+      const parts = heads.view([length, keyHeads, groups + 2, size]).permute([1, 2, 0, 3]);
+      const [queries, keys, values] = parts.splitWithSizes([groups, 1, 1], 1);
+      const wanted = plainAttention(
+        queries,
+        keys.repeatInterleave(groups, 1),
+        values.repeatInterleave(groups, 1),
+        { isCausal: true },
+      );
+      expectClose(whole, wanted.permute([2, 0, 1, 3]).reshape([length, -1]));
+      const pieces = cache();
+      for (const [start, end] of [
+        [0, 20],
+        [20, 21],
+        [21, 45],
+      ]) {
+        const part = attend(heads.narrow(0, start, end - start), pieces, rows.slice(start, end));
+        expect(part.toNumbers()).toEqual(whole.narrow(0, start, end - start).toNumbers());
+      }
+    });
+  });
+
+  it("leaves idle rows alone and gives them zeros", () => {
+    scope(() => {
+      const to = cache();
+      const heads = randn([2, keyHeads * (groups + 2) * size]);
+      const mixed = attend(heads, to, [
+        [-1, 0, 0, 0, 0],
+        [2, 0, 0, 2, 0],
+      ]);
+      expect(mixed.select(0, 0).abs().sum().item()).toBe(0);
+      expect(mixed.select(0, 1).abs().sum().item()).toBeGreaterThan(0);
+      expect(to.values.narrow(0, 0, 2).abs().sum().item()).toBe(0);
+      expect(attend(heads.narrow(0, 0, 0), to, []).shape).toEqual([0, groups * keyHeads * size]);
+    });
+  });
+
+  it("refuses rows and tensors that do not fit", () => {
+    scope(() => {
+      const heads = randn([1, keyHeads * (groups + 2) * size]);
+      for (const row of [
+        [3, 0, 0, 0, 0],
+        [0, 64, 0, 0, 0],
+        [0, 0, 1, 0, 0],
+        [0, 0, 0, 3, 0],
+        [0, 0, 0, 0, -1],
+      ])
+        expect(() => attend(heads, cache(), [row])).toThrow(/row 0 does not fit the cache/);
+      expect(() => attend(randn([1, 3]), cache(), [[0, 0, 0, 0, 0]])).toThrow(/qkv must be/);
+      expect(() => attend(heads, { ...cache(), keys: cache().values }, [[0, 0, 0, 0, 0]])).toThrow(
+        /the cache must be keys/,
+      );
+      expect(() => attend(heads.to("float64"), cache(), [[0, 0, 0, 0, 0]])).toThrow(/float32/);
     });
   });
 });

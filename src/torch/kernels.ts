@@ -1,5 +1,5 @@
 /**
- * Operators of our own, from native/kernels.cpp, heads.cpp and attend.cpp: one pass over memory on a
+ * Operators of our own, from native/kernels.cpp, heads.cpp, attend.cpp and draw.cpp: one pass over memory on a
  * CPU where libtorch takes many. `nn.ts` and the models call them where they exist and libtorch's own
  * operators elsewhere.
  * Legend: N rows, H query heads, KV key-value heads, G = H / KV, D head size, S slots, P positions.

@@ -139,6 +139,8 @@ test("requests must fit the logits", () => {
     expect(() => kernels.drawTokens(logits.to("float64"), request(0, 0, 1, 1, 0))).toThrow(
       /float32/,
     );
+    const learnt = tensor([0, 0], { shape: [1, 2] }).requiresGrad_();
+    expect(() => kernels.drawTokens(learnt, request(0, 0, 1, 1, 0))).toThrow(/no gradient/);
     const nothing = tensor([NaN, 0], { shape: [1, 2] });
     expect(() => kernels.drawTokens(nothing, request(0, 0, 1, 1, 0))).toThrow(/not finite/);
   });
