@@ -1,7 +1,7 @@
 /**
- * Operators of our own, from native/kernels.cpp, heads.cpp, attend.cpp and draw.cpp: one pass over memory on a
- * CPU where libtorch takes many. `nn.ts` and the models call them where they exist and libtorch's own
- * operators elsewhere.
+ * Operators of our own, from kernels.cpp, heads.cpp, attend.cpp and draw.cpp in native/: one pass over
+ * memory on a CPU where libtorch takes many. `nn.ts` and the models call them where they exist and
+ * libtorch's own operators elsewhere. Products on packed weights are in `packed-linear.ts`.
  * Legend: N rows, H query heads, KV key-value heads, G = H / KV, D head size, S slots, P positions.
  */
 import type { Device, DType } from "./dtype.ts";
