@@ -1,10 +1,11 @@
 /**
  * Tree search on one engine: nodes a second of 64 trees at once, of one tree at a time (its own calls
  * side by side), and of one call at a time as published, in turns on one machine and on the same
- * model, questions and settings. And memory over many trees of a teacher that costs nothing.
+ * model, questions and settings; three trees' worth of questions for each place, so that beginning and
+ * end weigh little. And memory over many trees of a teacher that costs nothing.
  *
  *   npm run bench -- search [--json] [--rounds 1] [--threads 2] [--model models/nano]
- *                           [--questions 64] [--alone 6] [--memory-trees 10000]
+ *                           [--questions 192] [--alone 12] [--memory-trees 10000]
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
@@ -31,8 +32,8 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "1" },
     threads: { type: "string", default: String(cpus().length) },
     model: { type: "string", default: "models/nano" },
-    questions: { type: "string", default: "64" },
-    alone: { type: "string", default: "6" },
+    questions: { type: "string", default: "192" },
+    alone: { type: "string", default: "12" },
     "memory-trees": { type: "string", default: "10000" },
   },
 });
