@@ -21,7 +21,7 @@ const program = new Command("vigorl")
     "after",
     `
 Any key of a recipe can be set on the command line: --rl.groupSize=8
-Start here:  ./vigorl demo        from the base model to a report, about a quarter of an hour
+Start here:  ./vigorl demo        from the base model to a report, about six minutes
              ./vigorl doctor      what is in use, and how to fix what is not`,
   );
 
