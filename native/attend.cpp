@@ -226,12 +226,7 @@ TORCH_LIBRARY_FRAGMENT(vigorl, library) {
 TORCH_LIBRARY_IMPL(vigorl, CPU, library) { library.impl("attend_cached", attend_cached); }
 
 TORCH_LIBRARY_IMPL(vigorl, AutogradCPU, library) {
-  library.impl("attend_cached", [](at::Tensor qkv, const at::Tensor& factors, at::Tensor keys, at::Tensor values,
-                                   const at::Tensor& rows, int64_t num_heads) {
-    refuse_gradients("attend_cached", {qkv, keys, values});
-    at::AutoDispatchBelowADInplaceOrView guard;
-    return attend_cached(qkv, factors, keys, values, rows, num_heads);
-  });
+  library.impl("attend_cached", torch::CppFunction::makeFromBoxedFunction<&refuse_gradients>());
 }
 
 }  // namespace

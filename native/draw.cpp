@@ -165,11 +165,7 @@ TORCH_LIBRARY_FRAGMENT(vigorl, library) {
 TORCH_LIBRARY_IMPL(vigorl, CPU, library) { library.impl("draw_tokens", draw_tokens); }
 
 TORCH_LIBRARY_IMPL(vigorl, AutogradCPU, library) {
-  library.impl("draw_tokens", [](const at::Tensor& logits, const at::Tensor& requests) {
-    refuse_gradients("draw_tokens", {logits, requests});
-    at::AutoDispatchBelowADInplaceOrView guard;
-    return draw_tokens(logits, requests);
-  });
+  library.impl("draw_tokens", torch::CppFunction::makeFromBoxedFunction<&refuse_gradients>());
 }
 
 }  // namespace

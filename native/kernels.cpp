@@ -10,13 +10,8 @@ namespace {
 VIGORL_KERNEL void norm_forward(const float* x, const float* gain, float* y, float* scales,
                                 int64_t num_rows, int64_t width, float eps) {
   for (int64_t row = 0; row < num_rows; row++, x += width, y += width) {
-    Floats squares{}, a, g;
-    for (int64_t i = 0, n = width; i < width; i += kLanes, n -= kLanes) {
-      load(a, x + i, n);
-      squares += a * a;
-    }
-    const float scale = 1.0f / std::sqrt(sum(squares) / static_cast<float>(width) + eps);
-    scales[row] = scale;
+    Floats a, g;
+    const float scale = scales[row] = norm_scale(x, width, eps);
     for (int64_t i = 0, n = width; i < width; i += kLanes, n -= kLanes) {
       load(a, x + i, n);
       load(g, gain + i, n);

@@ -28,12 +28,24 @@ inline at::Tensor checked(const at::Tensor& x, const char* what) {
   return x.contiguous();
 }
 
-// For operators that only sampling uses.
-inline void refuse_gradients(const char* name, std::initializer_list<at::Tensor> inputs) {
-  for (const at::Tensor& input : inputs) {
-    TORCH_CHECK(!input.defined() || !input.requires_grad() || !c10::GradMode::is_enabled(), name,
-                " has no gradient: use noGrad");
+// 1 / sqrt(mean(x^2) + eps) of a row.
+VIGORL_INLINE float norm_scale(const float* x, int64_t width, float eps) {
+  Floats squares{}, a;
+  for (int64_t i = 0, n = width; i < width; i += kLanes, n -= kLanes) {
+    load(a, x + i, n);
+    squares += a * a;
   }
+  return 1.0f / std::sqrt(sum(squares) / static_cast<float>(width) + eps);
+}
+
+// Stands at AutogradCPU for operators that only sampling uses.
+inline void refuse_gradients(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  for (const c10::IValue& input : *stack) {
+    TORCH_CHECK(!input.isTensor() || !input.toTensor().requires_grad() || !c10::GradMode::is_enabled(),
+                op.schema().name(), " has no gradient: use noGrad");
+  }
+  at::AutoDispatchBelowADInplaceOrView guard;
+  op.callBoxed(stack);
 }
 
 }  // namespace vigorl

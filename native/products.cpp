@@ -87,14 +87,7 @@ VIGORL_KERNEL void wide_panels(const Product& p, int64_t begin, int64_t end) { p
 VIGORL_KERNEL void narrow_panels(const Product& p, int64_t begin, int64_t end) { panels<2>(p, begin, end); }
 
 VIGORL_KERNEL void norm_scales(const float* x, float* scales, int64_t num_rows, int64_t width, float eps) {
-  for (int64_t row = 0; row < num_rows; row++, x += width) {
-    Floats squares{}, a;
-    for (int64_t i = 0, n = width; i < width; i += kLanes, n -= kLanes) {
-      load(a, x + i, n);
-      squares += a * a;
-    }
-    scales[row] = 1.0f / std::sqrt(sum(squares) / static_cast<float>(width) + eps);
-  }
+  for (int64_t row = 0; row < num_rows; row++) scales[row] = norm_scale(x + row * width, width, eps);
 }
 
 at::Tensor packed_linear(const at::Tensor& x_any, const at::Tensor& weights, int64_t width,
@@ -146,13 +139,7 @@ TORCH_LIBRARY_FRAGMENT(vigorl, library) {
 TORCH_LIBRARY_IMPL(vigorl, CPU, library) { library.impl("packed_linear", packed_linear); }
 
 TORCH_LIBRARY_IMPL(vigorl, AutogradCPU, library) {
-  library.impl("packed_linear", [](const at::Tensor& x, const at::Tensor& weights, int64_t width,
-                                   const optional<at::Tensor>& residual, optional<double> norm_eps,
-                                   bool gated) {
-    refuse_gradients("packed_linear", {x, weights, residual.value_or(at::Tensor())});
-    at::AutoDispatchBelowADInplaceOrView guard;
-    return packed_linear(x, weights, width, residual, norm_eps, gated);
-  });
+  library.impl("packed_linear", torch::CppFunction::makeFromBoxedFunction<&refuse_gradients>());
 }
 
 }  // namespace
