@@ -35,6 +35,8 @@ export class Decoder {
   readonly cache: KvCache;
   readonly #model: Qwen25VL;
   readonly #fused: FusedLanguage;
+  /** The copies of the weights are another decoder's, and keeping them fresh is its affair. */
+  readonly #borrows: boolean;
   /** Where libtorch's operators do the work: ours are few enough. */
   readonly #prompts: PrefillTapes | undefined;
   #state: StepState;
@@ -56,6 +58,8 @@ export class Decoder {
     this.#fused = this.cache.fused
       ? new PackedLanguage(model, options.weights)
       : new PlainLanguage(model, options.weights);
+    this.#borrows = options.weights !== undefined;
+    this.refresh();
     if (!this.cache.fused) this.#prompts = new PrefillTapes(model, this.#prompt.bind(this));
     this.#state = noGrad(() => this.#newState());
   }
@@ -67,7 +71,7 @@ export class Decoder {
 
   /** Takes over the model's present weights; call it after every optimiser step or load. */
   refresh(): void {
-    this.#fused.refresh();
+    if (!this.#borrows) this.#fused.refresh();
   }
 
   /**

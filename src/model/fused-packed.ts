@@ -27,10 +27,9 @@ export class PackedLanguage implements FusedLanguage {
   readonly #layers: readonly PackedLayer[];
   readonly #head: PackedWeights;
   readonly #panels: readonly Tensor[];
-  readonly #shared: boolean;
   readonly #normEps: number;
 
-  /** @param block of another one of this model, whose copies are used; taken over */
+  /** @param block of another one of this model, whose copies are used; taken over. Else to be filled. */
   constructor(model: Qwen25VL, block?: Tensor) {
     const { text } = model.config;
     const { hiddenSize, intermediateSize } = text;
@@ -45,7 +44,6 @@ export class PackedLanguage implements FusedLanguage {
     const shapes = all.map(({ width, depth, gated }) => packedShape(width, depth, gated));
     this.#model = model;
     this.#normEps = text.rmsNormEps;
-    this.#shared = block !== undefined;
     const options = { dtype: model.dtype, device: model.device };
     this.block = block?.keep() ?? allocateBlock(shapes, options);
     this.#panels = divideBlock(this.block, shapes);
@@ -55,11 +53,9 @@ export class PackedLanguage implements FusedLanguage {
       return { heads, output, gateUp, down };
     });
     this.#head = packed.at(-1)!;
-    this.refresh();
   }
 
   refresh(): void {
-    if (this.#shared) return;
     const { language, config } = this.#model;
     noGrad(() => {
       for (const [i, layer] of language.layers.entries())

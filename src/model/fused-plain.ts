@@ -23,9 +23,8 @@ export class PlainLanguage implements FusedLanguage {
   readonly #model: Qwen25VL;
   readonly #layers: readonly PlainLayer[];
   readonly #head: Tensor;
-  readonly #shared: boolean;
 
-  /** @param block of another one of this model, whose copies are used; taken over */
+  /** @param block of another one of this model, whose copies are used; taken over. Else to be filled. */
   constructor(model: Qwen25VL, block?: Tensor) {
     const { dtype, device, language } = model;
     const { text } = model.config;
@@ -36,7 +35,6 @@ export class PlainLanguage implements FusedLanguage {
       [text.hiddenSize, 2 * text.intermediateSize],
     ]);
     this.#model = model;
-    this.#shared = block !== undefined;
     this.block = block?.keep() ?? allocateBlock(shapes, { dtype, device });
     const own = divideBlock(this.block, shapes);
     this.#layers = language.layers.map((layer, i) => {
@@ -45,11 +43,9 @@ export class PlainLanguage implements FusedLanguage {
       return { heads, headsBias, gateUp, output, down };
     });
     this.#head = language.head.t().keep();
-    this.refresh();
   }
 
   refresh(): void {
-    if (this.#shared) return;
     const { language, config } = this.#model;
     noGrad(() => {
       for (const [i, layer] of language.layers.entries())

@@ -17,7 +17,7 @@ import type { Linear } from "./parameters.ts";
 export interface FusedLanguage {
   /** All copies, one after another. */
   readonly block: Tensor;
-  /** Takes over the model's present weights, in place; nothing where the copies are another's. */
+  /** Takes over the model's present weights, in place. */
   refresh(): void;
   /** Heads of a layer's normed input, [N, KV · (G + 2) · D]. */
   heads(layer: number, x: Tensor): Tensor;

@@ -28,9 +28,9 @@ interface Recorded {
 export class PrefillTapes {
   readonly #model: Qwen25VL;
   readonly #layers: PromptLayers;
-  /** By length; null where a length was seen once. */
-  readonly #byLength = new Map<number, Recorded | null>();
-  #recorded = 0;
+  readonly #byLength = new Map<number, Recorded>();
+  /** Lengths that came once: only what comes again is worth a tape. */
+  readonly #seen = new Set<number>();
 
   constructor(model: Qwen25VL, layers: PromptLayers) {
     this.#model = model;
@@ -46,14 +46,13 @@ export class PrefillTapes {
     const length = x.size(0);
     let recorded = this.#byLength.get(length);
     if (recorded === undefined) {
-      if (length <= MAX_POSITIONS) this.#byLength.set(length, null);
-      return undefined;
-    }
-    if (recorded === null) {
-      if (this.#recorded >= MAX_TAPES) return undefined;
+      if (length > MAX_POSITIONS || this.#byLength.size >= MAX_TAPES) return undefined;
+      if (!this.#seen.has(length)) {
+        this.#seen.add(length);
+        return undefined;
+      }
       recorded = this.#record(x, factors);
       this.#byLength.set(length, recorded);
-      this.#recorded++;
     }
     recorded.x.copy_(x);
     recorded.factors.copy_(factors);
@@ -62,11 +61,8 @@ export class PrefillTapes {
   }
 
   dispose(): void {
-    for (const recorded of this.#byLength.values()) {
-      if (recorded === null) continue;
-      recorded.tape.dispose();
-      for (const own of [recorded.x, recorded.factors, recorded.keysValues]) own.dispose();
-    }
+    for (const recorded of this.#byLength.values())
+      for (const own of Object.values(recorded)) own.dispose();
     this.#byLength.clear();
   }
 

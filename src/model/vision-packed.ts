@@ -57,20 +57,21 @@ export class PackedTower implements TowerProducts {
   refresh(): void {
     const { vision: tower, config } = this.#model;
     const { hiddenSize, numHeads } = config.vision;
-    noGrad(() =>
-      scope(() => {
-        packWeights(this.#embed, { weight: patchWeight(tower, config.vision) });
-        for (const [i, packed] of this.#blocks.entries()) {
+    noGrad(() => {
+      for (const [i, packed] of this.#blocks.entries())
+        scope(() => {
           const { norm1, qkv, proj, norm2, gate, up, down } = tower.blocks[i];
           packWeights(packed.heads, scaled(forRotation(qkv, hiddenSize / numHeads), norm1));
           packWeights(packed.output, proj);
           packWeights(packed.gateUp, scaled(gate, norm2), scaled(up, norm2));
           packWeights(packed.down, down);
-        }
+        });
+      scope(() => {
+        packWeights(this.#embed, { weight: patchWeight(tower, config.vision) });
         packWeights(this.#mergerIn, tower.mergerIn);
         packWeights(this.#mergerOut, tower.mergerOut);
-      }),
-    );
+      });
+    });
   }
 
   embed(patches: Tensor): Tensor {
