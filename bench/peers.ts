@@ -18,8 +18,8 @@ import { resolveDevice, torchFacts } from "../src/torch/device.ts";
 const peersFolder = fileURLToPath(new URL("peers/", import.meta.url));
 const requirements = join(peersFolder, "requirements.txt");
 
-/** The flags that benchmarks share; each has its own number of rounds. */
-export function benchOptions(defaultRounds: number) {
+/** The flags that benchmarks share; each has its own number of rounds, and most run on the CPU alone. */
+export function benchOptions(defaultRounds: number, { devices = false } = {}) {
   const { values } = parseArgs({
     options: {
       json: { type: "boolean", default: false },
@@ -30,6 +30,8 @@ export function benchOptions(defaultRounds: number) {
       dtype: { type: "string", default: "float32" },
     },
   });
+  if (!devices && (values.device !== "cpu" || values.dtype !== "float32"))
+    throw new VigorlError("usage", "this benchmark knows --device cpu and --dtype float32 alone");
   return {
     values,
     rounds: Number(values.rounds),

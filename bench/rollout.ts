@@ -25,7 +25,7 @@ const viewPx = 112;
 /** Rounds that count for neither side: code is compiled, caches and threads are made. */
 const warmUp = 4;
 
-const { values, rounds, threads, device, dtype } = benchOptions(15);
+const { values, rounds, threads, device, dtype } = benchOptions(15, { devices: true });
 
 const roundSchema = z.object({
   seconds: z.number(),

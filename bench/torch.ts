@@ -31,7 +31,7 @@ const perTurn = { matmul1024: 10, trainStep: 4, vlmTrainStep: 2, tinyOp: 20_000 
 type Name = keyof typeof perTurn;
 const names = Object.keys(perTurn) as Name[];
 
-const { values, rounds, threads, device, dtype } = benchOptions(7);
+const { values, rounds, threads, device, dtype } = benchOptions(7, { devices: true });
 
 const turnSchema = z.object({
   seconds: z.number(),
