@@ -38,7 +38,7 @@ export { judge } from "./task/judge.ts";
 export { loadImages, type TaskRecord } from "./task/record.ts";
 export { rewardConfigSchema, scoreEpisode } from "./task/reward.ts";
 export { readTraces, toTrace, TraceWriter, type Trace } from "./task/trace.ts";
-export { episodeToDatum, type Episode } from "./task/trajectory.ts";
+export { episodeToDatum, type Trajectory } from "./task/trajectory.ts";
 export { collectExamples } from "./train/collect.ts";
 export { trainRl } from "./train/grpo.ts";
 export { trainSft } from "./train/sft.ts";

@@ -9,7 +9,7 @@ import { writeFileAtomic } from "../core/files.ts";
 import { findPath } from "../core/paths.ts";
 import type { Sampler } from "../engine/types.ts";
 import type { RgbImage } from "../image/decode.ts";
-import type { Episode } from "../task/trajectory.ts";
+import type { Trajectory } from "../task/trajectory.ts";
 import type { ChatFormat } from "../text/chat.ts";
 import { StreamDecoder } from "../text/tokenizer.ts";
 import { wholeNumber, type Context, type Verb } from "./frame.ts";
@@ -104,7 +104,7 @@ function streaming(sampler: Sampler, chat: ChatFormat, { quiet }: Context): Samp
 }
 
 /** The numbers stand beside the places, so that what was looked at stays visible. */
-async function drawn(image: RgbImage, { points, zooms, view }: Episode): Promise<RgbImage> {
+async function drawn(image: RgbImage, { points, zooms, view }: Trajectory): Promise<RgbImage> {
   const { annotate, drawDisc } = await import("../image/draw.ts");
   const { resizedToOriginal } = await import("../image/frames.ts");
   if (view === null) return image;

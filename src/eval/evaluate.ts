@@ -13,7 +13,7 @@ import type { EpisodeConfig } from "../task/episode-config.ts";
 import { runEpisode } from "../task/episode.ts";
 import { judge } from "../task/judge.ts";
 import type { TaskRecord } from "../task/record.ts";
-import type { Episode } from "../task/trajectory.ts";
+import type { Trajectory } from "../task/trajectory.ts";
 import { conditionRecord, conditions, type Condition } from "./controls.ts";
 import type { Arm, Comparison } from "./report.ts";
 
@@ -54,7 +54,7 @@ export interface EvaluateOptions {
   readonly signal?: AbortSignal;
   /** Called once an episode, in the order in which they end. */
   readonly onEpisode?: (
-    episode: Episode,
+    episode: Trajectory,
     record: TaskRecord,
     score: number,
   ) => void | Promise<void>;
@@ -130,7 +130,7 @@ export function compareArms(
   return { task, arm, against, difference, ci95: interval, p: mcNemar(a.map(right), b.map(right)) };
 }
 
-function outcomeOf(episode: Episode, record: TaskRecord): Outcome {
+function outcomeOf(episode: Trajectory, record: TaskRecord): Outcome {
   const { answer, view, stopReason, error } = episode;
   const score = judge(record, answer, { view });
   return {

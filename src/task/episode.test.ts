@@ -12,7 +12,7 @@ import {
 } from "./fixtures/scene.ts";
 import { ScriptedSampler, type Line } from "./fixtures/scripted-sampler.ts";
 import type { TaskRecord } from "./record.ts";
-import { episodeToDatum, toChunks, type Episode } from "./trajectory.ts";
+import { episodeToDatum, toChunks, type Trajectory } from "./trajectory.ts";
 
 const { tokenizer } = chat;
 
@@ -21,14 +21,14 @@ async function play(
   settings: Parameters<typeof smallConfig>[0] = {},
   record: TaskRecord = digitRecord,
   maxPositions = 10_000,
-): Promise<{ episode: Episode; sampler: ScriptedSampler }> {
+): Promise<{ episode: Trajectory; sampler: ScriptedSampler }> {
   const sampler = new ScriptedSampler(tokenizer, script, maxPositions);
   const episode = await runEpisode(sampler, record, smallConfig(settings), 7);
   return { episode, sampler };
 }
 
 /** All of an episode but its clock, images by hash. */
-function fingerprint(episode: Episode): string {
+function fingerprint(episode: Trajectory): string {
   const chunks = episode.chunks.map((chunk) =>
     chunk.type === "text" ? chunk : { ...chunk, image: chunk.image.hash },
   );
@@ -36,7 +36,7 @@ function fingerprint(episode: Episode): string {
 }
 
 /** The conversation as one text, images as their placeholder. */
-function transcript(episode: Episode): string {
+function transcript(episode: Trajectory): string {
   return episode.chunks
     .map((chunk) => (chunk.type === "text" ? tokenizer.decode(chunk.tokens) : "<|image_pad|>"))
     .join("");
@@ -134,7 +134,7 @@ describe("a bad call is told to the model and the episode goes on", () => {
 });
 
 describe("every end has its name", () => {
-  const cases: [string, Line[], Parameters<typeof smallConfig>[0], Episode["stopReason"]][] = [
+  const cases: [string, Line[], Parameters<typeof smallConfig>[0], Trajectory["stopReason"]][] = [
     ["no action", ["I do not know"], {}, "noAnswer"],
     ["a call while the tool is off", [zoomCall(5, 5)], { zoom: { enabled: false } }, "noAnswer"],
     ["no turn left", [zoomCall(5, 5)], { zoom: { maxTurns: 1 } }, "turnLimit"],

@@ -9,7 +9,7 @@
 import type { Sampler } from "../engine/types.ts";
 import type { EpisodeConfig } from "./episode-config.ts";
 import type { TaskRecord } from "./record.ts";
-import { countTokens, type Episode } from "./trajectory.ts";
+import { countTokens, type Trajectory } from "./trajectory.ts";
 import {
   failed,
   firstState,
@@ -36,7 +36,7 @@ export async function runEpisode(
   config: EpisodeConfig,
   seed: number,
   options: EpisodeOptions = {},
-): Promise<Episode> {
+): Promise<Trajectory> {
   const started = performance.now();
   const session = `${record.id}#${seed}#${numSessions++}`;
   const { signal } = options;
@@ -56,7 +56,7 @@ async function play(
   record: TaskRecord,
   config: EpisodeConfig,
   options: TurnOptions,
-): Promise<Omit<Episode, "seconds">> {
+): Promise<Omit<Trajectory, "seconds">> {
   options.signal?.throwIfAborted();
   const about = { recordId: record.id, seed: options.seed };
   let scene: Scene;
@@ -79,7 +79,7 @@ function summary(
   scene: Scene | null,
   { chunks, turns, points, zooms }: TurnState,
   { stopReason, answer, error }: TurnEnd,
-): Omit<Episode, "recordId" | "seed" | "seconds"> {
+): Omit<Trajectory, "recordId" | "seed" | "seconds"> {
   const response = chunks
     .filter((chunk) => chunk.author !== "prompt")
     .flatMap((chunk) => (chunk.type === "text" ? chunk.tokens : []));

@@ -1,11 +1,11 @@
 /**
  * What all reward profiles share: what they look at, and the form of what they say.
  */
-import type { Episode } from "./trajectory.ts";
+import type { Trajectory } from "./trajectory.ts";
 
 /** What a reward looks at. */
 export type Scored = Pick<
-  Episode,
+  Trajectory,
   "response" | "answer" | "points" | "zooms" | "turns" | "wellFormed" | "canZoom" | "view"
 >;
 

@@ -13,7 +13,7 @@ import type { ModelImage } from "../image/model-image.ts";
 import type { ChatFormat } from "../text/chat.ts";
 import type { TaskRecord } from "./record.ts";
 import type { Reward } from "./reward-terms.ts";
-import type { AuthoredChunk, Episode } from "./trajectory.ts";
+import type { AuthoredChunk, Trajectory } from "./trajectory.ts";
 import { answerKinds } from "../text/prompts.ts";
 
 const size = z.strictObject({ widthPx: z.int(), heightPx: z.int() });
@@ -130,7 +130,7 @@ export interface TracePlace {
 
 /** Writes an episode down. `reward` is null where nothing scored it. */
 export function toTrace(
-  episode: Episode,
+  episode: Trajectory,
   record: TaskRecord,
   reward: Reward | null,
   place: TracePlace,
@@ -179,7 +179,7 @@ export class TraceWriter {
   }
 
   /** Throws VigorlError("io") when the disk does not take it. */
-  async append(trace: Trace, episode: Pick<Episode, "chunks">): Promise<void> {
+  async append(trace: Trace, episode: Pick<Trajectory, "chunks">): Promise<void> {
     for (const chunk of episode.chunks) if (chunk.type === "image") await this.keep(chunk.image);
     await appendJsonl(join(this.folder, "traces.jsonl"), [trace]);
   }

@@ -106,7 +106,7 @@ export interface TokenCounts {
   readonly forced: number;
 }
 
-export interface Episode {
+export interface Trajectory {
   readonly recordId: string;
   readonly seed: number;
   readonly chunks: readonly AuthoredChunk[];

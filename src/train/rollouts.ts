@@ -14,14 +14,14 @@ import type { TaskRecord } from "../task/record.ts";
 import type { Reward } from "../task/reward-terms.ts";
 import { scoreEpisode, type RewardConfig } from "../task/reward.ts";
 import { openScene } from "../task/turn.ts";
-import { episodeToDatum, type Episode, type StopReason } from "../task/trajectory.ts";
+import { episodeToDatum, type Trajectory, type StopReason } from "../task/trajectory.ts";
 import type { Rollout } from "./batch.ts";
 import { meanOf, type Metrics } from "./metrics.ts";
 
 export interface ScoredEpisode {
   readonly record: TaskRecord;
   readonly member: number;
-  readonly episode: Episode;
+  readonly episode: Trajectory;
   readonly reward: Reward;
 }
 
@@ -81,7 +81,7 @@ export function toRollout({ record, member, episode, reward }: ScoredEpisode): R
 }
 
 /** An episode that wrote nothing, because its prompt fills the context, has failed too. */
-function statusOf({ error, numTokens, stopReason }: Episode): Rollout["status"] {
+function statusOf({ error, numTokens, stopReason }: Trajectory): Rollout["status"] {
   if (error !== null || numTokens.model === 0) return "failed";
   return cutOff.has(stopReason) ? "cutOff" : "complete";
 }
@@ -168,13 +168,13 @@ export class PromptSource {
   }
 }
 
-function oldestVersion(episode: Episode): number {
+function oldestVersion(episode: Trajectory): number {
   const versions = episode.turns.map((turn) => turn.weightsVersion);
   return versions.length === 0 ? -1 : Math.min(...versions);
 }
 
 /** Hashes of the images that the model was shown, as the episode recorded them when it showed them. */
-function shownImages(episode: Episode): string[] {
+function shownImages(episode: Trajectory): string[] {
   const last = episode.chunks.findLastIndex((chunk) => chunk.author === "model");
   const crops = episode.zooms.map((zoom) => zoom.imageHash);
   let crop = 0;
