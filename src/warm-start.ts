@@ -6,9 +6,9 @@
 import { existsSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import pLimit from "p-limit";
 import { z } from "zod";
 import { stream } from "./core/random.ts";
+import { mapBounded } from "./core/bounded.ts";
 import { VigorlError } from "./core/errors.ts";
 import { writeFileAtomic } from "./core/files.ts";
 import { parseAt, readJsonlAll } from "./core/jsonl.ts";
@@ -101,7 +101,7 @@ async function fromEpisodes(
 async function fromChains(
   path: string,
   maxExamples: number | null,
-  { recipe }: WarmStartOptions,
+  { recipe, signal }: WarmStartOptions,
   episode: EpisodeConfig,
   tasks: readonly TaskSet[],
 ): Promise<WarmStart> {
@@ -128,18 +128,13 @@ async function fromChains(
     maxExamples ?? chains.length,
   );
   const { trainDetours } = recipe.sft;
-  const limit = pLimit(4);
-  const examples = await Promise.all(
-    chosen.map((chain) =>
-      limit(async () => {
-        const record = records.get(chain.recordId);
-        if (record !== undefined) return chainExample(chain, record, episode, { trainDetours });
-        throw new VigorlError("input", `${file}: no record has the id ${chain.recordId}`, {
-          hint: "give under data.train what the search ran on",
-        });
-      }),
-    ),
-  );
+  const examples = await mapBounded(chosen, 4, signal, async (chain) => {
+    const record = records.get(chain.recordId);
+    if (record !== undefined) return chainExample(chain, record, episode, { trainDetours });
+    throw new VigorlError("input", `${file}: no record has the id ${chain.recordId}`, {
+      hint: "give under data.train what the search ran on",
+    });
+  });
   const backtracks = chosen.filter(({ kind }) => kind === "backtrack").length;
   return { examples, counts: { examples: examples.length, chains: chains.length, backtracks } };
 }

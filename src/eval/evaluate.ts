@@ -3,8 +3,8 @@
  * concurrently; each draws from a seed keyed by its record, so neither order nor concurrency
  * changes an answer. Works over any sampler. Left out: pass@k and voting.
  */
-import pLimit from "p-limit";
 import { z } from "zod";
+import { mapBounded } from "../core/bounded.ts";
 import { VigorlError } from "../core/errors.ts";
 import { deriveSeed } from "../core/random.ts";
 import { bootstrapDifference, mcNemar, mean, wilsonInterval } from "../core/statistics.ts";
@@ -75,22 +75,16 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   if (records.length === 0) throw new VigorlError("input", "eval: there is no question to ask");
   const { temperature, topP, topK } = config;
   const episodeConfig = { ...options.episode, sampling: { temperature, topP, topK } };
-  const limit = pLimit(config.concurrency);
   const start = performance.now();
-  const outcomes = await Promise.all(
-    records.map((record) =>
-      limit(async () => {
-        signal?.throwIfAborted();
-        const shown = conditionRecord(record, condition);
-        const episodeSeed = deriveSeed(seed, "eval", record.id);
-        const stop = signal === undefined ? {} : { signal };
-        const episode = await runEpisode(sampler, shown, episodeConfig, episodeSeed, stop);
-        const outcome = outcomeOf(episode, record);
-        await onEpisode?.(episode, record, outcome.score);
-        return outcome;
-      }),
-    ),
-  );
+  const outcomes = await mapBounded(records, config.concurrency, signal, async (record, halt) => {
+    const shown = conditionRecord(record, condition);
+    const episodeSeed = deriveSeed(seed, "eval", record.id);
+    const stop = { signal: halt };
+    const episode = await runEpisode(sampler, shown, episodeConfig, episodeSeed, stop);
+    const outcome = outcomeOf(episode, record);
+    await onEpisode?.(episode, record, outcome.score);
+    return outcome;
+  });
   const seconds = (performance.now() - start) / 1000;
   const broken = outcomes.find((outcome) => outcome.stopReason === "samplerError");
   if (broken && outcomes.every((outcome) => outcome.stopReason === "samplerError")) {

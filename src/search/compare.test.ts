@@ -29,3 +29,20 @@ test("questions solved by one, three, and by the tree's tokens", async () => {
   expect(rich.equalTokens.solved).toBe(16);
   expect(rich.tokensPerTree).toBe(1500);
 });
+
+test("a sampler that fails fails the comparison, and no tree is no comparison", async () => {
+  const { episode, config, seed } = runOptions("", null);
+  const records = new Map(someRecords(16).map((record) => [record.id, record]));
+  const trees = [...records.keys()].map((recordId) => ({ ...smallTree, recordId }));
+  const broken = new TableSampler(() => {
+    throw new Error("the line is cut");
+  });
+  const about = { episode, config, seed, records };
+  await expect(compareWithSamples({ ...about, sampler: broken, trees })).rejects.toThrow(
+    "the line is cut",
+  );
+  const sound = new TableSampler(() => answerTurn("7"));
+  await expect(compareWithSamples({ ...about, sampler: sound, trees: [] })).rejects.toMatchObject({
+    code: "input",
+  });
+});

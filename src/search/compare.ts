@@ -3,6 +3,7 @@
  * solved by one, by three, and by as many as the tree's tokens pay for. "Solved" means that any answer
  * is right, judged with the truth at hand, as in the paper's table (A5).
  */
+import { forEachBounded } from "../core/bounded.ts";
 import { VigorlError } from "../core/errors.ts";
 import { deriveSeed } from "../core/random.ts";
 import { wilsonInterval } from "../core/statistics.ts";
@@ -47,7 +48,7 @@ export interface CompareOptions {
 
 /**
  * Samples every question that has a tree. The same seed and trees give the same comparison.
- * @throws VigorlError("io") where the sampler fails, or the signal's reason.
+ * @throws VigorlError("io") where the sampler fails, "input" without a tree, or the signal's reason.
  */
 export async function compareWithSamples(options: CompareOptions): Promise<Comparison> {
   const { config, episode, records } = options;
@@ -61,26 +62,23 @@ export async function compareWithSamples(options: CompareOptions): Promise<Compa
   const solved = { one: 0, three: 0, equalTokens: 0, search: 0 };
   let questions = 0;
   let tokens = 0;
-  const compare = async (tree: Pick<TreeLine, "recordId" | "numCorrect" | "numTokens">) => {
-    const record = records.get(tree.recordId);
+  const compare = async ({ recordId, numCorrect, numTokens }: TreeLine, signal: AbortSignal) => {
+    const record = records.get(recordId);
     if (record === undefined) return;
-    const budget = tree.numTokens.model;
-    const found = await sampleUntilSolved(asked, record, budget);
+    const budget = numTokens.model;
+    const found = await sampleUntilSolved({ ...asked, signal }, record, budget);
     for (const key of ["one", "three", "equalTokens"] as const) solved[key] += Number(found[key]);
-    solved.search += Number(tree.numCorrect > 0);
+    solved.search += Number(numCorrect > 0);
     tokens += budget;
     questions++;
     options.onProgress?.(questions);
   };
-  const pending = new Set<Promise<void>>();
-  for await (const { recordId, numTokens, numCorrect } of options.trees) {
-    if (pending.size >= config.run.trees) await Promise.race(pending);
-    const comparing = compare({ recordId, numTokens, numCorrect }).finally(() =>
-      pending.delete(comparing),
-    );
-    pending.add(comparing);
+  await forEachBounded(options.trees, config.run.trees, options.signal, compare);
+  if (questions === 0) {
+    throw new VigorlError("input", "compare: none of the questions has a tree", {
+      hint: "search first; what failed stands in failures.jsonl",
+    });
   }
-  await Promise.all(pending);
   const share = (count: number): Share => {
     const [low, high] = wilsonInterval(count, questions);
     return { solved: count, share: count / questions, low, high };

@@ -4,7 +4,7 @@
  *
  * Axes: P prompts, G members of a group.
  */
-import pLimit from "p-limit";
+import { mapBounded } from "../core/bounded.ts";
 import { deriveSeed, stream } from "../core/random.ts";
 import type { Sampler } from "../engine/types.ts";
 import { countDistinct } from "../text/points.ts";
@@ -44,22 +44,18 @@ export async function sampleGroups(
   options: RolloutOptions,
 ): Promise<ScoredEpisode[][]> {
   const { sampler, episode: config, groupSize, seed, key, signal } = options;
-  const limit = pLimit(options.concurrency);
   let done = 0;
-  const one = async (record: TaskRecord, p: number, member: number): Promise<ScoredEpisode> => {
-    signal?.throwIfAborted();
+  const asked = records_P.flatMap((record, p) =>
+    Array.from({ length: groupSize }, (_, member) => ({ record, p, member })),
+  );
+  const scored = await mapBounded(asked, options.concurrency, signal, async (one, halt) => {
+    const { record, p, member } = one;
     const episodeSeed = deriveSeed(seed, ...key, p, member);
-    const abort = signal === undefined ? {} : { signal };
-    const episode = await runEpisode(sampler, record, config, episodeSeed, abort);
+    const episode = await runEpisode(sampler, record, config, episodeSeed, { signal: halt });
     options.onEpisode?.(++done);
     return { record, member, episode, reward: scoreEpisode(episode, record, options.reward) };
-  };
-  const members = Array.from({ length: groupSize }, (_, member) => member);
-  return Promise.all(
-    records_P.map((record, p) =>
-      Promise.all(members.map((member) => limit(() => one(record, p, member)))),
-    ),
-  );
+  });
+  return records_P.map((_, p) => scored.slice(p * groupSize, (p + 1) * groupSize));
 }
 
 /** Reasons that are a limit and not the model's own end. */
