@@ -7,10 +7,10 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { cpus } from "node:os";
-import { join } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "./core/errors.ts";
 import { writeFileAtomic } from "./core/files.ts";
+import { inside } from "./core/inside.ts";
 import { parseAt } from "./core/jsonl.ts";
 import { formatDuration } from "./core/progress.ts";
 import type { RunFolder } from "./core/run-folder.ts";
@@ -57,7 +57,7 @@ export async function runPipeline(
     ...options,
     resume,
     recipe: { ...recipe, name, ...changes },
-    path: run.file(name),
+    path: run.stage(name),
   });
   const announce = (line: string) =>
     say(`[${formatDuration((performance.now() - started) / 1000)}] ${line}`);
@@ -260,11 +260,11 @@ async function pipelineCurves(run: RunFolder): Promise<Curve[]> {
     entropy: "entropy",
   };
   return [
-    ...(await readCurves(run.file("sft"), "sft", { loss: "loss" })),
-    ...(await readCurves(run.file("sft-samples"), "sft-samples", { loss: "loss" })),
-    ...(await readCurves(run.file("rl-zoom"), "rl-zoom", rl)),
-    ...(await readCurves(run.file("rl-samples"), "rl-samples", { accuracy: "accuracy" })),
-    ...(await readCurves(run.file("rl-single"), "rl-single", { accuracy: "accuracy" })),
+    ...(await readCurves(run.stage("sft"), "sft", { loss: "loss" })),
+    ...(await readCurves(run.stage("sft-samples"), "sft-samples", { loss: "loss" })),
+    ...(await readCurves(run.stage("rl-zoom"), "rl-zoom", rl)),
+    ...(await readCurves(run.stage("rl-samples"), "rl-samples", { accuracy: "accuracy" })),
+    ...(await readCurves(run.stage("rl-single"), "rl-single", { accuracy: "accuracy" })),
   ];
 }
 
@@ -280,7 +280,7 @@ async function stagedOnce(
   name: string,
   work: () => Promise<Staged>,
 ): Promise<Staged> {
-  const file = join(run.path, "stages", `${name}.json`);
+  const file = inside(run.path, "stages", `${name}.json`);
   if (existsSync(file))
     return parseAt(file, JSON.parse(await readFile(file, "utf8")), stagedSchema);
   const { folder, seconds, notes } = await work();

@@ -2,9 +2,11 @@
  * A recipe: one YAML file that says everything about a run. Each section is the schema of the room
  * that reads it; this file only puts them together and finds the files they name.
  */
+import { basename, extname } from "node:path";
 import { z } from "zod";
 import { loadConfig, type Override } from "./core/config.ts";
 import { VigorlError } from "./core/errors.ts";
+import { nameFrom, nameSchema } from "./core/inside.ts";
 import { findPath } from "./core/paths.ts";
 import { readDataset } from "./data/dataset.ts";
 import { evalSchema } from "./eval/evaluate.ts";
@@ -24,7 +26,7 @@ const sourceSchema = z
     nano: z.enum(nanoTasks).optional().describe("a task of the nano world"),
     file: z.string().min(1).optional().describe("a dataset: .jsonl or .parquet"),
     images: z.string().min(1).optional().describe("folder of the images; default the file's own"),
-    task: z.string().min(1).optional().describe("name in reports; default the task or file name"),
+    task: nameSchema.optional().describe("name in reports; default the task or file name"),
     count: z.int().min(1).optional().describe("at most so many records; nano: exactly so many"),
   })
   .refine((source) => (source.nano === undefined) !== (source.file === undefined), {
@@ -37,8 +39,7 @@ const sourceSchema = z
 export type Source = z.infer<typeof sourceSchema>;
 
 export const recipeSchema = z.strictObject({
-  name: z
-    .string()
+  name: nameSchema
     .regex(/^[\w.-]+$/, "a name of letters, digits, dot, dash")
     .default("run")
     .describe("of the run, and of its folder"),
@@ -104,7 +105,14 @@ export async function loadTasks(
       hint: `add for example \`data: { ${split}: [{ nano: search, count: 512 }] }\``,
     });
   }
-  return Promise.all(sources.map(async (source) => loadSource(source, split, seed)));
+  const sets = await Promise.all(sources.map(async (source) => loadSource(source, split, seed)));
+  const twice = sets.find(({ task }, i) => sets.findIndex((set) => set.task === task) < i);
+  if (split === "heldout" && twice !== undefined) {
+    throw new VigorlError("usage", `data.heldout: two sources are called ${twice.task}`, {
+      hint: "give each a task: of its own; reports and folders are named by it",
+    });
+  }
+  return sets;
 }
 
 async function loadSource(
@@ -123,6 +131,5 @@ async function loadSource(
     ...(count === undefined ? {} : { limit: count }),
   });
   if (records.length === 0) throw new VigorlError("input", `${path}: holds no records`);
-  const stem = path.replace(/^.*\//, "").replace(/\.\w+$/, "");
-  return { task: source.task ?? stem, records };
+  return { task: source.task ?? nameFrom(basename(path, extname(path))), records };
 }

@@ -4,10 +4,10 @@
  * that the trees grew with.
  */
 import { stat } from "node:fs/promises";
-import { join } from "node:path";
 import { parseConfig, type Override } from "./core/config.ts";
 import { VigorlError } from "./core/errors.ts";
 import { writeFileAtomic } from "./core/files.ts";
+import { inside, nameFrom } from "./core/inside.ts";
 import { writeJsonl } from "./core/jsonl.ts";
 import { findPath } from "./core/paths.ts";
 import { Progress } from "./core/progress.ts";
@@ -163,7 +163,7 @@ async function writeChains(
   out: string,
 ): Promise<{ chains: ChainLine[]; stats: LinearizeStats; files: string[] }> {
   const { chains, stats } = await linearize({ trees, config, seed, toolName: zoom.toolName });
-  const files = [join(out, "chains.jsonl"), join(out, "chains.json")];
+  const files = [inside(out, "chains.jsonl"), inside(out, "chains.json")];
   await writeJsonl(files[0], chains);
   const about: { stats: LinearizeStats; config: LinearizeConfig; seed: number } = {
     stats,
@@ -191,11 +191,11 @@ async function writeForm(
   options: WriteChainsOptions,
 ): Promise<string> {
   if (format === "sharegpt") {
-    const file = join(out, "sharegpt.json");
+    const file = inside(out, "sharegpt.json");
     await writeShareGpt(file, options);
     return file;
   }
-  const file = join(out, `chains${format === "parquet" ? "" : "-paths"}.parquet`);
+  const file = inside(out, `chains${format === "parquet" ? "" : "-paths"}.parquet`);
   await writeChainParquet(file, options, format === "parquet" ? "bytes" : "paths");
   return file;
 }
@@ -210,8 +210,7 @@ async function drawTrees(
   for await (const tree of readTrees(file)) {
     const own = chains.filter(({ recordId }) => recordId === tree.recordId);
     if (own.length === 0) continue;
-    const name = tree.recordId.replaceAll(/[^\w.-]/g, "_");
-    files.push(join(out, "trees", `${name}.svg`));
+    files.push(inside(out, "trees", `${nameFrom(tree.recordId)}.svg`));
     await writeFileAtomic(files[files.length - 1], treeSvg(tree, { chains: own }));
     if (files.length === maxDrawings) break;
   }

@@ -126,6 +126,31 @@ describe("recipes", () => {
   });
 });
 
+describe("what lies outside a run", () => {
+  test("stays as it is, whatever a recipe or a flag calls things", () => {
+    const home = join(folder, "home");
+    mkdirSync(join(home, "victim/model"), { recursive: true });
+    writeFileSync(join(home, "victim/model/thesis.txt"), "three years");
+    writeFileSync(join(home, "manifest.json"), '{"name": "a web page"}');
+    const out = ["--out", join(home, "runs"), "--overwrite"];
+    mkdirSync(join(home, "runs"));
+    const hostile = recipe(
+      "hostile",
+      `${tiny.replace("count: 2", 'count: 2, task: "../../../victim"')}`,
+    );
+    expectMistake(vigorl("eval", hostile, ...out), /hostile\.yaml:\d: data\.heldout\.0\.task must/);
+    const file = recipe("outside", tiny);
+    expectMistake(vigorl("eval", file, ...out, "--name", ".."), /--name=\.\.: name must/);
+    expectMistake(
+      vigorl("eval", file, "--out", folder, "--overwrite", "--name", "home"),
+      /home\/manifest\.json: not the manifest of a run/,
+    );
+    expectMistake(vigorl("base", "--out", home, "--name=..", "--overwrite"), /name/);
+    expect(readFileSync(join(home, "victim/model/thesis.txt"), "utf8")).toBe("three years");
+    expect(readdirSync(home).sort()).toEqual(["manifest.json", "runs", "victim"]);
+  });
+});
+
 describe("images and datasets", () => {
   const ask = (image: string, ...flags: string[]) => vigorl("ask", image, "Which digit?", ...flags);
 

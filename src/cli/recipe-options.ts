@@ -3,9 +3,9 @@
  * the run folder, `--resume` and `--overwrite`.
  */
 import { Command } from "commander";
-import { join } from "node:path";
 import type { Override } from "../core/config.ts";
 import { VigorlError } from "../core/errors.ts";
+import { inside } from "../core/inside.ts";
 import { isRunFolder } from "../core/run-folder.ts";
 import type { StageOptions } from "../stages.ts";
 import type { Context, Options } from "./frame.ts";
@@ -45,7 +45,7 @@ export async function recipeRun(
     throw new VigorlError("usage", "--resume and --overwrite exclude each other");
   return {
     recipe,
-    path: join(String(options.out), recipe.name),
+    path: inside(String(options.out), recipe.name),
     resume: options.resume === true,
     overwrite: options.overwrite === true,
     quiet: context.quiet,

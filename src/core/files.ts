@@ -63,8 +63,13 @@ export async function replaceFolderAtomic(
 export async function removeUnfinished(folder: string): Promise<void> {
   const entries = await readdir(folder).catch(() => []);
   for (const entry of entries) {
-    if (unfinished.test(entry)) await rm(join(folder, entry), { recursive: true, force: true });
+    if (isUnfinished(entry)) await rm(join(folder, entry), { recursive: true, force: true });
   }
+}
+
+/** True for the name of something that the two functions above were killed in the middle of. */
+export function isUnfinished(name: string): boolean {
+  return unfinished.test(name);
 }
 
 /** SHA-256 of a file, in hex. Throws VigorlError("io"). */

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -25,4 +25,50 @@ test("a run is created once, opened again and rewound to a step", async () => {
 
   await createRunFolder(path, description, { overwrite: true });
   expect(await readdir(path)).toEqual(["checkpoints", "manifest.json"]);
+});
+
+/** What lies outside the run, and must be there afterwards. */
+async function victim(root: string): Promise<() => Promise<void>> {
+  await mkdir(join(root, "victim"));
+  await writeFile(join(root, "victim", "thesis.txt"), "three years");
+  return async () =>
+    expect(await readFile(join(root, "victim", "thesis.txt"), "utf8")).toBe("three years");
+}
+
+test("starting again removes what the run made, its stages too, and nothing else", async () => {
+  const root = await mkdtemp(join(tmpdir(), "vigorl-run-"));
+  const unharmed = await victim(root);
+  const run = await createRunFolder(join(root, "a"), description);
+  await createRunFolder(run.stage("sft"), { ...description, verb: "sft" });
+  await appendJsonl(run.file("trees.jsonl"), [{}]);
+  await mkdir(join(run.path, "mine"));
+  await writeFile(join(run.path, "mine", "manifest.json"), '{"name": "a web page"}');
+  await writeFile(join(run.path, "notes.md"), "");
+  await createRunFolder(run.path, description, { overwrite: true });
+  expect((await readdir(run.path)).sort()).toEqual([
+    "checkpoints",
+    "manifest.json",
+    "mine",
+    "notes.md",
+  ]);
+  await symlink(join(root, "victim"), join(run.path, "eval"));
+  const again = createRunFolder(run.path, description, { overwrite: true });
+  await expect(again).rejects.toThrow("leads out of");
+  await unharmed();
+});
+
+test.each([
+  ["another program's manifest", "manifest.json", '{"name": "a web page", "icons": []}'],
+  ["half a manifest", "manifest.json", '{"version": 1, "verb"'],
+  ["no manifest", "thesis.txt", "three years"],
+])("a folder with %s is no run, whatever is asked", async (_, name, content) => {
+  const path = await mkdtemp(join(tmpdir(), "vigorl-run-"));
+  await writeFile(join(path, name), content);
+  expect(await isRunFolder(path)).toBe(false);
+  for (const overwrite of [true, false])
+    await expect(createRunFolder(path, description, { overwrite })).rejects.toMatchObject({
+      name: "VigorlError",
+    });
+  await expect(openRunFolder(path)).rejects.toMatchObject({ code: "input" });
+  expect(await readFile(join(path, name), "utf8")).toBe(content);
 });

@@ -5,14 +5,17 @@
  * checkpoint and end with the same files as one that was never stopped.
  */
 import { execFile } from "node:child_process";
-import { access, mkdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { z } from "zod";
-import { VigorlError } from "./errors.ts";
-import { ioError, removeUnfinished, writeFileAtomic } from "./files.ts";
+import { errno, VigorlError } from "./errors.ts";
+import { ioError, isUnfinished, removeUnfinished, writeFileAtomic } from "./files.ts";
+import { inside } from "./inside.ts";
 import { appendJsonl, parseAt, truncateJsonl } from "./jsonl.ts";
+import { ownVersion } from "./paths.ts";
+import { removeRun, type RunEntry } from "./run-entries.ts";
 
 export const manifestSchema = z.strictObject({
   version: z.literal(1),
@@ -53,11 +56,17 @@ export class RunFolder {
   }
 
   get checkpointsPath(): string {
-    return join(this.path, "checkpoints");
+    return this.file("checkpoints");
   }
 
-  file(name: string): string {
-    return join(this.path, name);
+  /** A file or folder of the run. */
+  file(name: RunEntry): string {
+    return inside(this.path, name);
+  }
+
+  /** The folder of a stage of the run, which is a run of its own. */
+  stage(name: string): string {
+    return inside(this.path, name);
   }
 
   async appendMetrics(row: Readonly<Record<string, unknown>>): Promise<void> {
@@ -74,13 +83,14 @@ export class RunFolder {
     await truncateJsonl(this.file("traces.jsonl"), upTo);
     await removeUnfinished(this.path);
     await removeUnfinished(this.checkpointsPath);
-    await removeUnfinished(join(this.path, "images"));
+    await removeUnfinished(this.file("images"));
   }
 }
 
 /**
- * Makes the folder of a new run and writes its manifest. A folder with a manifest is another run:
- * VigorlError("usage") unless `overwrite`, which removes it first.
+ * Makes the folder of a new run and writes its manifest. A folder that holds anything is refused with
+ * VigorlError("usage"): a run, unless `overwrite`, which removes what that run made; things that no
+ * run made, whatever is asked.
  */
 export async function createRunFolder(
   path: string,
@@ -88,15 +98,15 @@ export async function createRunFolder(
   options: { readonly overwrite?: boolean } = {},
 ): Promise<RunFolder> {
   try {
-    if (await exists(join(path, "manifest.json"))) {
+    if (await readManifest(path)) {
       if (options.overwrite !== true) {
         throw new VigorlError("usage", `${path}: holds a run already`, {
           hint: "continue it with --resume, start it again with --overwrite, or choose another --name",
         });
       }
-      await rm(path, { recursive: true, force: true });
-    }
-    await mkdir(join(path, "checkpoints"), { recursive: true });
+      await removeRun(path, isRunFolder);
+    } else await refuseStrangers(path);
+    await mkdir(inside(path, "checkpoints"), { recursive: true });
   } catch (error) {
     throw ioError(error, path);
   }
@@ -107,38 +117,63 @@ export async function createRunFolder(
     createdAt: new Date().toISOString(),
     seed: description.seed,
     recipe: description.recipe,
-    versions: { vigorl: await ownVersion(), node: process.version, ...description.versions },
+    versions: { vigorl: ownVersion(), node: process.version, ...description.versions },
     gitCommit: await gitCommit(),
     dataHashes: { ...description.dataHashes },
   };
-  await writeFileAtomic(join(path, "manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`);
-  return new RunFolder(path, manifest);
+  const run = new RunFolder(path, manifest);
+  await writeFileAtomic(run.file("manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`);
+  return run;
 }
 
 /** Opens the folder of a run that was started before. Throws VigorlError("input" | "io"). */
 export async function openRunFolder(path: string): Promise<RunFolder> {
+  const manifest = await readManifest(path);
+  if (manifest !== null) return new RunFolder(path, manifest);
+  throw new VigorlError("input", `${path}: holds no run (no manifest.json)`, {
+    hint: "name the folder that a verb wrote, such as runs/nano",
+  });
+}
+
+/** True where `path` holds a run. */
+export async function isRunFolder(path: string): Promise<boolean> {
+  return readManifest(path).then(
+    (manifest) => manifest !== null,
+    () => false,
+  );
+}
+
+/** The manifest in a folder, null where there is none. Throws VigorlError where it is not ours. */
+async function readManifest(path: string): Promise<Manifest | null> {
   const file = join(path, "manifest.json");
   let text: string;
   try {
     text = await readFile(file, "utf8");
   } catch (error) {
+    if (errno(error) === "ENOENT") return null;
     throw ioError(error, file);
   }
-  let json: unknown;
   try {
-    json = JSON.parse(text);
+    return parseAt(file, JSON.parse(text), manifestSchema);
   } catch (error) {
-    throw new VigorlError("input", `${file}: not JSON`, {
-      hint: "the run folder is damaged; start again with --overwrite",
+    throw new VigorlError("input", `${file}: not the manifest of a run`, {
+      hint: "choose another --name; where the folder is a damaged run, remove it yourself",
       cause: error,
     });
   }
-  return new RunFolder(path, parseAt(file, json, manifestSchema));
 }
 
-/** True where `path` holds a run. */
-export async function isRunFolder(path: string): Promise<boolean> {
-  return exists(join(path, "manifest.json"));
+/** A killed start leaves `checkpoints` and half-written files; anything else is not of a run. */
+async function refuseStrangers(path: string): Promise<void> {
+  const entries = await readdir(path).catch((error: unknown) => {
+    if (errno(error) === "ENOENT") return [];
+    throw error;
+  });
+  const strange = entries.find((name) => name !== "checkpoints" && !isUnfinished(name));
+  if (strange === undefined) return;
+  throw new VigorlError("usage", `${path}: is no run and holds other things (${strange}, …)`, {
+    hint: "choose another --name or --out",
+  });
 }
 
 /** Commit of the source tree this program runs from, or null. */
@@ -154,15 +189,3 @@ export async function gitCommit(): Promise<string | null> {
 }
 
 const execFileAsync = promisify(execFile);
-
-async function ownVersion(): Promise<string> {
-  const text = await readFile(new URL("../../package.json", import.meta.url), "utf8");
-  return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
-}
-
-async function exists(file: string): Promise<boolean> {
-  return access(file).then(
-    () => true,
-    () => false,
-  );
-}

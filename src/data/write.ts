@@ -3,9 +3,10 @@
  * back as the same records.
  */
 import { mkdir, readFile } from "node:fs/promises";
-import { dirname, extname, join, relative, resolve } from "node:path";
+import { dirname, extname, relative, resolve } from "node:path";
 import { VigorlError } from "../core/errors.ts";
 import { hashText, ioError, writeFileAtomic } from "../core/files.ts";
+import { inside, nameFrom } from "../core/inside.ts";
 import { writeJsonl } from "../core/jsonl.ts";
 import { encodePng } from "../image/decode.ts";
 import { toLine, type ImageSource, type RecordLine, type TaskRecord } from "../task/record.ts";
@@ -52,10 +53,10 @@ async function writeLines(
         continue;
       }
       const { bytes, extension } = await encoded(record, source);
-      const path = join("images", `${hashText(bytes).slice(0, 32)}${extension}`);
-      if (!written.has(path)) await writeFileAtomic(join(folder, path), bytes);
-      written.add(path);
-      paths.push(path);
+      const file = inside(folder, "images", `${hashText(bytes).slice(0, 32)}${extension}`);
+      if (!written.has(file)) await writeFileAtomic(file, bytes);
+      written.add(file);
+      paths.push(relative(folder, file));
     }
     lines.push(toLine(record, paths));
   }
@@ -74,7 +75,7 @@ async function writeParquet(
       const images: ParquetRow["images"][number][] = [];
       for (const [i, source] of record.images.entries()) {
         const { bytes, extension } = await encoded(record, source);
-        images.push({ bytes, path: `${record.id}-${i + 1}${extension}` });
+        images.push({ bytes, path: `${nameFrom(record.id)}-${i + 1}${extension}` });
       }
       const { answer } = record;
       yield {

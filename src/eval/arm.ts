@@ -8,6 +8,7 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { writeFileAtomic } from "../core/files.ts";
+import { inside } from "../core/inside.ts";
 import { parseAt } from "../core/jsonl.ts";
 import { scoreEpisode, type RewardConfig } from "../task/reward.ts";
 import { toTrace, TraceWriter } from "../task/trace.ts";
@@ -40,7 +41,7 @@ export interface ArmOptions extends Omit<EvaluateOptions, "onEpisode"> {
 
 /** Folder of an arm inside a run. */
 export function armFolder(run: string, task: string, arm: string): string {
-  return join(run, "eval", task, arm);
+  return inside(run, "eval", task, arm);
 }
 
 /** True where the arm was run to its end. */

@@ -7,10 +7,12 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { hashText, writeFileAtomic } from "../core/files.ts";
+import { inside } from "../core/inside.ts";
 import { readJsonlAll } from "../core/jsonl.ts";
 import { z } from "zod";
 import { encodeJpeg, type RgbImage } from "../image/decode.ts";
 import { point, resizedToOriginal } from "../image/frames.ts";
+import { pictureFile } from "../image/picture-file.ts";
 import { resize } from "../image/resize.ts";
 import { answerPoint, judge } from "../task/judge.ts";
 import { loadImages, type TaskRecord } from "../task/record.ts";
@@ -40,10 +42,10 @@ export async function writeReport(
     const arms = report.arms.filter((arm) => arm.task === task).map((arm) => arm.name);
     views.push(...(await taskViews(run, task, arms, records, images)));
   }
-  const page = join(run, "report.html");
-  await writeFileAtomic(join(run, "report.md"), reportMarkdown(report));
+  const page = inside(run, "report.html");
+  await writeFileAtomic(inside(run, "report.md"), reportMarkdown(report));
   await writeFileAtomic(page, reportHtml(report, views, images));
-  await writeFileAtomic(join(run, "report.json"), reportJson(report));
+  await writeFileAtomic(inside(run, "report.json"), reportJson(report));
   return page;
 }
 
@@ -199,7 +201,7 @@ async function keepImages(
 }
 
 async function pngUri(folder: string, hash: string): Promise<string> {
-  const bytes = await readFile(join(folder, "images", `${hash}.png`));
+  const bytes = await readFile(pictureFile(folder, hash));
   return `data:image/png;base64,${bytes.toString("base64")}`;
 }
 

@@ -1,6 +1,7 @@
 /** The recipe of base training: five steps, each with its length, its batch and its rate. */
 import { cpus } from "node:os";
 import { z } from "zod";
+import { nameSchema } from "../core/inside.ts";
 import { chatKinds } from "./chats.ts";
 
 const stage = (steps: number, learningRate: number) => ({
@@ -27,7 +28,7 @@ const talk = (trainable: "all" | "language", lookalikes: number, heed = 0) => ({
 });
 
 export const baseRecipeSchema = z.strictObject({
-  name: z.string().min(1).default("nano-base"),
+  name: nameSchema.default("nano-base"),
   seed: z.int().default(1),
   /** auto, cpu, cuda or cuda:N. */
   device: z.string().default("auto"),

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
 import { replaceFolderAtomic, writeFileAtomic } from "../core/files.ts";
+import { inside } from "../core/inside.ts";
 import { Progress } from "../core/progress.ts";
 import { createRunFolder, openRunFolder, type RunFolder } from "../core/run-folder.ts";
 import { loadModelFolder, saveModelFolder } from "../model/folder.ts";
@@ -53,7 +54,7 @@ export async function trainBase(options: TrainBaseOptions): Promise<TrainBaseRes
   const { recipe, resume = false, quiet = false, signal } = options;
   setNumThreads(recipe.threads);
   const device = resolveDevice(recipe.device);
-  const path = join(options.runsFolder ?? "runs", recipe.name);
+  const path = inside(options.runsFolder ?? "runs", recipe.name);
   const run = await openRun(path, options);
   const newest = resume ? await newestCheckpoint(run.checkpointsPath) : undefined;
   const saved = newest === undefined ? null : await readState(newest);
@@ -119,7 +120,7 @@ export async function trainBase(options: TrainBaseOptions): Promise<TrainBaseRes
       await stage.close();
     }
   }
-  const folder = join(path, "model");
+  const folder = run.file("model");
   await saveModel(model, folder, "bfloat16");
   const curves = await learningCurves(run.file("metrics.jsonl"));
   await writeFileAtomic(run.file("curves.svg"), curves);
@@ -170,7 +171,7 @@ async function saveState(
   state: State,
 ): Promise<void> {
   const before = await newestCheckpoint(run.checkpointsPath);
-  const folder = join(run.checkpointsPath, `step-${state.step}`);
+  const folder = inside(run.checkpointsPath, `step-${state.step}`);
   await replaceFolderAtomic(folder, async (beside) => {
     await saveModel(model, join(beside, "model"), "float32");
     writeSafetensors(join(beside, "trainer.safetensors"), tensors);

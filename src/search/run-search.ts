@@ -4,10 +4,10 @@
  * holds nobody up. A run that was stopped, or killed, goes on where it was: what succeeded is skipped,
  * the rest is done again. Neither order nor concurrency changes a tree.
  */
-import { setMaxListeners } from "node:events";
-import { join } from "node:path";
 import { z } from "zod";
+import { forEachBounded } from "../core/bounded.ts";
 import { VigorlError } from "../core/errors.ts";
+import { inside } from "../core/inside.ts";
 import { appendJsonl, readJsonl, truncateJsonl } from "../core/jsonl.ts";
 import type { Sampler } from "../engine/types.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
@@ -84,7 +84,7 @@ export async function runSearch(options: RunSearchOptions): Promise<SearchProgre
     seconds: (performance.now() - started) / 1000,
   });
   const keep = async (tree: TreeLine) => {
-    await appendJsonl(join(folder, treesFile), [tree]);
+    await appendJsonl(inside(folder, treesFile), [tree]);
     counts.done++;
     if (tree.numCorrect > 0) counts.solved++;
     counts.nodes += tree.numNodes;
@@ -102,14 +102,14 @@ export async function runSearch(options: RunSearchOptions): Promise<SearchProgre
     });
     if ("code" in tree) {
       counts.failed++;
-      await appendJsonl(join(folder, failuresFile), [tree]);
+      await appendJsonl(inside(folder, failuresFile), [tree]);
       giveUpWhereNothingWorks(counts, tree);
     } else await keep(tree);
     options.onProgress?.(progress());
   };
 
   const seen = new Set<string>();
-  await forEach(records, config.run.trees, signal, async (record, halt) => {
+  await forEachBounded(records, config.run.trees, signal, async (record, halt) => {
     if (seen.has(record.id)) {
       throw new VigorlError("input", `two records have the id ${record.id}`, {
         hint: "give every record an id of its own",
@@ -127,7 +127,7 @@ export async function readFailures(folder: string): Promise<FailureLine[]> {
   const done = new Set<string>();
   for await (const tree of treesOf(folder)) done.add(tree.recordId);
   const last = new Map<string, FailureLine>();
-  const file = join(folder, failuresFile);
+  const file = inside(folder, failuresFile);
   try {
     for await (const line of readJsonl(file, failureLineSchema, { allowTornLastLine: true }))
       if (!done.has(line.recordId)) last.set(line.recordId, line);
@@ -145,8 +145,8 @@ async function openTrees(
   const ids = new Set<string>();
   let solved = 0;
   const whole = () => true;
-  const numLines = await truncateJsonl(join(folder, treesFile), whole);
-  await truncateJsonl(join(folder, failuresFile), whole);
+  const numLines = await truncateJsonl(inside(folder, treesFile), whole);
+  await truncateJsonl(inside(folder, failuresFile), whole);
   if (numLines > 0 && resume !== true) {
     throw new VigorlError("usage", `${folder}: holds ${numLines} trees already`, {
       hint: "go on with --resume, or choose another --name",
@@ -169,7 +169,7 @@ async function openTrees(
 
 async function* treesOf(folder: string): AsyncGenerator<TreeLine> {
   try {
-    yield* readTrees(join(folder, treesFile));
+    yield* readTrees(inside(folder, treesFile));
   } catch (error) {
     if (!isMissing(error)) throw error;
   }
@@ -213,46 +213,4 @@ function failureOf(record: TaskRecord, error: unknown, since: number): FailureLi
     message: error instanceof Error ? error.message : String(error),
     seconds: (performance.now() - since) / 1000,
   };
-}
-
-/**
- * Does `work` for every item, so many at once. The first error stops the rest through the signal that
- * `work` gets, and is thrown when all have stopped.
- */
-async function forEach<T>(
-  items: Iterable<T> | AsyncIterable<T>,
-  atOnce: number,
-  outer: AbortSignal | undefined,
-  work: (item: T, halt: AbortSignal) => Promise<void>,
-): Promise<void> {
-  const controller = new AbortController();
-  setMaxListeners(0, controller.signal);
-  const onOuter = () => controller.abort(outer?.reason);
-  outer?.throwIfAborted();
-  outer?.addEventListener("abort", onOuter, { once: true });
-  const iterator = each(items);
-  const worker = async (): Promise<void> => {
-    try {
-      for (;;) {
-        controller.signal.throwIfAborted();
-        const next = await iterator.next();
-        if (next.done === true) return;
-        await work(next.value, controller.signal);
-      }
-    } catch (error) {
-      controller.abort(error);
-      throw error;
-    }
-  };
-  try {
-    const ends = await Promise.allSettled(Array.from({ length: atOnce }, worker));
-    if (ends.some(({ status }) => status === "rejected")) throw controller.signal.reason;
-  } finally {
-    outer?.removeEventListener("abort", onOuter);
-    await iterator.return(undefined);
-  }
-}
-
-async function* each<T>(items: Iterable<T> | AsyncIterable<T>): AsyncGenerator<T> {
-  yield* items;
 }

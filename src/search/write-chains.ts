@@ -4,13 +4,14 @@
  * model saw them, at sizes that Qwen's preprocessor leaves alone, so the coordinates in the text stay
  * true whatever budget the other trainer has above them.
  */
-import { access, rename, rm } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { rename, rm } from "node:fs/promises";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { fileWriter, parquetWriteRows } from "hyparquet-writer";
 import { VigorlError } from "../core/errors.ts";
 import { ioError, writeFileAtomic } from "../core/files.ts";
 import { encodePng } from "../image/decode.ts";
 import type { ModelImage } from "../image/model-image.ts";
+import { pictureFile, writePicture } from "../image/picture-file.ts";
 import type { ChatMessage } from "../text/chat.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import type { TaskRecord } from "../task/record.ts";
@@ -140,12 +141,9 @@ class PictureFolder {
   async add(images: readonly ModelImage[]): Promise<string[]> {
     const paths: string[] = [];
     for (const image of images) {
-      const path = join("images", `${image.hash}.png`);
-      const file = join(this.folder, path);
-      if (!this.written.has(image.hash) && !(await exists(file)))
-        await writeFileAtomic(file, await encodePng(image));
+      if (!this.written.has(image.hash)) await writePicture(this.folder, image);
       this.written.add(image.hash);
-      paths.push(path);
+      paths.push(relative(this.folder, pictureFile(this.folder, image.hash)));
     }
     return paths;
   }
@@ -185,11 +183,4 @@ function listColumn(name: string, element: Schema): Schema {
 
 function textColumn(name: string): Schema[number] {
   return { name, type: "BYTE_ARRAY", converted_type: "UTF8", repetition_type: "REQUIRED" };
-}
-
-async function exists(file: string): Promise<boolean> {
-  return access(file).then(
-    () => true,
-    () => false,
-  );
 }

@@ -3,13 +3,11 @@
  * hash with their frames, points, crops, answer, reward by term and how it ended. Pictures lie beside
  * the file, `images/<hash>.png`, each once. `version` changes when a reader has to know.
  */
-import { access } from "node:fs/promises";
-import { join } from "node:path";
 import { z } from "zod";
-import { writeFileAtomic } from "../core/files.ts";
+import { inside } from "../core/inside.ts";
 import { appendJsonl, readJsonlAll } from "../core/jsonl.ts";
-import { encodePng } from "../image/decode.ts";
 import type { ModelImage } from "../image/model-image.ts";
+import { writePicture } from "../image/picture-file.ts";
 import type { ChatFormat } from "../text/chat.ts";
 import type { TaskRecord } from "./record.ts";
 import type { Reward } from "./reward-terms.ts";
@@ -181,18 +179,13 @@ export class TraceWriter {
   /** Throws VigorlError("io") when the disk does not take it. */
   async append(trace: Trace, episode: Pick<Trajectory, "chunks">): Promise<void> {
     for (const chunk of episode.chunks) if (chunk.type === "image") await this.keep(chunk.image);
-    await appendJsonl(join(this.folder, "traces.jsonl"), [trace]);
+    await appendJsonl(inside(this.folder, "traces.jsonl"), [trace]);
   }
 
   private async keep(image: ModelImage): Promise<void> {
     if (this.kept.has(image.hash)) return;
     this.kept.add(image.hash);
-    const file = join(this.folder, "images", `${image.hash}.png`);
-    const isThere = await access(file).then(
-      () => true,
-      () => false,
-    );
-    if (!isThere) await writeFileAtomic(file, await encodePng(image));
+    await writePicture(this.folder, image);
   }
 }
 

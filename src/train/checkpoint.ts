@@ -9,6 +9,7 @@ import { join, relative } from "node:path";
 import { z } from "zod";
 import { errno, VigorlError } from "../core/errors.ts";
 import { hashFile, ioError, replaceFolderAtomic, writeFileAtomic } from "../core/files.ts";
+import { inside, joinNames } from "../core/inside.ts";
 import { parseAt } from "../core/jsonl.ts";
 import type { Learner } from "../engine/types.ts";
 
@@ -31,7 +32,7 @@ export async function saveCheckpoint(
   state: Omit<CheckpointState, "version" | "files">,
   keep: number,
 ): Promise<string> {
-  const folder = join(checkpointsPath, `step-${state.step}`);
+  const folder = inside(checkpointsPath, `step-${state.step}`);
   await replaceFolderAtomic(folder, async (beside) => {
     await learner.save(beside, { optimizer: true });
     const names = await listFiles(beside);
@@ -46,7 +47,7 @@ export async function saveCheckpoint(
   });
   const steps = await checkpointSteps(checkpointsPath);
   for (const step of steps.slice(0, Math.max(0, steps.length - keep))) {
-    await rm(join(checkpointsPath, `step-${step}`), { recursive: true, force: true });
+    await rm(inside(checkpointsPath, `step-${step}`), { recursive: true, force: true });
   }
   return folder;
 }
@@ -96,7 +97,7 @@ export async function verifyCheckpoint(folder: string): Promise<CheckpointState>
   }
   const state = parseAt(file, json, stateSchema);
   for (const { name, bytes, sha256 } of state.files) {
-    const path = join(folder, name);
+    const path = joinNames(folder, ...name.split("/"));
     const size = await stat(path).then(
       (entry) => entry.size,
       () => undefined,

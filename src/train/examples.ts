@@ -3,15 +3,16 @@
  * images beside it by the hash of their pixels, so that what was sampled is what is trained on.
  */
 import { readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import pLimit from "p-limit";
+import { dirname } from "node:path";
 import { z } from "zod";
+import { forEachBounded, mapBounded } from "../core/bounded.ts";
 import { VigorlError } from "../core/errors.ts";
-import { ioError, writeFileAtomic } from "../core/files.ts";
+import { ioError } from "../core/files.ts";
 import { readJsonlAll, writeJsonl } from "../core/jsonl.ts";
 import type { Chunk } from "../engine/types.ts";
-import { decodeImage, encodePng } from "../image/decode.ts";
+import { decodeImage } from "../image/decode.ts";
 import { toModelImage, type ModelImage } from "../image/model-image.ts";
+import { pictureFile, writePicture } from "../image/picture-file.ts";
 import { qwenPreprocessor, type PreprocessorConfig } from "../image/preprocessor-config.ts";
 import { episodeToDatum } from "../task/trajectory.ts";
 import type { ScoredEpisode } from "./rollouts.ts";
@@ -49,11 +50,8 @@ export async function writeExamples(file: string, examples: readonly SftExample[
   for (const { chunks } of examples)
     for (const chunk of chunks)
       if (chunk.type === "image") images.set(chunk.image.hash, chunk.image);
-  const limit = pLimit(8);
-  await Promise.all(
-    [...images].map(([hash, image]) =>
-      limit(async () => writeFileAtomic(imagePath(file, hash), await encodePng(image))),
-    ),
+  await forEachBounded(images.values(), picturesAtOnce, undefined, (image) =>
+    writePicture(dirname(file), image),
   );
   await writeJsonl(file, examples.map(toLine));
 }
@@ -67,13 +65,14 @@ export async function readExamples(
   const hashes = lines.flatMap((line) =>
     line.parts.flatMap((part) => ("image" in part ? [part.image] : [])),
   );
-  const limit = pLimit(8);
-  const images = await Promise.all(
-    [...new Set(hashes)].map((hash) => limit(() => readImage(file, hash, preprocessor))),
+  const images = await mapBounded([...new Set(hashes)], picturesAtOnce, undefined, (hash) =>
+    readImage(file, hash, preprocessor),
   );
   const byHash = new Map(images.map((image) => [image.hash, image]));
   return lines.map((line) => fromLine(line, byHash));
 }
+
+const picturesAtOnce = 8;
 
 function toLine({ id, category, chunks, mask_T }: SftExample): ExampleLine {
   const parts: ExampleLine["parts"] = [];
@@ -126,7 +125,7 @@ async function readImage(
   hash: string,
   preprocessor: PreprocessorConfig,
 ): Promise<ModelImage> {
-  const path = imagePath(file, hash);
+  const path = pictureFile(dirname(file), hash);
   const bytes = await readFile(path).catch((error: unknown) => {
     throw ioError(error, path);
   });
@@ -137,8 +136,4 @@ async function readImage(
   throw new VigorlError("input", `${path}: its pixels are not those of the example`, {
     hint: "the file was changed; write the examples again",
   });
-}
-
-function imagePath(file: string, hash: string): string {
-  return join(dirname(file), "images", `${hash}.png`);
 }
