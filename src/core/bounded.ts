@@ -61,7 +61,7 @@ export async function mapBounded<T, R>(
   signal: AbortSignal | undefined,
   work: (item: T, halt: AbortSignal, index: number) => Promise<R>,
 ): Promise<R[]> {
-  const results: R[] = new Array(items.length);
+  const results: R[] = [];
   await forEachBounded(items, atOnce, signal, async (item, halt, index) => {
     results[index] = await work(item, halt, index);
   });
