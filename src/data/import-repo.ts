@@ -7,17 +7,18 @@
 import { basename, resolve } from "node:path";
 import { z } from "zod";
 import { readJsonl } from "../core/jsonl.ts";
-import { parseInts } from "../task/judge-repo.ts";
-import { parseAction } from "../task/judge.ts";
-import { letterIndex, recordLineSchema, fromLine, type TaskRecord } from "../task/record.ts";
-import type { AnswerKind } from "../text/prompts.ts";
+import type { KindName } from "../task/kinds.ts";
+import { parseAction } from "../task/kinds/action.ts";
+import { letterIndex } from "../task/kinds/choice.ts";
+import { recordLineSchema, fromLine, type TaskRecord } from "../task/record.ts";
+import { parseIntsLiteral } from "../text/python.ts";
 
 export interface ImportOptions {
   readonly layout: "rl" | "eval";
   /** Folder that image paths are relative to. */
   readonly imageRoot: string;
   /** What the answers are; by default found out record by record. */
-  readonly kind?: AnswerKind;
+  readonly kind?: KindName;
   /** RL layout: other names of its keys (one fork writes `solution`, a loader `image_paths`). */
   readonly promptKey?: string;
   readonly answerKey?: string;
@@ -104,7 +105,7 @@ function readTexts(
 function toRecord(read: Read, fallbackId: string, options: ImportOptions): TaskRecord | string {
   const choices = listedChoices(read.text);
   const kind = options.kind ?? kindOf(read.answer, choices);
-  const area = kind === "point" ? parseInts(read.answer) : null;
+  const area = kind === "point" ? (parseIntsLiteral(read.answer)?.values ?? null) : null;
   if (kind === "point" && area?.length !== 4) return `"${read.answer}" is no box of four integers`;
   const [x0, y0, x1, y1] = area ?? [];
   const line = recordLineSchema.safeParse({
@@ -122,8 +123,8 @@ function toRecord(read: Read, fallbackId: string, options: ImportOptions): TaskR
   return fromLine(line.data, images);
 }
 
-function kindOf(answer: string, choices: readonly string[]): AnswerKind {
-  if (parseInts(answer)?.length === 4) return "point";
+function kindOf(answer: string, choices: readonly string[]): KindName {
+  if (parseIntsLiteral(answer)?.values.length === 4) return "point";
   if (parseAction(answer) !== null) return "action";
   const isListed = choices.includes(answer) || letterIndex(answer, choices.length) >= 0;
   return isListed ? "choice" : "text";

@@ -11,7 +11,7 @@ import { bootstrapDifference, mcNemar, mean, wilsonInterval } from "../core/stat
 import type { Sampler } from "../engine/types.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import { runEpisode } from "../task/episode.ts";
-import { judge } from "../task/judge.ts";
+import { judge, judgeProfiles } from "../task/judge.ts";
 import type { TaskRecord } from "../task/record.ts";
 import type { Trajectory } from "../task/trajectory.ts";
 import { conditionRecord, conditions, type Condition } from "./controls.ts";
@@ -23,6 +23,10 @@ export const evalSchema = z.strictObject({
   topP: z.number().gt(0).max(1).default(1).describe("nucleus sampling; 1 switches it off"),
   topK: z.int().min(0).default(0).describe("keep the k likeliest tokens; 0 switches it off"),
   concurrency: z.int().min(1).default(64).describe("episodes in flight at once"),
+  judge: z
+    .enum(judgeProfiles)
+    .default("default")
+    .describe("rules by which an answer is right: ours, or the published ones"),
   controls: z
     .array(z.enum(conditions).exclude(["none"]))
     .default([])
@@ -81,7 +85,7 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
     const episodeSeed = deriveSeed(seed, "eval", record.id);
     const stop = { signal: halt };
     const episode = await runEpisode(sampler, shown, episodeConfig, episodeSeed, stop);
-    const outcome = outcomeOf(episode, record);
+    const outcome = outcomeOf(episode, record, config.judge);
     await onEpisode?.(episode, record, outcome.score);
     return outcome;
   });
@@ -124,9 +128,9 @@ export function compareArms(
   return { task, arm, against, difference, ci95: interval, p: mcNemar(a.map(right), b.map(right)) };
 }
 
-function outcomeOf(episode: Trajectory, record: TaskRecord): Outcome {
+function outcomeOf(episode: Trajectory, record: TaskRecord, profile: EvalConfig["judge"]): Outcome {
   const { answer, view, stopReason, error } = episode;
-  const score = judge(record, answer, { view });
+  const score = judge(record, answer, { profile, view });
   return {
     recordId: record.id,
     category: record.category ?? null,

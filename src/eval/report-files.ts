@@ -14,11 +14,11 @@ import { encodeJpeg, type RgbImage } from "../image/decode.ts";
 import { point, resizedToOriginal } from "../image/frames.ts";
 import { pictureFile } from "../image/picture-file.ts";
 import { resize } from "../image/resize.ts";
-import { answerPoint, judge } from "../task/judge.ts";
+import { kindOf, shownTruth } from "../task/kinds.ts";
 import { loadImages, type TaskRecord } from "../task/record.ts";
 import { readTraces, type Trace } from "../task/trace.ts";
 import type { AnswerView } from "../task/trajectory.ts";
-import { armFolder } from "./arm.ts";
+import { armFolder, readArm } from "./arm.ts";
 import type { Condition } from "./controls.ts";
 import { reportHtml } from "./report-html.ts";
 import type { PageImage, TraceTurn, TraceView } from "./report-trace.ts";
@@ -83,10 +83,14 @@ async function taskViews(
   for (const arm of arms) {
     const folder = armFolder(run, task, arm);
     if (!existsSync(join(folder, "traces.jsonl"))) continue;
+    const { outcomes } = await readArm(run, task, arm);
+    const scores = new Map(outcomes.map(({ recordId, score }) => [recordId, score]));
     for (const trace of await readTraces(join(folder, "traces.jsonl"))) {
       const record = records[order.get(trace.recordId) ?? -1];
-      if (record === undefined || trace.view === null) continue;
-      views.push(viewOf(trace, trace.view, record, task, arm));
+      const score = scores.get(trace.recordId);
+      if (record === undefined || score === undefined || trace.view === null) continue;
+      const imageHash = pictureKey(trace, arm);
+      views.push({ ...viewOf(trace, trace.view, record), task, arm, score, imageHash });
       await keepImages(trace, record, arm, folder, images);
     }
   }
@@ -98,23 +102,17 @@ function viewOf(
   trace: Trace,
   view: AnswerView,
   record: TaskRecord,
-  task: string,
-  arm: string,
-): TraceView {
+): Omit<TraceView, "task" | "arm" | "score" | "imageHash"> {
   const { recordId, question, answer, stopReason, error, reward } = trace;
-  const at = answer !== null && record.kind === "point" ? answerPoint(answer, view) : null;
+  const at = answer === null ? null : (kindOf(record.kind).place?.(answer, view) ?? null);
   return {
     recordId,
-    task,
-    arm,
     question,
     ...truthOf(record),
     answer,
-    score: judge(record, answer, { view }),
     reward: reward === null ? {} : { reward: reward.total, ...reward.terms },
     stopReason,
     error,
-    imageHash: pictureKey(trace, arm),
     points: trace.points
       .filter((place) => place.inImage)
       .map(({ x, y, turn }) => ({
@@ -131,17 +129,9 @@ function viewOf(
   };
 }
 
-function truthOf({ answer }: TaskRecord): Pick<TraceView, "truth" | "truthBox"> {
-  if (typeof answer === "string") return { truth: answer };
-  if ("box" in answer) {
-    return { truth: `in the box (${answer.box.join(", ")})`, truthBox: answer.box };
-  }
-  const [x, y] = answer.point;
-  const { radius } = answer;
-  return {
-    truth: `within ${radius} of (${x}, ${y})`,
-    truthBox: [x - radius, y - radius, x + radius, y + radius],
-  };
+function truthOf(record: TaskRecord): Pick<TraceView, "truth" | "truthBox"> {
+  const { text, box } = shownTruth(record);
+  return { truth: text, ...(box === undefined ? {} : { truthBox: box }) };
 }
 
 /** The conversation for readers: control tokens left out, neighbours of one author joined. */

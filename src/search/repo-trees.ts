@@ -11,7 +11,7 @@ import { ioError } from "../core/files.ts";
 import { parseAt } from "../core/jsonl.ts";
 import { defaultTags } from "../text/grammar.ts";
 import { scanPoints } from "../text/points.ts";
-import type { AnswerKind } from "../text/prompts.ts";
+import type { KindName } from "../task/kinds.ts";
 import {
   correctReward,
   stepsOf,
@@ -84,7 +84,7 @@ export async function readRepoTrees(
 /** A tree of the reference search as one of ours; `kind` and `view` are what its record does not say. */
 export function fromRepoRecord(
   record: RepoRecord,
-  about: { readonly kind: AnswerKind; readonly view?: TreeLine["view"] },
+  about: { readonly kind: KindName; readonly view?: TreeLine["view"] },
 ): TreeLine {
   const question = withoutImageTag(record.question);
   const root = nodeFromRepo(record.tree, "r", 0, record);

@@ -9,6 +9,7 @@ import { z } from "zod";
 import { withPreset } from "../core/preset.ts";
 import { remoteSchema } from "../engine/openai/options.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
+import { judgeProfiles } from "../task/judge.ts";
 
 const searchFields = z.strictObject({
   profile: z
@@ -83,7 +84,7 @@ const searchFields = z.strictObject({
   topK: z.int().min(0).default(0).describe("keep the k likeliest tokens; 0 switches it off"),
   maxTokensPerStep: z.int().min(1).default(512).describe("tokens of one step"),
   judge: z
-    .enum(["default", "repo"])
+    .enum(judgeProfiles)
     .default("default")
     .describe("rules by which an answer is right: ours, or the published ones"),
   prompts: z

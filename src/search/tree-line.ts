@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { readJsonl } from "../core/jsonl.ts";
-import { answerKinds } from "../text/prompts.ts";
+import { kindNames } from "../task/kinds.ts";
 
 const size = z.strictObject({ widthPx: z.int(), heightPx: z.int() });
 const place = z.tuple([z.number(), z.number()]);
@@ -89,7 +89,7 @@ export const treeLineSchema = z.strictObject({
   version: z.literal(1),
   recordId: z.string(),
   question: z.string(),
-  kind: z.enum(answerKinds),
+  kind: z.enum(kindNames),
   truth: z.unknown(),
   category: z.string().nullable(),
   /** How coordinates are read; null where the images are not known (trees from elsewhere). */

@@ -1,7 +1,12 @@
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { judgeRepo, pointInBbox, pointMatch, stringMatch, webActionJudge } from "./judge-repo.ts";
-import { judge, parseAction } from "./judge.ts";
+import { z } from "zod";
+import { judge, judgeProfiles } from "./judge.ts";
+import { kindNames, truthProblem } from "./kinds.ts";
+import { parseAction } from "./kinds/action.ts";
+import { pointInBbox, pointMatch, stringMatch, webActionJudge } from "./kinds/published-judges.ts";
+import { fold } from "./kinds/readings.ts";
 import type { TaskRecord } from "./record.ts";
 import type { AnswerView } from "./trajectory.ts";
 
@@ -14,6 +19,8 @@ const choice = (answer: string, ...choices: string[]): Question => ({
   answer,
   choices,
 });
+
+const box: Question = { kind: "point", answer: { box: [50, 60, 70, 80] } };
 
 describe("right and wrong, by our rules", () => {
   test.each<[Question, string, number]>([
@@ -56,11 +63,82 @@ describe("right and wrong, by our rules", () => {
   });
 });
 
+const cases = z
+  .record(
+    z.string(),
+    z.object({
+      choices: z.array(z.string()).optional(),
+      answer: z.string(),
+      cases: z.array(z.tuple([z.string(), z.number().nullable()])),
+    }),
+  )
+  .parse(JSON.parse(readFileSync(new URL("fixtures/answers.json", import.meta.url), "utf8")));
+
+describe("right answers in other clothes, with the credit that a person would give", () => {
+  const rows = Object.entries(cases).flatMap(([name, { choices, answer, cases: said }]) =>
+    said.flatMap(([text, credit]) =>
+      credit === null ? [] : [{ name, choices, answer, text, credit }],
+    ),
+  );
+  test.each(rows)(
+    "$name, truth $answer: $text → $credit",
+    ({ name, text: said, credit, ...asked }) => {
+      const record = { ...asked, kind: kindNames.find((kind) => name.startsWith(kind)) ?? "text" };
+      expect(truthProblem(record)).toBeNull();
+      expect(judge(record, said)).toBe(credit);
+    },
+  );
+
+  const four = choice("right", "left", "right", "above", "below");
+  test.each<[Question, string, number]>([
+    [four, "\\boxed{\\text{B}}", 1],
+    [four, "**Answer:** B", 1],
+    [four, "**B**. right", 1],
+    [four, "The answer is **B**.", 1],
+    [four, "B is the correct answer.", 1],
+    [four, "The correct option is (B)", 1],
+    [four, "$B$", 1],
+    [four, "\u201cright\u201d", 1],
+    [four, "The answer is not B", 0],
+    [four, "The wrong answer is B", 0],
+    [four, "A B", 0],
+    [four, "B, C", 0],
+    [four, "B. left", 0],
+    [four, "**A** or **B**", 0],
+    [four, "B is not correct", 0],
+    [four, "I cannot answer this", 0],
+    [choice("B", "B", "A"), "A B", 0],
+    [{ kind: "choice", answer: "A. right" }, "B. right", 0],
+    [number("1250"), "1.25 \u00d7 10\u00b3", 1],
+    [number("1250"), "USD 1,250", 1],
+    [number("-5"), "\u22125", 1],
+    [number("52"), "5\u00b2", 0],
+    [number("3"), "3 million", 0],
+    [number("3"), "3k", 0],
+    [number("5 km"), "5 m", 0],
+    [number("5 km"), "5 kilometres", 1],
+    [number("12345678901234567"), "12345678901234568", 0],
+    [number("1250000000"), "1250000001", 0],
+    [number("0.1"), "1e-1", 1],
+    [text("__init__"), "`__init__`", 1],
+    [text("__init__"), "init", 0],
+    [text("no"), "The answer is **no**.", 1],
+    [text("no"), "The answer is not known", 0],
+    [text("?"), "!", 0],
+    [action("click [12]"), "`click [12]`", 1],
+    [action("click [12]"), "**Answer:** click [12]", 1],
+    [action("click [12]"), "click [12] or click [13]", 0],
+    [box, "**(55, 65)**", 1],
+    [box, "The answer is \uff0855, 65\uff09.", 1],
+    [box, "(55, 65) or (0, 0)", 0],
+  ])("%j: %j → %d", (record, answer, credit) => {
+    expect(judge(record, answer)).toBe(credit);
+  });
+});
+
 test("no answer is wrong", () => {
   expect(judge(text("x"), null)).toBe(0);
 });
-
-const box: Question = { kind: "point", answer: { box: [50, 60, 70, 80] } };
 
 test("points: half-open boxes, closed discs, nothing but a point", () => {
   expect(judge(box, "(50, 60)")).toBe(1);
@@ -85,14 +163,80 @@ test("points are read in the model's frame", () => {
   expect(judge(box, "(150, 175)", { view: { ...view, coordinates: "relative" } })).toBe(1);
 });
 
-test("any answer at all gets 0 or 1", () => {
-  const records = [text("a"), number("1"), choice("a", "a", "b"), action("go_back"), box];
+const all: readonly Question[] = [
+  text("red star"),
+  number("1250"),
+  choice("right", "left", "right"),
+  choice("C", "left", "right", "above"),
+  { kind: "choice", answer: "right" },
+  action("type [3] [hi]"),
+  action("go_back"),
+  box,
+  { kind: "point", answer: { point: [10, 10], radius: 5 } },
+];
+
+/** Pieces that answers are made of, and what could trip a reader. */
+const piece = fc.oneof(
+  fc.constantFrom(
+    ..."()[]{}<>*_`$\\\"'.,:;!?-+^%|#/= \n\t\0\u2028\ud800\uff08\u0663\u00b2".split(""),
+  ),
+  fc.constantFrom(
+    "answer is ",
+    "Option ",
+    "A",
+    "b",
+    "12",
+    "1,000",
+    "\\boxed{",
+    "\\text{",
+    "**",
+    "or",
+  ),
+  fc.constantFrom(
+    "click [",
+    "type [",
+    "scroll",
+    "(1, 2)",
+    "1e",
+    "x10^",
+    "€",
+    " is correct",
+    "not ",
+  ),
+  fc.string({ unit: "grapheme", maxLength: 3 }),
+);
+const hostile = fc.array(piece, { maxLength: 30 }).map((pieces) => pieces.join(""));
+
+test("10,000 hostile answers get 0 or 1 from every judge", () => {
   fc.assert(
-    fc.property(fc.constantFrom(...records), fc.string(), (record, answer) => {
-      for (const profile of ["default", "repo"] as const)
+    fc.property(fc.constantFrom(...all), hostile, (record, answer) => {
+      for (const profile of judgeProfiles)
         expect([0, 1]).toContain(judge(record, answer, { profile }));
     }),
+    { numRuns: 10_000 },
   );
+});
+
+test("what does not say the answer is never right", () => {
+  const silent = (answer: string) =>
+    !/[\dB-Cb-c()\uff08\uff09]|right|red|go_back|type/u.test(fold(answer).toLowerCase());
+  fc.assert(
+    fc.property(fc.constantFrom(...all), hostile, (record, answer) => {
+      fc.pre(silent(answer));
+      expect(judge(record, answer)).toBe(0);
+    }),
+    { numRuns: 3000 },
+  );
+});
+
+test("thirty thousand characters are read at once", () => {
+  const long = ["(", "*", "answer: ", " ", "- ", "<", "\\boxed{", "1,000", "`a` ", "(1,"].map(
+    (part) => part.repeat(30_000 / part.length),
+  );
+  const answers = long.flatMap((part) => [part, `A${part}`, `-${part}x`, `${part}B`]);
+  for (const profile of judgeProfiles)
+    for (const record of all)
+      expect(answers.map((answer) => judge(record, answer, { profile }))).not.toContain(NaN);
 });
 
 test("an action is parsed whole or not at all", () => {
@@ -149,7 +293,7 @@ describe("the published judges, vector by vector", () => {
       resized: { widthPx: 50, heightPx: 50 },
       coordinates: "resized",
     };
-    expect(judgeRepo(record, "(2, 7)", view)).toBe(1);
-    expect(judgeRepo(record, "(8, 8)", view)).toBe(0);
+    expect(judge(record, "(2, 7)", { profile: "repo", view })).toBe(1);
+    expect(judge(record, "(8, 8)", { profile: "repo", view })).toBe(0);
   });
 });

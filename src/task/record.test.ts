@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { encodePng } from "../image/decode.ts";
 import { gradientImage } from "./fixtures/scene.ts";
-import { letterIndex, loadImages, readRecords, toLine, type TaskRecord } from "./record.ts";
+import { letterIndex } from "./kinds/choice.ts";
+import { loadImages, readRecords, toLine, type TaskRecord } from "./record.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -39,6 +40,14 @@ test.each<[string, object, RegExp]>([
   ["an empty answer", { ...line, answer: " " }, /every reply would match/],
   ["a number that is none", { ...line, kind: "number", answer: "seven" }, /no number/],
   ["a point without a region", { ...line, kind: "point" }, /wants \{box\}/],
+  ["a number no answer can say", { ...line, kind: "number", answer: "1,5" }, /no number/],
+  ["a number in another base", { ...line, kind: "number", answer: "0x1F" }, /no number/],
+  ["an action that is none", { ...line, kind: "action", answer: "hover [3]" }, /is no action/],
+  [
+    "a region with a key too many",
+    { ...line, kind: "point", answer: { box: [1, 1, 2, 2], r: 1 } },
+    /wants \{box\}/,
+  ],
   ["an empty box", { ...line, kind: "point", answer: { box: [5, 5, 5, 9] } }, /box is empty/],
   ["a region for a text", { ...line, answer: { box: [1, 1, 2, 2] } }, /wants a text/],
   [

@@ -8,7 +8,7 @@ import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
 import { parseAt, readJsonl } from "../core/jsonl.ts";
 import { decodeImage, type RgbImage } from "../image/decode.ts";
-import { answerKinds, type AnswerKind } from "../text/prompts.ts";
+import { kindNames, truthProblem, type KindName, type Truth } from "./kinds.ts";
 
 /** Where an image comes from; `name` is how errors call it. */
 export type ImageSource =
@@ -20,20 +20,15 @@ export type ImageSource =
       readonly render: () => RgbImage | Promise<RgbImage>;
     };
 
-/** A region that the right point lies in: original-image pixels, boxes half-open. */
-export type PointTarget =
-  | { readonly box: readonly [x0: number, y0: number, x1: number, y1: number] }
-  | { readonly point: readonly [x: number, y: number]; readonly radius: number };
-
 export interface TaskRecord {
   readonly id: string;
   /** As the model sees them, in order; coordinates speak of the first. */
   readonly images: readonly ImageSource[];
   readonly question: string;
-  readonly kind: AnswerKind;
-  /** A region for "point", a text for all others. */
-  readonly answer: string | PointTarget;
-  /** For "choice": the options' texts, in the order of their letters. */
+  readonly kind: KindName;
+  /** The truth, in the form that its kind says. */
+  readonly answer: Truth;
+  /** The options' texts, in the order of their letters, where the question lists some. */
   readonly choices?: readonly string[];
   /** Reports are broken down by it. */
   readonly category?: string;
@@ -48,21 +43,26 @@ export const recordLineSchema = z
     image: z.string().min(1).optional(),
     images: z.array(z.string().min(1)).min(1).optional(),
     question: z.string().min(1),
-    kind: z.enum(answerKinds),
-    answer: z.union([
-      z.string(),
-      z.strictObject({ box: z.tuple([z.number(), z.number(), z.number(), z.number()]) }),
-      z.strictObject({
-        point: z.tuple([z.number(), z.number()]),
-        radius: z.number().nonnegative(),
-      }),
-    ]),
+    kind: z.enum(kindNames),
+    answer: z.custom<Truth>((value) => value !== undefined, "no answer"),
     choices: z.array(z.string().min(1)).min(2).optional(),
     category: z.string().optional(),
     source: z.string().optional(),
   })
   .superRefine((line, context) => {
-    for (const problem of problemsOf(line)) context.addIssue({ code: "custom", ...problem });
+    if (line.image !== undefined && line.images !== undefined)
+      context.addIssue({
+        code: "custom",
+        path: ["images"],
+        message: "give image or images, not both",
+      });
+    const problem = truthProblem(line);
+    if (problem !== null)
+      context.addIssue({
+        code: "custom",
+        path: ["answer", ...(problem.path ?? [])],
+        message: problem.message,
+      });
   });
 
 export type RecordLine = z.infer<typeof recordLineSchema>;
@@ -140,49 +140,4 @@ export async function loadImages(record: TaskRecord): Promise<RgbImage[]> {
       }
     }),
   );
-}
-
-/** The option that a letter names ("B", "(b)", "B." → 1), or -1. */
-export function letterIndex(text: string, numChoices: number): number {
-  const match = /^\(?([A-Za-z])[.):]?\)?$/.exec(text.trim());
-  if (match === null) return -1;
-  const index = match[1].toUpperCase().charCodeAt(0) - 65;
-  return index < numChoices ? index : -1;
-}
-
-interface Problem {
-  readonly path: string[];
-  readonly message: string;
-}
-
-function problemsOf(line: {
-  image?: string | undefined;
-  images?: string[] | undefined;
-  kind: AnswerKind;
-  answer: string | { box: number[] } | { point: number[] };
-  choices?: string[] | undefined;
-}): Problem[] {
-  const out: Problem[] = [];
-  if (line.image !== undefined && line.images !== undefined)
-    out.push({ path: ["images"], message: "give image or images, not both" });
-  const { answer, kind, choices } = line;
-  if (kind === "point") {
-    if (typeof answer === "string")
-      out.push({ path: ["answer"], message: 'kind "point" wants {box} or {point, radius}' });
-    else if ("box" in answer && !(answer.box[0] < answer.box[2] && answer.box[1] < answer.box[3]))
-      out.push({ path: ["answer", "box"], message: "the box is empty; write [x0, y0, x1, y1]" });
-  } else if (typeof answer !== "string") {
-    out.push({ path: ["answer"], message: `kind "${kind}" wants a text` });
-  } else if (answer.trim() === "") {
-    out.push({ path: ["answer"], message: "the answer is empty; every reply would match it" });
-  } else if (kind === "number" && Number.isNaN(Number(answer.replaceAll(",", "")))) {
-    out.push({ path: ["answer"], message: `"${answer}" is no number; use kind "text"` });
-  } else if (kind === "choice" && choices !== undefined && !isChoice(answer, choices)) {
-    out.push({ path: ["answer"], message: `"${answer}" is none of the choices` });
-  }
-  return out;
-}
-
-function isChoice(answer: string, choices: readonly string[]): boolean {
-  return choices.includes(answer) || letterIndex(answer, choices.length) >= 0;
 }

@@ -8,7 +8,8 @@
  */
 import { countDistinct } from "../text/points.ts";
 import { acceptsStructure } from "../text/structure.ts";
-import { actionMatch, judge } from "./judge.ts";
+import { judge } from "./judge.ts";
+import { actionMatch } from "./kinds/action.ts";
 import type { TaskRecord } from "./record.ts";
 import { reward, type FormRules, type Reward, type Scored } from "./reward-terms.ts";
 

@@ -6,8 +6,10 @@
  */
 import { countDistinct, scanPoints } from "../text/points.ts";
 import { acceptsStructure } from "../text/structure.ts";
-import { inBbox, parseInts } from "./judge-repo.ts";
-import type { PointTarget, TaskRecord } from "./record.ts";
+import { inBbox } from "./kinds/published-judges.ts";
+import type { PointTarget } from "./kinds/point.ts";
+import type { TaskRecord } from "./record.ts";
+import { parseIntsLiteral } from "../text/python.ts";
 import { reward, type FormRules, type Reward, type Scored } from "./reward-terms.ts";
 
 /** The published rule for the episode: multi-turn where the tool was offered. */
@@ -78,11 +80,13 @@ function extractAnswer(response: string): string {
 }
 
 function isPoint(answer: string): boolean {
-  return answer.startsWith("(") && answer.endsWith(")") && parseInts(answer)?.length === 2;
+  return (
+    answer.startsWith("(") && answer.endsWith(")") && parseIntsLiteral(answer)?.values?.length === 2
+  );
 }
 
 function pointAccuracy(answer: string, target: PointTarget): number {
-  const at = parseInts(answer);
+  const at = parseIntsLiteral(answer)?.values;
   if (at?.length !== 2) return 0;
   if ("box" in target) return Number(inBbox(target.box, at));
   const [x, y] = target.point;

@@ -12,7 +12,7 @@ import type { ChatFormat } from "../text/chat.ts";
 import type { TaskRecord } from "./record.ts";
 import type { Reward } from "./reward-terms.ts";
 import type { AuthoredChunk, Trajectory } from "./trajectory.ts";
-import { answerKinds } from "../text/prompts.ts";
+import { kindNames } from "./kinds.ts";
 
 const size = z.strictObject({ widthPx: z.int(), heightPx: z.int() });
 const author = z.enum(["prompt", "model", "environment", "forced"]);
@@ -37,7 +37,7 @@ export const traceSchema = z.strictObject({
   step: z.int().optional(),
   member: z.int().optional(),
   question: z.string(),
-  kind: z.enum(answerKinds),
+  kind: z.enum(kindNames),
   truth: z.unknown(),
   /** The conversation in order; joining the texts gives what the model read and wrote. */
   parts: z.array(

@@ -108,6 +108,7 @@ describe("turns that are not well formed still say what they can", () => {
     ["<think> x </think> so <answer> 7 </answer>", "7", true],
     ["<think> open <answer> 7 </answer>", "7", true],
     ["<think> I will use <answer> soon </think><answer> 8 </answer>", "8", true],
+    ["<think> maybe <answer> 3 </answer> </think>\n<answer> 7 </answer>", "7", true],
     ["<think> x </think>\n<answer> line\nbreak </answer>", "line\nbreak", true],
     ["<think> x </think>\n<answer> cut off", "cut off", false],
     ["<think> x </think>", undefined, undefined],

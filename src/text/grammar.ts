@@ -49,7 +49,7 @@ export interface ParsedTurn {
   readonly points: readonly TextPoint[];
   /** The first tool call, closed or not; later ones are never carried out. Null where there is none. */
   readonly toolCall: ToolCallResult | null;
-  /** The first answer, trimmed. `closed` is false when the text ends inside it. */
+  /** The last answer, trimmed: an earlier one may be quoted in a thought. `closed` is false when the text ends inside it. */
   readonly answer: { readonly text: string; readonly closed: boolean } | null;
   /** One closed, non-empty think block, then one valid tool call or one non-empty answer, and only blanks around. */
   readonly wellFormed: boolean;
@@ -128,7 +128,7 @@ export function readTurn(segments: readonly Segment[], options: GrammarOptions =
   const thinks = of("think");
   const calls = of("toolCall");
   const answers = of("answer");
-  const answer = answers.find((segment) => segment.closed) ?? answers.at(-1);
+  const answer = answers.findLast((segment) => segment.closed) ?? answers.at(-1);
   const toolCall =
     calls.length === 0
       ? null
