@@ -13,7 +13,7 @@ const linearizeFields = z.strictObject({
     .enum(["auto", "spliced"])
     .default("auto")
     .describe(
-      "auto: as the tree was searched; spliced: chains without crops get a tool call behind every sentence that names a new place",
+      "auto: as the tree was searched; spliced: chains without crops get a tool call for every new place that a sentence names",
     ),
   direct: z.boolean().default(true).describe("chains that go straight to a right answer"),
   backtrack: z
@@ -82,7 +82,9 @@ const linearizeFields = z.strictObject({
         .min(0)
         .max(1)
         .default(0)
-        .describe("probability that the first call is moved to a later place, as published"),
+        .describe(
+          "probability that the first call is put anywhere but last among the calls, as published",
+        ),
       keepRest: z
         .boolean()
         .default(true)

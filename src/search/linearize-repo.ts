@@ -37,7 +37,11 @@ export function repoChains(record: RepoRecord, correction: string, seed = 42): R
     all.length <= maxRepoChains
       ? all
       : stream(seed, "chains", record.id).shuffle(all).slice(0, maxRepoChains);
-  return kept.map((chain) => ({ ...chain, text: chain.text.replaceAll(IMAGE_TAG, "") }));
+  return kept.map((chain) => ({ ...chain, text: withoutImageTags(chain.text) }));
+}
+
+function withoutImageTags(text: string): string {
+  return text.replaceAll(IMAGE_TAG, "").replaceAll("</image>", "");
 }
 
 function* chainsBelow(node: RepoNode, correction: string): Generator<RepoChain> {

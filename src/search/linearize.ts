@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { stream } from "../core/random.ts";
-import { contains } from "../image/frames.ts";
+import { contains, type Point, type Size } from "../image/frames.ts";
 import { scanPoints } from "../text/points.ts";
 import { pointToResized } from "../task/zoom.ts";
 import { chainFaults, chainsOf, type Chain, type ChainFault, type Found } from "./chains.ts";
@@ -70,6 +70,7 @@ export async function linearize(
   const found = { direct: 0, backtrack: 0 };
   const drop = (fault: ChainFault) => (dropped[fault] = (dropped[fault] ?? 0) + 1);
   const perTree: { recordId: string; chains: Chain[] }[] = [];
+  const isRepo = config.profile === "repo";
   let solved = 0;
   for await (const tree of options.trees) {
     if (tree.numCorrect > 0) solved++;
@@ -79,12 +80,12 @@ export async function linearize(
       if (fault !== null) drop(fault);
     }
     const good = all.flatMap(({ chain, fault }) => (fault === null ? [chain] : []));
-    const chains = distinct(good, config, "within", drop);
+    // The published builder's own chains are a set of texts already.
+    const chains = isRepo ? good : distinct(good, config, "within", drop);
     perTree.push({ recordId: tree.recordId, chains });
   }
   perTree.sort((a, b) => byId(a.recordId, b.recordId));
   const candidates = perTree.flatMap(({ chains }) => chains);
-  const isRepo = config.profile === "repo";
   const fresh = isRepo ? candidates : distinct(candidates, config, "across", drop);
   const chosen = chooseChains(fresh, config.choose, seed);
   const kept = fresh.filter((_, i) => chosen.has(i) || (drop("notChosen"), false));
@@ -113,6 +114,8 @@ function findChains(
   toolName: string,
 ): Found[] {
   const ours = config.profile === "default";
+  // The published builder counts a point on the far edge as inside.
+  const isIn = ours ? contains : touches;
   const all: Found[] = ours
     ? chainsOf(tree, config)
     : publishedChains(toRepoRecord(tree), tree, config.correction)
@@ -126,13 +129,18 @@ function findChains(
     const result = splice(chain.turns[0], {
       rules: config.splice,
       toolName,
-      isInside: (at) => view === null || contains(view.resized, pointToResized(at, view)),
+      published: !ours,
+      isInside: (at) => view === null || isIn(view.resized, pointToResized(at, view)),
       random: stream(seed, "splice", tree.recordId, index),
     });
     return result.ok
       ? { chain: { ...chain, turns: result.turns, detours: [] }, fault: null }
       : { chain, fault: result.fault };
   }
+}
+
+function touches({ widthPx, heightPx }: Size, { x, y }: Point<"resized">): boolean {
+  return x >= 0 && y >= 0 && x <= widthPx && y <= heightPx;
 }
 
 function distinct(

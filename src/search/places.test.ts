@@ -38,7 +38,10 @@ describe("near", () => {
 test("as written: any coordinate of the way, no matter how near, and siblings do not count", () => {
   const path = [thought("a", 20, 20)];
   expect(repeatOf(thought("b", 21, 20), path, [], written)).toBeNull();
-  expect(repeatOf(thought("b ( 20 ,20 )", 0, 0), path, [], written)).toBe("samePlace");
+  expect(repeatOf(thought("b ( 20 ,20 )", 0, 0), path, [], written)).toBeNull();
+  expect(repeatOf(thought("b (7, 7)", 0, 0), path, [], written, "Not at (7, 7)?")).toBe(
+    "samePlace",
+  );
   expect(repeatOf(thought("b (20, 20) and (90, 90)", 0, 0), path, [], written)).toBe("samePlace");
   expect(repeatOf(thought("a", 20, 20), [], [thought("a", 20, 20)], written)).toBeNull();
   expect(repeatOf(answerStep("(20, 20)"), path, [answerStep("(20, 20)")], written)).toBeNull();

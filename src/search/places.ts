@@ -1,8 +1,8 @@
 /**
  * When two steps are the same to the search: they look at the same place, say the same, or give the
  * same answer. "near" compares points in the image as the model sees it; "written" compares the
- * coordinates as the published code does, by their digits and along the path only.
- * differs: "written" takes `(1,2)` and `(1, 2)` for one place, the published code for two.
+ * coordinates as the published code does, letter by letter, along the path that begins with the
+ * question.
  */
 import { parsePoint } from "../text/points.ts";
 import type { DropReason, StepLine } from "./tree-line.ts";
@@ -21,10 +21,11 @@ export function repeatOf(
   path: readonly StepLine[],
   siblings: readonly StepLine[],
   rules: RepeatRules,
+  question = "",
 ): DropReason | null {
   const { repeats, repeatRadiusPx: radius } = rules;
   if (repeats === "written")
-    return step.answer === null && writtenAgain(step, path) ? "samePlace" : null;
+    return step.answer === null && writtenAgain(step, path, question) ? "samePlace" : null;
   if (step.answer !== null) {
     const { answer } = step;
     const same = siblings.some(
@@ -69,14 +70,14 @@ export function isCovered(
 
 export type Place = [x: number, y: number];
 
-/** Whether any coordinate of a step stands in its path already. */
-function writtenAgain(step: StepLine, path: readonly StepLine[]): boolean {
-  const used = new Set(path.flatMap(({ text }) => writtenPoints(text)));
+/** Whether any coordinate of a step stands in the question or in its path already. */
+function writtenAgain(step: StepLine, path: readonly StepLine[], question: string): boolean {
+  const used = new Set([question, ...path.map(({ text }) => text)].flatMap(writtenPoints));
   return writtenPoints(step.text).some((written) => used.has(written));
 }
 
 function writtenPoints(text: string): string[] {
-  return Array.from(text.matchAll(/\(\s*(\d+)\s*,\s*(\d+)\s*\)/g), ([, x, y]) => `${x},${y}`);
+  return Array.from(text.matchAll(/\(\s*\d+\s*,\s*\d+\s*\)/g), ([written]) => written);
 }
 
 function plain(text: string): string {

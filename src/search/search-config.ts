@@ -25,6 +25,16 @@ const searchFields = z.strictObject({
     ),
   simulations: z.int().min(1).default(20).describe("selections of a leaf to expand, per tree"),
   maxDepth: z.int().min(1).default(10).describe("steps before an answer is forced"),
+  depthBound: z
+    .enum(["answer", "strict"])
+    .default("answer")
+    .describe(
+      "a rollout may take one step beyond maxDepth to answer, or, as published, must answer on it",
+    ),
+  keepEmpty: z
+    .boolean()
+    .default(false)
+    .describe("as published: an empty reply is a step like any other (packed steps)"),
   children: z.int().min(1).default(3).describe("replies sampled when a node is expanded"),
   rollouts: z.int().min(1).default(2).describe("rollouts from each new child"),
   rolloutSteps: z.int().min(1).default(5).describe("steps of a rollout; the last one must answer"),
@@ -151,6 +161,8 @@ export type StepKind = "zoom" | "thought" | "packed";
 const published: Partial<z.input<typeof searchFields>> = {
   steps: "packed",
   maxDepth: 10,
+  depthBound: "strict",
+  keepEmpty: true,
   children: 3,
   rollouts: 2,
   rolloutSteps: 5,

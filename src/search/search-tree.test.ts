@@ -194,3 +194,39 @@ test("sessions of rollouts are given back", async () => {
   expect(sampler.released).toHaveLength(numRollouts.length);
   expect(new Set(sampler.released).size).toBe(numRollouts.length);
 });
+
+test("as published, nothing is asked beyond the depth bound, and the step on it must answer", async () => {
+  for (const [depthBound, most] of [
+    ["strict", 2],
+    ["answer", 3],
+  ] as const) {
+    const { tree } = await grow(ponderer, {
+      profile: "repo",
+      depthBound,
+      maxDepth: 2,
+      rolloutSteps: 5,
+      simulations: 4,
+    });
+    for (const path of walk(tree.root)) {
+      for (const { steps } of path.at(-1)!.rollouts) {
+        expect(path.length - 1 + steps.length).toBeLessThanOrEqual(Math.max(most, path.length - 1));
+        if (steps.length > 0) expect(steps.at(-1)!.forced).toBe(true);
+      }
+    }
+    const depths = [...walk(tree.root)].flatMap((path) =>
+      path.at(-1)!.rollouts.map(({ steps }) => path.length - 1 + steps.length),
+    );
+    expect(Math.max(...depths)).toBe(most);
+  }
+});
+
+test("as published, an empty reply is a child", async () => {
+  const silent: Teacher = () => "<think> </think>";
+  const counts = await Promise.all(
+    [true, false].map(async (keepEmpty) => {
+      const { tree } = await grow(silent, { profile: "repo", keepEmpty, simulations: 1 });
+      return tree.root.children.length;
+    }),
+  );
+  expect(counts).toEqual([3, 0]);
+});

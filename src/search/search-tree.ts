@@ -145,7 +145,7 @@ async function play(game: Game, leaf: Node): Promise<Played> {
   const path = stepsTo(leaf);
   const siblings = leaf.children.map((child) => child.step);
   const replies = stepped.map((one) => {
-    const drop = dropReason(one, path, siblings, rules);
+    const drop = dropReason(one, path, siblings, game);
     if (drop === null) siblings.push(one.step);
     return { stepped: one, drop };
   });
@@ -161,11 +161,11 @@ function dropReason(
   { step, state }: Stepped,
   path: readonly StepLine[],
   siblings: readonly StepLine[],
-  rules: SearchRules,
+  { rules, record }: Game,
 ): DropReason | null {
   const isStep = rules.steps !== "zoom" || step.zoom !== null;
   if (step.answer === null && (state === null || !isStep)) return "noStep";
-  return repeatOf(step, path, siblings, rules);
+  return repeatOf(step, path, siblings, rules, record.question);
 }
 
 async function rolloutsFrom(
@@ -185,7 +185,10 @@ async function rolloutsFrom(
   return inOrder(rules.rollouts, (r) => rollout(game, id, leaf.depth + 1, r, state));
 }
 
-/** Plays on from a child until it answers; the last step there is must answer. */
+/**
+ * Plays on from a child until it answers; the last step there is must answer. As published
+ * (`depthBound: strict`) no step lies behind `maxDepth`, so that a child there is worth nothing.
+ */
 async function rollout(
   game: Game,
   id: string,
@@ -198,8 +201,10 @@ async function rollout(
   const steps: StepLine[] = [];
   let state = from;
   try {
-    for (let i = 0; i < rules.rolloutSteps; i++) {
-      const isLast = i === rules.rolloutSteps - 1 || depth + i >= rules.maxDepth;
+    const beyond = rules.depthBound === "strict" ? 0 : 1;
+    const numSteps = Math.min(rules.rolloutSteps, Math.max(0, rules.maxDepth - depth) + beyond);
+    for (let i = 0; i < numSteps; i++) {
+      const isLast = i === numSteps - 1;
       const stepped = await game.stepper.take(sampler, state, {
         ...aborted(game),
         session,

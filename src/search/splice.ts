@@ -1,20 +1,24 @@
 /**
- * Tool calls put into chains that were thought without the tool, as published: behind every sentence
- * that names a new place comes a call at that place, and its crop is cut afterwards. The thoughts were
+ * Tool calls put into chains that were thought without the tool, as published: each new place becomes a
+ * call, behind the sentence that names it, and its crop is cut afterwards. A further place of the same
+ * sentence gets a call of its own, whose thought is the sentence from there on. The thoughts were
  * written by a model that had not seen the crops; search with the tool in the tree instead where you
  * can.
  * differs from the published builder, which crashes on every point answer, lets the answer block into
  * the last thought, and turns an answer's point into a call: only thoughts are read here. Chains with
- * an empty thought or a place outside the image are refused.
+ * an empty thought or a place outside the image are refused; without `published`, those that name no
+ * place are, too.
  */
 import type { Rng } from "../core/random.ts";
 import { formatTurn, parseTurn } from "../text/grammar.ts";
-import { scanPoints } from "../text/points.ts";
+import { scanPoints, type PointMode } from "../text/points.ts";
 import type { LinearizeConfig } from "./linearize-config.ts";
 
 export interface SpliceOptions {
   readonly rules: LinearizeConfig["splice"];
   readonly toolName: string;
+  /** Read places as the published builder does, and keep chains that name none as one turn. */
+  readonly published?: boolean;
   /** Whether a place, as written, lies in the image. */
   readonly isInside: (at: { readonly x: number; readonly y: number }) => boolean;
   /** From the coordinates of the text to those of the image the student sees; the identity if absent. */
@@ -28,30 +32,33 @@ export type Spliced =
 
 /** Cuts a single-turn chain into turns. Coordinates become whole numbers, cut off, not rounded. */
 export function splice(chain: string, options: SpliceOptions): Spliced {
-  const { rules, toolName, isInside, random } = options;
+  const { rules, toolName, isInside, random, published = false } = options;
+  const mode = published ? "builder" : "strict";
   const parsed = parseTurn(chain);
   const answer = parsed.answer?.text ?? "";
-  const body = scaled(parsed.thinks.join(" "), options.scale);
+  const body = scaled(parsed.thinks.join(" "), options.scale, mode);
   const calls: string[] = [];
   const used = new Set<string>();
   let cursor = 0;
   let think = "";
-  for (const point of scanPoints(body)) {
-    if (point.start >= cursor) {
-      const end = sentenceEnd(body, point.end);
-      think = joined(think, body.slice(cursor, end));
-      cursor = end;
-    }
+  for (const point of scanPoints(body, mode)) {
     const [x, y] = [Math.trunc(point.x), Math.trunc(point.y)];
-    if (used.has(`${x},${y}`) || used.size >= rules.maxToolCalls) continue;
+    const isNew = !used.has(`${x},${y}`) && used.size < rules.maxToolCalls;
+    const end = sentenceEnd(body, point.end);
+    if (point.start >= cursor) think = joined(think, body.slice(cursor, end));
+    else if (isNew && think === "") think = body.slice(point.start, end).trim();
+    cursor = end;
+    if (!isNew) continue;
     if (!isInside({ x, y })) return { ok: false, fault: "outside" };
-    if (think === "") continue;
     used.add(`${x},${y}`);
     calls.push(formatTurn({ think, toolCall: { name: toolName, place: { kind: "point", x, y } } }));
     think = "";
   }
   if (body.trim() === "") return { ok: false, fault: "emptyThought" };
-  if (calls.length === 0) return { ok: false, fault: "noPoint" };
+  if (calls.length === 0) {
+    if (!published) return { ok: false, fault: "noPoint" };
+    return { ok: true, turns: [formatTurn({ think: body.trim(), answer })] };
+  }
   const rest = rules.keepRest ? joined(think, body.slice(cursor)) : "";
   const last = formatTurn({ think: rest === "" ? rules.lastThink : rest, answer });
   return { ok: true, turns: [...moved(calls, rules.moveFirstCall, random), last] };
@@ -69,20 +76,23 @@ function joined(a: string, b: string): string {
   return [a, b.trim()].filter((part) => part !== "").join(" ");
 }
 
-/** With the given probability, the first turn goes to a later place among the calls. */
+/**
+ * With the given probability, the first turn goes to any place among the calls but the last, its own
+ * included; of two calls nothing moves. As published.
+ */
 function moved(calls: readonly string[], probability: number, random: Rng): string[] {
   if (calls.length < 2 || !random.chance(probability)) return [...calls];
   const [first, ...rest] = calls;
-  const to = random.int(1, rest.length);
+  const to = random.int(0, rest.length - 1);
   return [...rest.slice(0, to), first, ...rest.slice(to)];
 }
 
 /** Rewrites the coordinates of a text for another image size. */
-function scaled(text: string, scale: SpliceOptions["scale"]): string {
+function scaled(text: string, scale: SpliceOptions["scale"], mode: PointMode): string {
   if (scale === undefined || (scale.x === 1 && scale.y === 1)) return text;
   let out = "";
   let at = 0;
-  for (const { x, y, start, end } of scanPoints(text)) {
+  for (const { x, y, start, end } of scanPoints(text, mode)) {
     out += `${text.slice(at, start)}(${Math.trunc(x * scale.x)}, ${Math.trunc(y * scale.y)})`;
     at = end;
   }

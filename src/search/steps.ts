@@ -188,7 +188,7 @@ const packedReply: Take = async (sampler, scene, { turns, thoughts }, options, r
     numTokens: spoken.numTokens,
   };
   if (answer !== null) return { step, state: null, end: "answered" };
-  if (think === "") return { step, state: null, end: cutOrSilent(spoken) };
+  if (think === "" && !rules.keepEmpty) return { step, state: null, end: cutOrSilent(spoken) };
   return { step, state: { turns, thoughts: [...thoughts, think] }, end: "step" };
 };
 
