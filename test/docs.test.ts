@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { expect, test } from "vitest";
+import { metricPage } from "../scripts/metric-page.ts";
 import { recipePage } from "../scripts/recipe-page.ts";
 import { loadRecipe } from "../src/recipe.ts";
 
@@ -13,6 +14,10 @@ const pages = [
 
 test("docs/recipes.md is what scripts/recipe-docs.ts writes", async () => {
   expect(readFileSync(join(root, "docs/recipes.md"), "utf8")).toBe(await recipePage());
+});
+
+test("docs/metrics.md is what scripts/recipe-docs.ts writes", async () => {
+  expect(readFileSync(join(root, "docs/metrics.md"), "utf8")).toBe(await metricPage());
 });
 
 test.each(pages)("%s links to files that are there", (page) => {

@@ -3,12 +3,13 @@ import { describe, expect, test } from "vitest";
 import { runEpisode } from "./episode.ts";
 import { answerTurn, chat, digitRecord, smallConfig, zoomCall } from "./fixtures/scene.ts";
 import { ScriptedSampler } from "./fixtures/scripted-sampler.ts";
+import type { Asked } from "./kinds.ts";
 import type { TaskRecord } from "./record.ts";
-import { multiTurnReward, singleTurnReward } from "./reward-repo.ts";
-import { rewardConfigSchema, scoreEpisode } from "./reward.ts";
-import type { Reward, Scored } from "./reward-terms.ts";
+import { rewardConfigSchema, scoreEpisode, type Reward } from "./reward.ts";
+import type { Scored } from "./rewards/term.ts";
 
-const boxTask = { kind: "point", answer: { box: [50, 60, 70, 80] } } as const;
+/** The published box (50, 60, 70, 80), which is inclusive, as the importer writes it. */
+const boxTask = { kind: "point", answer: { box: [50, 60, 71, 81] } } as const;
 const textTask = (answer: string) => ({ kind: "text", answer }) as const;
 const actionTask = (answer: string) => ({ kind: "action", answer }) as const;
 
@@ -19,6 +20,26 @@ const call = (x: number, y: number) =>
   "\nuser\n<observation>\nb\n</observation>\nassistant\n";
 const multi = (points: [number, number][], answer: string) =>
   points.map(([x, y]) => call(x, y)).join("") + single("a", answer);
+
+const nothing: Scored = {
+  response: "",
+  answer: null,
+  points: [],
+  zooms: [],
+  turns: [],
+  wellFormed: true,
+  canZoom: false,
+  view: null,
+};
+const published = (response: string, record: Asked, canZoom: boolean, grounded = true) =>
+  scoreEpisode(
+    { ...nothing, response, canZoom },
+    record,
+    rewardConfigSchema.parse({ profile: "repo", grounded }),
+  );
+const singleTurnReward = (response: string, record: Asked, grounded: boolean) =>
+  published(response, record, false, grounded);
+const multiTurnReward = (response: string, record: Asked) => published(response, record, true);
 
 /** Total, form and accuracy as the vectors list them, free of rounding noise. */
 function listed(value: Reward, formWeight: number): number[] {
@@ -37,7 +58,7 @@ describe("published single-turn rewards, vector by vector", () => {
     ["square brackets", single("(50, 60)", "[55, 65]"), 0.5, 0, 1],
     ["a newline at the end", `${single("(50, 60)", "(55, 65)")}\n`, 0.5, 0, 1],
     ["no tags at all", "(55, 65)", 0.5, 0, 1],
-    ["an answer on two lines", single("(50, 60)", "\n(55, 65)\n"), 0, 0, 0],
+    ["an answer on two lines", single("(50, 60)", "\n(55, 65)\n"), 0.5, 1, 0],
     ["two thoughts", `<think>(1, 2)</think>${single("x", "(55, 65)")}`, 1, 1, 1],
   ])("point: %s", (_, response, total, format, accuracy) => {
     expect(listed(singleTurnReward(response, boxTask, true), 0.5)).toEqual([
@@ -191,8 +212,11 @@ describe("our reward cannot be farmed", () => {
   const settings = fc.record({
     profile: fc.constant("default" as const),
     grounded: fc.boolean(),
-    formatWeight: fc.double({ min: 0, max: 0.49, noNaN: true }),
-    distinctBonus: fc.double({ min: 0, max: 1, noNaN: true }),
+    weights: fc.record({
+      format: fc.double({ min: 0, max: 0.49, noNaN: true }),
+      distinct: fc.double({ min: 0, max: 1, noNaN: true }),
+      distance: fc.double({ min: 0, max: 0.49, noNaN: true }),
+    }),
     distinctMax: fc.nat(10),
     minDistancePx: fc.double({ min: 1, max: 50, noNaN: true }),
   });
@@ -213,11 +237,20 @@ describe("our reward cannot be farmed", () => {
     fc.assert(
       fc.property(looks, settings, (seen, rules) => {
         const value = scoreEpisode({ ...seen, answer: "7" }, digitRecord, rules);
-        const sum = value.terms.answer + value.terms.format + value.terms.distinct;
+        const sum = Object.values(value.terms).reduce((a, b) => a + b, 0);
         expect(value.total).toBe(sum);
-        expect(value.terms.distinct).toBeLessThanOrEqual(rules.distinctMax * rules.distinctBonus);
+        expect(value.terms.distinct).toBeLessThanOrEqual(
+          rules.distinctMax * rules.weights.distinct,
+        );
       }),
     );
+  });
+
+  test("weights that would let a wrong answer win are refused, under our profile alone", () => {
+    const weights = { format: 0.6, distance: 0.4 };
+    expect(() => rewardConfigSchema.parse({ weights })).toThrow(/wrong answer could be worth/);
+    expect(rewardConfigSchema.parse({ profile: "repo", weights }).weights).toEqual(weights);
+    expect(() => rewardConfigSchema.parse({ weights: { lenght: 1 } })).toThrow(/lenght/);
   });
 
   test("points outside the image and failed calls cost the form term", () => {
@@ -273,5 +306,31 @@ describe("one episode under the three profiles", () => {
     expect(scoreEpisode(base, record, rules).total).toBe(0.75);
     const outside = { ...base, points: [{ ...base.points[0], inImage: false }] };
     expect(scoreEpisode(outside, record, rules).total).toBe(0.25);
+  });
+});
+
+describe("nearness in the answer's place", () => {
+  const rules = rewardConfigSchema.parse({ profile: "repo-distance" });
+  const near = (answer: string | null, view: Scored["view"] = null) =>
+    scoreEpisode({ ...nothing, answer, view }, boxTask, rules).terms.distance;
+
+  test("falls off with the distance from the middle, in pixels that the model sees", () => {
+    expect(near("(60.5, 70.5)")).toBe(0.7);
+    expect(near("(60.5, 170.5)")).toBeCloseTo(0.7 * Math.exp(-1), 12);
+    expect(near("there")).toBe(0);
+    expect(near(null)).toBe(0);
+    const half = { widthPx: 100, heightPx: 100 };
+    const view = {
+      original: { widthPx: 200, heightPx: 200 },
+      resized: half,
+      coordinates: "resized",
+    } as const;
+    expect(near("(30.25, 85.25)", view)).toBeCloseTo(0.7 * Math.exp(-0.5), 12);
+  });
+
+  test("what does not point gets whether it is right", () => {
+    const worth = (answer: string) =>
+      scoreEpisode({ ...nothing, answer }, textTask("red"), rules).terms.distance;
+    expect([worth("red"), worth("blue")]).toEqual([0.7, 0]);
   });
 });

@@ -1,85 +1,142 @@
 /**
- * What an episode is worth. Three profiles. "default", ours: the answer decides, a small term for
- * form and a smaller capped bonus for looking at distinct places in the image, paid only to right
- * answers, so that no wrong answer is ever worth more than a right one. "paper" and "repo" are what
- * was published, each with its faults (`reward-paper.ts`, `reward-repo.ts`). All are pure functions.
+ * What an episode is worth: terms with weights, summed. The terms are a table, one file a term; a
+ * profile is data: whose rules measure, and what each term is worth. "default", ours: the answer
+ * decides, a small term for form and a smaller capped bonus for looking at distinct places, paid only
+ * to right answers, so that no wrong answer is ever worth more than a right one. The others are what
+ * was published, each with its faults. All are pure functions.
  */
 import { z } from "zod";
-import { countDistinct } from "../text/points.ts";
-import { judge } from "./judge.ts";
-import type { TaskRecord } from "./record.ts";
-import { paperReward } from "./reward-paper.ts";
-import { repoReward } from "./reward-repo.ts";
-import { reward, type Reward, type Scored } from "./reward-terms.ts";
+import type { Asked } from "./kinds.ts";
+import { answer } from "./rewards/answer.ts";
+import { distance } from "./rewards/distance.ts";
+import { distinct } from "./rewards/distinct.ts";
+import { format } from "./rewards/format.ts";
+import type { RewardTerm, Scored } from "./rewards/term.ts";
 
-export const rewardConfigSchema = z.strictObject({
-  profile: z
-    .enum(["default", "paper", "repo"])
-    .default("default")
-    .describe("ours, the paper's, or the repository's rules"),
-  grounded: z
-    .boolean()
-    .default(true)
-    .describe("thoughts must name points; switch off for models that think without coordinates"),
-  formatWeight: z
-    .number()
-    .nonnegative()
-    .lt(0.5)
-    .default(0.1)
-    .describe(
-      "default: what correct form is worth beside an answer's 1; below 0.5, so that it cannot be farmed",
-    ),
-  distinctBonus: z
-    .number()
-    .nonnegative()
-    .default(0.025)
-    .describe("default: paid for each distinct place a right answer zoomed into"),
-  distinctMax: z
-    .int()
-    .nonnegative()
-    .default(4)
-    .describe("default: how many places are paid for at most"),
-  minDistancePx: z
-    .number()
-    .positive()
-    .default(10)
-    .describe("places nearer than this count as one; pixels of the image as the model sees it"),
-});
+export const rewardTerms = { answer, format, distinct, distance } as const satisfies Record<
+  string,
+  RewardTerm
+>;
+
+type TermName = keyof typeof rewardTerms;
+type Weights = Readonly<Partial<Record<TermName, number>>>;
+const termNames = Object.keys(rewardTerms) as [TermName, ...TermName[]];
+
+interface RewardProfile {
+  readonly rules: "ours" | "paper" | "repo";
+  /** Of an episode without the tool, and of one that had it. */
+  readonly single: Weights;
+  readonly multi: Weights;
+}
+
+const ours: Weights = { answer: 1, format: 0.1, distinct: 0.025 };
+
+/**
+ * Weights of the published ones are the repository's; the paper names none. Its older functions, no
+ * longer used there, weigh 0.7 and 0.3; with the nearness in the answer's place they are the
+ * Euclidean ablation.
+ */
+const rewardProfiles = {
+  default: { rules: "ours", single: ours, multi: ours },
+  paper: {
+    rules: "paper",
+    single: { answer: 0.5, format: 0.5, distinct: 0 },
+    multi: { answer: 0.6, format: 0.4, distinct: 0.4 * 0.2 },
+  },
+  repo: {
+    rules: "repo",
+    single: { answer: 0.5, format: 0.5, distinct: 0 },
+    multi: { answer: 0.6, format: 0.4, distinct: 0.4 * 0.2 },
+  },
+  "repo-legacy": {
+    rules: "repo",
+    single: { answer: 0.7, format: 0.3 },
+    multi: { answer: 0.7, format: 0.3 },
+  },
+  "repo-distance": {
+    rules: "repo",
+    single: { format: 0.3, distance: 0.7 },
+    multi: { format: 0.3, distance: 0.7 },
+  },
+} as const satisfies Record<string, RewardProfile>;
+
+type ProfileName = keyof typeof rewardProfiles;
+
+export const rewardConfigSchema = z
+  .strictObject({
+    profile: z
+      .enum(Object.keys(rewardProfiles) as [ProfileName, ...ProfileName[]])
+      .default("default")
+      .describe("rules and weights: ours, the paper's, or the repository's"),
+    weights: z
+      .partialRecord(z.enum(termNames), z.number().nonnegative())
+      .default({})
+      .describe(`laid over the profile's, by term: ${termNames.join(", ")}`),
+    grounded: z
+      .boolean()
+      .default(true)
+      .describe("thoughts must name points; switch off for models that think without coordinates"),
+    distinctMax: z
+      .int()
+      .nonnegative()
+      .default(4)
+      .describe("default: how many places are paid for at most"),
+    minDistancePx: z
+      .number()
+      .positive()
+      .default(10)
+      .describe("places nearer than this count as one; pixels of the image as the model sees it"),
+  })
+  .superRefine(({ profile, weights }, context) => {
+    if (profile === "default" && canBeFarmed({ ...ours, ...weights }))
+      context.addIssue({
+        code: "custom",
+        path: ["weights"],
+        message:
+          "a wrong answer could be worth as much as a right one; the other terms must weigh less than the answer",
+      });
+  });
 
 export type RewardConfig = z.infer<typeof rewardConfigSchema>;
 
+export interface Reward {
+  /** The sum of `terms`. */
+  readonly total: number;
+  /** Whether the answer is right, 0 to 1, by the profile's own rule. */
+  readonly accuracy: number;
+  /** What each term contributes: measure times weight. */
+  readonly terms: Readonly<Record<string, number>>;
+}
+
 /** Scores an episode. */
-export function scoreEpisode(episode: Scored, record: TaskRecord, config: RewardConfig): Reward {
-  switch (config.profile) {
-    case "paper":
-      return paperReward(episode, record, config);
-    case "repo":
-      return repoReward(episode, record, config);
-    case "default":
-      return defaultReward(episode, record, config);
+export function scoreEpisode(episode: Scored, record: Asked, config: RewardConfig): Reward {
+  const profile: RewardProfile = rewardProfiles[config.profile];
+  const weights: Weights = {
+    ...(episode.canZoom ? profile.multi : profile.single),
+    ...config.weights,
+  };
+  const measure = (name: TermName) => {
+    const term: RewardTerm = rewardTerms[name];
+    return (term[profile.rules] ?? term.ours)(episode, record, config);
+  };
+  const accuracy = measure("answer");
+  const terms: Record<string, number> = {};
+  let total = 0;
+  for (const name of termNames) {
+    const weight = weights[name];
+    if (weight === undefined) continue;
+    terms[name] = weight === 0 ? 0 : weight * (name === "answer" ? accuracy : measure(name));
+    total += terms[name];
   }
+  return { total, accuracy, terms };
 }
 
-function defaultReward(episode: Scored, record: TaskRecord, config: RewardConfig): Reward {
-  const accuracy = judge(record, episode.answer, { view: episode.view });
-  const inForm = episode.wellFormed && (!config.grounded || isGrounded(episode));
-  const places = countDistinct(
-    episode.zooms.map((zoom) => zoom.at),
-    config.minDistancePx,
-  );
-  const paid = accuracy === 1 ? Math.min(places, config.distinctMax) : 0;
-  return reward(accuracy, {
-    answer: accuracy,
-    format: inForm ? config.formatWeight : 0,
-    distinct: paid * config.distinctBonus,
-  });
-}
-
-/** At least one point, all in the image, and no tool call that failed. */
-function isGrounded({ points, turns }: Scored): boolean {
-  return (
-    points.length > 0 &&
-    points.every((point) => point.inImage) &&
-    turns.every((turn) => turn.fault === null)
-  );
+/** Whether the best wrong answer could be worth as much as the worst right one. */
+function canBeFarmed({ answer: right = 0, ...others }: Weights): boolean {
+  let gained = 0;
+  for (const [name, weight] of Object.entries(others)) {
+    const term: RewardTerm = rewardTerms[name as TermName];
+    if (term.onlyRight !== true) gained += weight;
+  }
+  return gained >= right;
 }

@@ -10,7 +10,7 @@ import type { ModelImage } from "../image/model-image.ts";
 import { writePicture } from "../image/picture-file.ts";
 import type { ChatFormat } from "../text/chat.ts";
 import type { TaskRecord } from "./record.ts";
-import type { Reward } from "./reward-terms.ts";
+import type { Reward } from "./reward.ts";
 import type { AuthoredChunk, Trajectory } from "./trajectory.ts";
 import { kindNames } from "./kinds.ts";
 

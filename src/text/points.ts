@@ -1,9 +1,8 @@
 /**
- * Finds points written in prose, such as `(57, 83)`. Three readings. "strict", ours, takes what a
+ * Finds points written in prose, such as `(57, 83)`. Two readings. "strict", ours, takes what a
  * reader would take for a point: blanks inside the parentheses, decimals and signs too, so that a
- * point outside the image is seen and can be counted as wrong. "repo" takes exactly what the
- * published rewards take: digits right after the parenthesis, no sign, no decimals. "builder" is that
- * of the published builder of multi-turn chains: decimals, `1.` among them, and no sign.
+ * point outside the image is seen and can be counted as wrong. "builder" is that of the published
+ * builder of multi-turn chains: decimals, `1.` among them, and no sign.
  */
 
 /** A point in a text. Its frame is not in the text: it is the one the model speaks. */
@@ -17,7 +16,7 @@ export interface TextPoint {
   readonly end: number;
 }
 
-export type PointMode = "strict" | "repo" | "builder";
+export type PointMode = "strict" | "builder";
 
 /** All points of `text` in order. */
 export function scanPoints(text: string, mode: PointMode = "strict"): TextPoint[] {
@@ -61,7 +60,6 @@ const NUMBER = String.raw`([+-]?\d{1,9}(?:\.\d{1,9})?)`;
 const POINT = String.raw`\(\s*${NUMBER}\s*,\s*${NUMBER}\s*\)`;
 const PATTERNS: Record<PointMode, RegExp> = {
   strict: new RegExp(POINT, "g"),
-  repo: /\((\d+)\s*,\s*(\d+)\)/g,
   builder: /\(\s*(\d+(?:\.\d*)?)\s*,\s*(\d+(?:\.\d*)?)\s*\)/g,
 };
 const WHOLE = new RegExp(`^\\s*${POINT}\\s*$`);

@@ -120,7 +120,7 @@ class LiteralReader {
     const token = this.tokens[this.at];
     if (token === undefined || !("int" in token)) return null;
     this.at++;
-    return { kind: "int", value: sign * token.int };
+    return { kind: "int", value: sign < 0 && token.int !== 0 ? -token.int : token.int };
   }
 
   private members(kind: "list" | "set", close: string): Value | null {

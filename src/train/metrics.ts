@@ -1,13 +1,22 @@
 /**
  * The one table of metric names, the same in metrics.jsonl, reports and docs, whatever the verb or
- * the engine. Names with a slash at the end are families: `reward/accuracy`, `seconds/sample`.
+ * the engine. `docs/metrics.md` is written from it.
  */
+import { rewardTerms } from "../task/reward.ts";
+
+/** Of the terms of the reward, by their names. */
+const rewardRows = Object.fromEntries(
+  Object.entries(rewardTerms).map(([name, term]) => [
+    `reward/${name}`,
+    `mean worth of: ${term.about}`,
+  ]),
+) as Readonly<Record<`reward/${keyof typeof rewardTerms}`, string>>;
 
 export const metricTable = {
   step: "number of the step, from 1",
   loss: "aggregated loss of the last update",
   reward: "mean reward of all episodes",
-  "reward/": "mean of one term of the reward, by its name",
+  ...rewardRows,
   accuracy: "mean score of the judge, in [0, 1]",
   zoomsPerEpisode: "crops that the model asked for and got",
   distinctPoints: "different points named per episode",
@@ -39,9 +48,7 @@ export const metricTable = {
   "seconds/step": "time for everything",
 } as const;
 
-type Row = keyof typeof metricTable;
-
-export type MetricName = Exclude<Row, "reward/"> | `reward/${string}`;
+export type MetricName = keyof typeof metricTable;
 
 /** One line of metrics.jsonl. */
 export type Metrics = { readonly step: number } & Partial<Readonly<Record<MetricName, number>>>;

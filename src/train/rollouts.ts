@@ -11,8 +11,7 @@ import { countDistinct } from "../text/points.ts";
 import { runEpisode } from "../task/episode.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import type { TaskRecord } from "../task/record.ts";
-import type { Reward } from "../task/reward-terms.ts";
-import { scoreEpisode, type RewardConfig } from "../task/reward.ts";
+import { scoreEpisode, type Reward, type RewardConfig } from "../task/reward.ts";
 import { openScene } from "../task/turn.ts";
 import { episodeToDatum, type Trajectory, type StopReason } from "../task/trajectory.ts";
 import type { Rollout } from "./batch.ts";
@@ -88,11 +87,11 @@ export function episodeMetrics(
   minDistancePx: number,
 ): Omit<Metrics, "step"> {
   const each = (of: (one: ScoredEpisode) => number): number => meanOf(scored.map(of));
-  const terms = ["answer", "format", "distinct"] as const;
+  const terms = [...new Set(scored.flatMap(({ reward }) => Object.keys(reward.terms)))];
   return {
     reward: each(({ reward }) => reward.total),
     ...Object.fromEntries(
-      terms.map((term) => [`reward/${term}`, each(({ reward }) => reward.terms[term])]),
+      terms.map((term) => [`reward/${term}`, each(({ reward }) => reward.terms[term] ?? 0)]),
     ),
     accuracy: each(({ reward }) => reward.accuracy),
     zoomsPerEpisode: each(({ episode }) => episode.zooms.length),
