@@ -17,6 +17,7 @@ import type { Chunk } from "../src/engine/types.ts";
 import { patches, toModelImage } from "../src/image/model-image.ts";
 import { loadTokenizer } from "../src/text/tokenizer.ts";
 import { benchOptions, readySchema, median, Peer, peerPython, printResult } from "./peers.ts";
+import { nanoPreprocessor } from "../src/nano/world.ts";
 
 const numPrompts = 8;
 const groupSize = 8;
@@ -140,7 +141,11 @@ async function benchmark(): Promise<void> {
     return Array.from({ length: numPrompts }, (_, p) => {
       const data = Uint8Array.from({ length: viewPx * viewPx * 3 }, () => random.int(0, 255));
       const budget = { minPixels: viewPx * viewPx, maxPixels: viewPx * viewPx };
-      const image = toModelImage({ widthPx: viewPx, heightPx: viewPx, data }, budget);
+      const image = toModelImage(
+        { widthPx: viewPx, heightPx: viewPx, data },
+        budget,
+        nanoPreprocessor,
+      );
       const question = `Which digit is on the red star number ${round * numPrompts + p}?`;
       return [
         { type: "text", tokens: tokenizer.encode("<|im_start|>user\n<|vision_start|>") },
@@ -159,7 +164,7 @@ async function benchmark(): Promise<void> {
     const ids = prompts.map((prompt) =>
       prompt.flatMap((chunk) => {
         if (chunk.type === "text") return chunk.tokens;
-        pixels.push(Buffer.from(patches(chunk.image).buffer));
+        pixels.push(Buffer.from(patches(chunk.image, nanoPreprocessor).buffer));
         return Array.from({ length: chunk.image.numTokens }, () => tokenizer.imagePadId);
       }),
     );

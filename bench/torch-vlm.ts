@@ -6,7 +6,7 @@
 import { planBatch, flatRow, type Batch } from "../src/model/batch.ts";
 import { patchDim } from "../src/model/config.ts";
 import { loadModelFolder } from "../src/model/folder.ts";
-import type { Qwen25VL } from "../src/model/qwen2-5-vl.ts";
+import type { VisionLanguageModel } from "../src/model/vision-language-model.ts";
 import { crossEntropy } from "../src/torch/nn.ts";
 import { rand, type Tensor } from "../src/torch/ops.ts";
 import { AdamW } from "../src/torch/optim.ts";
@@ -25,13 +25,13 @@ interface Sample {
 }
 
 export class VlmStep {
-  readonly model: Qwen25VL;
+  readonly model: VisionLanguageModel;
   readonly samples: readonly Sample[];
   /** [P, patchDim] of all images. */
   readonly patches: Tensor;
   readonly #optimizer: AdamW;
 
-  private constructor(model: Qwen25VL) {
+  private constructor(model: VisionLanguageModel) {
     this.model = model;
     this.samples = Array.from({ length: numSamples }, (_, s) => ({
       before: [1, 2, 3, 4].map((n) => n + s),

@@ -39,5 +39,4 @@ const needed: [file: string, what: string][] = [
   ["config.json", "the model's configuration"],
   ["tokenizer.json", "the tokenizer"],
   ["tokenizer_config.json", "the tokenizer's configuration"],
-  ["preprocessor_config.json", "the image preprocessor's configuration"],
 ];

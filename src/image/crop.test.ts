@@ -3,13 +3,25 @@ import { describe, expect, it } from "vitest";
 import { cropBox, cutBox, fillBlack, zoom, type ZoomSettings } from "./crop.ts";
 import { readFixture, sha256 } from "./fixtures/digest.ts";
 import { noiseImage } from "./fixtures/noise.ts";
-import { box, cropToOriginal, insideBox, point, resizedToOriginal } from "./frames.ts";
+import type { RgbImage } from "./decode.ts";
+import {
+  box,
+  cropToOriginal,
+  insideBox,
+  point,
+  resizedToOriginal,
+  type Point,
+  type Size,
+} from "./frames.ts";
 import { resize } from "./resize.ts";
 
 const base: ZoomSettings = { windowPx: 40, outputPx: 112, drawDot: false, mode: "default" };
 
-function zoomed(...args: Parameters<typeof zoom>) {
-  const result = zoom(...args);
+/** Side of a visual token. */
+const tokenPx = 28;
+
+function zoomed(original: RgbImage, at: Point<"resized">, size: Size, settings: ZoomSettings) {
+  const result = zoom(original, at, size, settings, tokenPx);
   if (!result.ok) throw new Error(`refused: ${result.reason}`);
   return result.crop;
 }
@@ -86,7 +98,7 @@ describe("zoom in mode default", () => {
       [-1, 10],
       [Number.NaN, 3],
     ])
-      expect(zoom(original, point("resized", x, y), seen, base)).toEqual({
+      expect(zoom(original, point("resized", x, y), seen, base, tokenPx)).toEqual({
         ok: false,
         reason: "outside",
       });

@@ -20,7 +20,7 @@ import {
   type Size,
 } from "./frames.ts";
 import { resize } from "./resize.ts";
-import { maxAspectRatio, roundHalfEven, smartResize } from "./smart-resize.ts";
+import { anyBudget, maxAspectRatio, roundHalfEven, smartResize } from "./smart-resize.ts";
 
 export interface ZoomSettings {
   /** Side of the square window, in pixels of the resized image (twice the published offset r). */
@@ -49,6 +49,8 @@ export type ZoomResult =
  * window gives a crop as much narrower; the dot is drawn on the finished crop, so that it hides
  * 14 pixels of it at any magnification (published: drawn before enlarging).
  *
+ * The crop's sides are multiples of `tokenPx`, the side of a visual token.
+ *
  * mode "repo": `cropBox` on the resized image, any point, dot before enlarging, stretched to a square.
  */
 export function zoom(
@@ -56,9 +58,10 @@ export function zoom(
   at: Point<"resized">,
   resizedSize: Size,
   settings: ZoomSettings,
+  tokenPx: number,
 ): ZoomResult {
   if (settings.mode === "repo")
-    return { ok: true, crop: zoomAsPublished(original, at, resizedSize, settings) };
+    return { ok: true, crop: zoomAsPublished(original, at, resizedSize, settings, tokenPx) };
   if (!contains(resizedSize, at)) return { ok: false, reason: "outside" };
 
   const place = resizedToOriginal(at, original, resizedSize);
@@ -71,6 +74,7 @@ export function zoom(
   const outputSize = shapedOutput(
     settings.outputPx * Math.min(1, original.widthPx / windowWidth),
     settings.outputPx * Math.min(1, original.heightPx / windowHeight),
+    tokenPx,
   );
   const image = resize(cutBox(original, boxOriginal), outputSize, "bicubic");
   if (settings.drawDot)
@@ -121,6 +125,7 @@ function zoomAsPublished(
   at: Point<"resized">,
   resizedSize: Size,
   settings: ZoomSettings,
+  tokenPx: number,
 ): Crop {
   const resized = resize(original, resizedSize, "bicubic");
   const exact = cropBox(resizedSize, at, settings.windowPx / 2);
@@ -135,7 +140,7 @@ function zoomAsPublished(
   );
   const cut = cutBox(resized, area);
   if (settings.drawDot) drawDot(cut, { x: at.x - area.x0, y: at.y - area.y0 });
-  const outputSize = smartResize(settings.outputPx, settings.outputPx);
+  const outputSize = smartResize(settings.outputPx, settings.outputPx, anyBudget(tokenPx));
   const boxOriginal = resizedToOriginal(area, original, resizedSize);
   return { image: resize(cut, outputSize, "bicubic"), boxOriginal, outputSize };
 }
@@ -148,10 +153,10 @@ function windowAround(centre: number, length: number, limit: number): [number, n
   return [inside, inside + whole];
 }
 
-function shapedOutput(widthPx: number, heightPx: number): Size {
+function shapedOutput(widthPx: number, heightPx: number, tokenPx: number): Size {
   const shortest = Math.max(widthPx, heightPx) / maxAspectRatio;
   const side = (value: number) => Math.max(1, Math.ceil(shortest), Math.round(value));
-  return smartResize(side(heightPx), side(widthPx));
+  return smartResize(side(heightPx), side(widthPx), anyBudget(tokenPx));
 }
 
 function drawDot(image: RgbImage, centre: { x: number; y: number }): void {

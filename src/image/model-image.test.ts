@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import { readFixture } from "./fixtures/digest.ts";
 import { noiseImage } from "./fixtures/noise.ts";
 import { blankLike, imageHash, patches, toModelImage } from "./model-image.ts";
-import { parsePreprocessorConfig, qwenPreprocessor } from "./preprocessor-config.ts";
+import { patches14 } from "./fixtures/preprocessor.ts";
+import { parsePreprocessorConfig } from "./preprocessor-config.ts";
 
 interface Case {
   seed: number;
@@ -24,8 +25,8 @@ const fixture = readFixture<{ transformers: string; cases: Case[] }>("patches.js
 describe(`patches equal those of transformers ${fixture.transformers}`, () => {
   for (const c of fixture.cases)
     it(`${c.size.join("×")} in ${c.minPixels}–${c.maxPixels} pixels`, () => {
-      const image = toModelImage(noiseImage(...c.size, c.seed), c);
-      const values = patches(image);
+      const image = toModelImage(noiseImage(...c.size, c.seed), c, patches14);
+      const values = patches(image, patches14);
       expect([image.grid.t, image.grid.h, image.grid.w]).toEqual(c.grid);
       expect(image.numTokens).toBe(c.shape[0] / 4);
       expect(values.length).toBe(c.shape[0] * c.shape[1]);
@@ -45,7 +46,7 @@ describe("toModelImage", () => {
 
   it("keeps the pixels of an image whose size fits", () => {
     const image = noiseImage(112, 84, 0);
-    const seen = toModelImage(image, budget);
+    const seen = toModelImage(image, budget, patches14);
     expect(seen.data).toEqual(image.data);
     expect(seen).toMatchObject({ grid: { t: 1, h: 6, w: 8 }, numTokens: 12 });
   });
@@ -58,18 +59,18 @@ describe("toModelImage", () => {
     const hashes = [image, turned, changed].map(imageHash);
     expect(new Set(hashes).size).toBe(3);
     expect(hashes[0]).toMatch(/^[0-9a-f]{32}$/);
-    expect(toModelImage(image, budget).hash).toBe(hashes[0]);
+    expect(toModelImage(image, budget, patches14).hash).toBe(hashes[0]);
   });
 
   it("follows other patch sizes", () => {
-    const config = { ...qwenPreprocessor, patchSize: 8, temporalPatchSize: 1 };
+    const config = { ...patches14, patchSize: 8, temporalPatchSize: 1 };
     const seen = toModelImage(noiseImage(64, 48, 0), { minPixels: 256, maxPixels: 1e6 }, config);
     expect(seen).toMatchObject({ widthPx: 64, heightPx: 48, grid: { h: 6, w: 8 } });
     expect(patches(seen, config).length).toBe(48 * 3 * 64);
   });
 
   it("blanks an image without changing its grid", () => {
-    const seen = toModelImage(noiseImage(56, 84, 0), budget);
+    const seen = toModelImage(noiseImage(56, 84, 0), budget, patches14);
     const blank = blankLike(seen);
     expect(blank.data.every((level) => level === 0)).toBe(true);
     expect(blank.grid).toEqual(seen.grid);
@@ -78,33 +79,40 @@ describe("toModelImage", () => {
 });
 
 describe("parsePreprocessorConfig", () => {
+  const parse = (json: object) => parsePreprocessorConfig(json, "p.json", patches14);
+
   it("takes Qwen's values where the file says nothing", () => {
-    expect(parsePreprocessorConfig({ image_processor_type: "x" }, "p.json")).toEqual(
-      qwenPreprocessor,
-    );
+    expect(parse({ image_processor_type: "Qwen2VLImageProcessor", size: null })).toEqual(patches14);
   });
 
   it("reads the budget from either spelling", () => {
     const size = { shortest_edge: 784, longest_edge: 50_176 };
-    expect(parsePreprocessorConfig({ size }, "p.json")).toMatchObject({
+    expect(parse({ size })).toMatchObject({
       minPixels: 784,
       maxPixels: 50_176,
     });
-    expect(parsePreprocessorConfig({ min_pixels: 4, size }, "p.json").minPixels).toBe(4);
+    expect(parse({ min_pixels: 4, size }).minPixels).toBe(4);
+  });
+
+  it("takes Qwen2-VL's spelling of areas, and null for a default", () => {
+    const size = { min_pixels: 784, max_pixels: 50_176 };
+    const read = parse({ size, do_convert_rgb: null, resample: null, min_pixels: null });
+    expect(read).toMatchObject({ minPixels: 784, maxPixels: 50_176 });
   });
 
   it("refuses what it would not honour, naming file and key", () => {
     for (const [key, value] of Object.entries({
+      image_processor_type: "CLIPImageProcessor",
       do_normalize: false,
+      do_center_crop: true,
+      size: { height: 448, width: 448 },
       resample: 2,
       rescale_factor: 1,
       patch_size: 0,
       image_std: [0, 1, 1],
     }))
-      expect(() => parsePreprocessorConfig({ [key]: value }, "p.json")).toThrow(`p.json: ${key}`);
-    expect(() => parsePreprocessorConfig({ min_pixels: 9, max_pixels: 4 }, "p.json")).toThrow(
-      "larger than max_pixels",
-    );
+      expect(() => parse({ [key]: value })).toThrow(`p.json: ${key}`);
+    expect(() => parse({ min_pixels: 9, max_pixels: 4 })).toThrow("larger than max_pixels");
   });
 });
 

@@ -8,7 +8,7 @@
 
 import { createHash } from "node:crypto";
 import type { RgbImage } from "./decode.ts";
-import { qwenPreprocessor, type PreprocessorConfig } from "./preprocessor-config.ts";
+import { tokenSide, type PreprocessorConfig } from "./preprocessor-config.ts";
 import { resize } from "./resize.ts";
 import { smartResize } from "./smart-resize.ts";
 
@@ -34,11 +34,11 @@ export interface PixelBudget {
 export function toModelImage(
   image: RgbImage,
   budget: PixelBudget,
-  config: PreprocessorConfig = qwenPreprocessor,
+  config: PreprocessorConfig,
 ): ModelImage {
   const { patchSize, mergeSize } = config;
   const { minPixels, maxPixels } = budget;
-  const factor = patchSize * mergeSize;
+  const factor = tokenSide(config);
   const size = smartResize(image.heightPx, image.widthPx, { factor, minPixels, maxPixels });
   const seen = resize(image, size, "bicubic");
   const h = seen.heightPx / patchSize;
@@ -53,10 +53,7 @@ export function toModelImage(
  * order is channel, frame, y, x. Values are (level/255 − mean)/std.
  * Source: transformers, `Qwen2VLImageProcessorPil` (equal within 1e-6).
  */
-export function patches(
-  image: ModelImage,
-  config: PreprocessorConfig = qwenPreprocessor,
-): Float32Array {
+export function patches(image: ModelImage, config: PreprocessorConfig): Float32Array {
   const { patchSize, temporalPatchSize, mergeSize } = config;
   const { h, w } = image.grid;
   const { data, widthPx } = image;

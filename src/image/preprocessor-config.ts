@@ -1,7 +1,8 @@
 /**
- * How a model wants its pixels: patch sizes, pixel budget, mean and standard deviation. Read from the
- * `preprocessor_config.json` of a model folder; keys that do not change the pixels are passed over,
- * settings that we would not honour are refused.
+ * How a model wants its pixels: patch sizes, pixel budget, mean and standard deviation. Read from a
+ * model folder's `preprocessor_config.json`, or from the `image_processor` that newer folders keep in
+ * `processor_config.json`. Keys that do not change the pixels are passed over, settings that we would not
+ * honour are refused, and a default of the family stands in where the file says nothing.
  */
 
 import { z } from "zod";
@@ -21,38 +22,38 @@ export interface PreprocessorConfig {
   readonly maxPixels: number;
 }
 
-/** The values Qwen2-VL and Qwen2.5-VL are published with (mean and deviation are CLIP's). */
-export const qwenPreprocessor: PreprocessorConfig = {
-  patchSize: 14,
-  temporalPatchSize: 2,
-  mergeSize: 2,
-  imageMean: [0.48145466, 0.4578275, 0.40821073],
-  imageStd: [0.26862954, 0.26130258, 0.27577711],
-  minPixels: 3136,
-  maxPixels: 12_845_056,
-};
+/** Side of the square of pixels that becomes one visual token. */
+export function tokenSide({ patchSize, mergeSize }: PreprocessorConfig): number {
+  return patchSize * mergeSize;
+}
 
 /**
- * Parses the JSON of a `preprocessor_config.json`; absent keys take Qwen's values.
- * `source` names the file in errors. Throws VigorlError("input").
+ * Parses the JSON of an image processor; absent keys take the values of `defaults`.
+ * @param source names the file in errors
+ * @throws VigorlError "input"
  */
-export function parsePreprocessorConfig(json: unknown, source: string): PreprocessorConfig {
+export function parsePreprocessorConfig(
+  json: unknown,
+  source: string,
+  defaults: PreprocessorConfig,
+): PreprocessorConfig {
   const parsed = schema.safeParse(json);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     throw new VigorlError("input", `${source}: ${issue.path.join(".")}: ${issue.message}`, {
-      hint: "use the preprocessor_config.json of a Qwen2-VL or Qwen2.5-VL model",
+      hint: "use the image processor's file as it was published with the model",
     });
   }
   const read = parsed.data;
+  const { size } = read;
   const config = {
-    patchSize: read.patch_size ?? qwenPreprocessor.patchSize,
-    temporalPatchSize: read.temporal_patch_size ?? qwenPreprocessor.temporalPatchSize,
-    mergeSize: read.merge_size ?? qwenPreprocessor.mergeSize,
-    imageMean: read.image_mean ?? qwenPreprocessor.imageMean,
-    imageStd: read.image_std ?? qwenPreprocessor.imageStd,
-    minPixels: read.min_pixels ?? read.size?.shortest_edge ?? qwenPreprocessor.minPixels,
-    maxPixels: read.max_pixels ?? read.size?.longest_edge ?? qwenPreprocessor.maxPixels,
+    patchSize: read.patch_size ?? defaults.patchSize,
+    temporalPatchSize: read.temporal_patch_size ?? defaults.temporalPatchSize,
+    mergeSize: read.merge_size ?? defaults.mergeSize,
+    imageMean: read.image_mean ?? defaults.imageMean,
+    imageStd: read.image_std ?? defaults.imageStd,
+    minPixels: read.min_pixels ?? size?.shortest_edge ?? size?.min_pixels ?? defaults.minPixels,
+    maxPixels: read.max_pixels ?? size?.longest_edge ?? size?.max_pixels ?? defaults.maxPixels,
   };
   if (config.minPixels > config.maxPixels)
     throw new VigorlError(
@@ -65,28 +66,43 @@ export function parsePreprocessorConfig(json: unknown, source: string): Preproce
 
 const positive = z.int().positive();
 const triple = z.tuple([z.number(), z.number(), z.number()]);
+/** Newer files write null for the class's own default. */
+const switchedOn = z.literal(true).nullish();
+const switchedOff = z.literal(false).nullish();
 
 const schema = z.object({
-  patch_size: positive.optional(),
-  temporal_patch_size: positive.optional(),
-  merge_size: positive.optional(),
-  image_mean: triple.optional(),
+  image_processor_type: z
+    .string()
+    .regex(/^Qwen\w*ImageProcessor(Fast|Pil)?$/, "is not an image processor that is known here")
+    .nullish(),
+  patch_size: positive.nullish(),
+  temporal_patch_size: positive.nullish(),
+  merge_size: positive.nullish(),
+  image_mean: triple.nullish(),
   image_std: z
     .tuple([z.number().positive(), z.number().positive(), z.number().positive()])
-    .optional(),
+    .nullish(),
   min_pixels: positive.nullish(),
   max_pixels: positive.nullish(),
+  /** Areas, whatever their names say. */
   size: z
-    .object({ shortest_edge: positive.optional(), longest_edge: positive.optional() })
+    .strictObject({
+      shortest_edge: positive.nullish(),
+      longest_edge: positive.nullish(),
+      min_pixels: positive.nullish(),
+      max_pixels: positive.nullish(),
+    })
     .nullish(),
-  do_resize: z.literal(true).optional(),
-  do_rescale: z.literal(true).optional(),
-  do_normalize: z.literal(true).optional(),
-  do_convert_rgb: z.literal(true).optional(),
+  do_resize: switchedOn,
+  do_rescale: switchedOn,
+  do_normalize: switchedOn,
+  do_convert_rgb: switchedOn,
+  do_center_crop: switchedOff,
+  do_pad: switchedOff,
   /** 3 is Pillow's number of the bicubic filter. */
-  resample: z.literal(3).optional(),
+  resample: z.literal(3).nullish(),
   rescale_factor: z
     .number()
     .refine((value) => Math.abs(value * 255 - 1) < 1e-6, "only 1/255 is supported")
-    .optional(),
+    .nullish(),
 });

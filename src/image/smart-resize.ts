@@ -8,12 +8,17 @@ import { VigorlError } from "../core/errors.ts";
 import type { Size } from "./frames.ts";
 
 export interface SmartResizeOptions {
-  /** Side of one visual token in pixels: patch size × merge size. Default 28. */
-  readonly factor?: number;
-  /** Smallest area in pixels. Default 3136. */
-  readonly minPixels?: number;
-  /** Largest area in pixels. Default 12,845,056. */
-  readonly maxPixels?: number;
+  /** Side of one visual token in pixels: patch size × merge size. */
+  readonly factor: number;
+  /** Smallest area in pixels. */
+  readonly minPixels: number;
+  /** Largest area in pixels. */
+  readonly maxPixels: number;
+}
+
+/** From 4 visual tokens to 16,384: what a picture that nobody sets a budget for may have. */
+export function anyBudget(factor: number): SmartResizeOptions {
+  return { factor, minPixels: 4 * factor ** 2, maxPixels: 16_384 * factor ** 2 };
 }
 
 /** Longest allowed side over shortest side. */
@@ -26,7 +31,7 @@ export const maxAspectRatio = 200;
 export function smartResize(
   heightPx: number,
   widthPx: number,
-  { factor = 28, minPixels = 3136, maxPixels = 12_845_056 }: SmartResizeOptions = {},
+  { factor, minPixels, maxPixels }: SmartResizeOptions,
 ): Size {
   if (!(heightPx > 0 && widthPx > 0))
     throw new VigorlError("input", `image size ${widthPx}×${heightPx} is empty`, {

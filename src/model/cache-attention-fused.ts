@@ -15,7 +15,7 @@ import {
   type PrefillPlace,
 } from "./cache-attention.ts";
 import type { KvCache } from "./kv-cache.ts";
-import type { Qwen25VL } from "./qwen2-5-vl.ts";
+import type { VisionLanguageModel } from "./vision-language-model.ts";
 
 /** Integers of a row: slot, position, row of its rotary factors, source, positions shared with it. */
 const COLUMNS = 5;
@@ -30,7 +30,7 @@ export class FusedAttention implements CacheAttention {
   readonly #factors: Tensor;
   readonly #layers: readonly { readonly keys: Tensor; readonly values: Tensor }[];
 
-  constructor(model: Qwen25VL, cache: KvCache) {
+  constructor(model: VisionLanguageModel, cache: KvCache) {
     const { numHeads, numLayers } = model.config.text;
     const { numSlots, capacity } = cache;
     this.#cache = cache;

@@ -17,7 +17,7 @@ import {
 import type { TextConfig } from "./config.ts";
 import { rotate_ } from "./fused.ts";
 import type { KvCache } from "./kv-cache.ts";
-import type { Qwen25VL } from "./qwen2-5-vl.ts";
+import type { VisionLanguageModel } from "./vision-language-model.ts";
 
 /**
  * Keeps what a layer has new, keys and values [KV, T, D], and gives all that its queries may look at: the
@@ -71,7 +71,7 @@ export class PlainAttention implements CacheAttention {
   /** Row P - 1 - n, read over L entries: 0 for positions 0…n, -Infinity beyond. [2P] */
   readonly #window: Tensor;
 
-  constructor(model: Qwen25VL, cache: KvCache) {
+  constructor(model: VisionLanguageModel, cache: KvCache) {
     const { dtype, device, config } = model;
     const { numSlots, numHeads, capacity } = cache;
     this.#cache = cache;

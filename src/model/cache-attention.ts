@@ -7,7 +7,7 @@
  * G = H / KV, D head size.
  */
 import { zeros, type Tensor } from "../torch/ops.ts";
-import type { Qwen25VL } from "./qwen2-5-vl.ts";
+import type { VisionLanguageModel } from "./vision-language-model.ts";
 
 export interface DecodeInput {
   /** Newest token of each slot, S; anything where idle. */
@@ -56,7 +56,7 @@ export class Integers {
   readonly tensor: Tensor;
   readonly #words: Int32Array;
 
-  constructor(count: number, device: Qwen25VL["device"]) {
+  constructor(count: number, device: VisionLanguageModel["device"]) {
     this.tensor = zeros([count], { dtype: "int64", device }).keep();
     this.#words = new Int32Array(2 * count);
   }
@@ -72,7 +72,7 @@ export class Integers {
 }
 
 /** Rotary factors of text by position, complex [P, D / 2]. */
-export function factorsOf({ textRotary }: Qwen25VL, numPositions: number): Tensor {
+export function factorsOf({ textRotary }: VisionLanguageModel, numPositions: number): Tensor {
   const ids = Int32Array.from({ length: numPositions }, (_, position) => position);
   return textRotary.at([ids, ids, ids]);
 }

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { configToSave, parseModelConfig, patchDim } from "./config.ts";
+import { configToSave, patchDim } from "./config.ts";
+import { parseModelConfig } from "./families/table.ts";
 import { goldenFolder, goldenNames } from "./fixtures/golden.ts";
 
 /** The layout and numbers of the published 3B checkpoint. */
@@ -74,6 +75,9 @@ describe("parseModelConfig", () => {
       rmsNormEps: 1e-6,
       ropeTheta: 1e6,
       mropeSection: [16, 24, 24],
+      mropeInterleaved: false,
+      attentionBias: true,
+      headNorms: false,
     });
     expect(config.vision.fullAttentionBlocks).toEqual([7, 15, 23, 31]);
     expect(patchDim(config.vision)).toBe(1176);
@@ -100,7 +104,13 @@ describe("parseModelConfig", () => {
   });
 
   it.each([
-    [{ model_type: "qwen2_vl" }, /config\.json: model_type is "qwen2_vl"/],
+    [{ model_type: "llava" }, /config\.json: model_type is "llava"/],
+    [{ quantization_config: { quant_method: "awq" } }, /quantization_config .* quantised/],
+    [{ layer_types: ["full_attention", "sliding_attention"] }, /sliding-window/],
+    [{ rope_parameters: { rope_type: "llama3" } }, /rotary type "llama3"/],
+    [{ attention_bias: false }, /attention_bias false is not supported/],
+    [{ vision_config: { ...vision_config, in_chans: 4 } }, /in_channels 4/],
+    [{ torch_dtype: "float8_e4m3fn" }, /dtype "float8_e4m3fn"/],
     [{ hidden_size: undefined }, /config\.json: hidden_size/],
     [{ use_sliding_window: true }, /sliding-window/],
     [{ hidden_act: "gelu" }, /hidden_act "gelu" is not supported/],

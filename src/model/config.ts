@@ -1,12 +1,10 @@
 /**
- * The numbers of a Qwen2.5-VL model, read from a Hugging Face `config.json`. Two layouts are in use:
- * the flat one of the published checkpoints (language keys at the top, `rope_scaling`) and the nested
- * one of current transformers (`text_config`, `rope_parameters`). Both end in the same ModelConfig.
- * Left out on purpose, with an error that says so: sliding-window layers, scaled rotary types (YaRN)
- * and activations other than SiLU, none of which the published checkpoints switch on.
+ * The numbers of a vision-language model, whichever family it is of. What the families of one kind
+ * differ in (norms, gates, biases, rotary layout, learned positions, experts) is said here too, so that
+ * tower, language model, cache and decoder read one configuration and never ask for a family.
+ * families/ reads `config.json` into it.
  */
 import { z } from "zod";
-import { VigorlError } from "../core/errors.ts";
 import type { DType } from "../torch/tensor.ts";
 
 export interface VisionConfig {
@@ -20,13 +18,23 @@ export interface VisionConfig {
   readonly temporalPatchSize: number;
   /** Side, in patches, of the square that becomes one language position. */
   readonly spatialMergeSize: number;
-  /** Side of an attention window in pixels. */
+  /** Side of an attention window in pixels; Infinity where every block attends to the whole image. */
   readonly windowSize: number;
   /** Width of the features handed to the language model; equals TextConfig.hiddenSize. */
   readonly outHiddenSize: number;
   /** Blocks that attend over the whole image instead of a window. */
   readonly fullAttentionBlocks: readonly number[];
   readonly ropeTheta: number;
+  readonly patchBias: boolean;
+  /** Side of the square table of learned positions; 0 where there are none. */
+  readonly positionsSide: number;
+  readonly norm: "rms" | "layer";
+  readonly mlp: "swiglu" | "quickGelu" | "geluTanh";
+  /**
+   * Deepstack: blocks whose output is merged too; the k-th is added at the image positions after
+   * language layer k.
+   */
+  readonly deepstackBlocks: readonly number[];
 }
 
 export interface TextConfig {
@@ -42,9 +50,26 @@ export interface TextConfig {
   readonly ropeTheta: number;
   /** Rotary frequencies given to time, height and width; sums to headDim / 2. */
   readonly mropeSection: readonly [number, number, number];
+  /** Whether the axes take turns, frequency by frequency, or have a stretch each. */
+  readonly mropeInterleaved: boolean;
+  /** Whether the projections to q, k and v have biases. */
+  readonly attentionBias: boolean;
+  /** Whether each query and key head is normed before it is rotated. */
+  readonly headNorms: boolean;
+  /** A mixture in place of every MLP. */
+  readonly experts?: ExpertsConfig;
+}
+
+export interface ExpertsConfig {
+  readonly count: number;
+  /** How many of them work on a position. */
+  readonly active: number;
+  readonly intermediateSize: number;
 }
 
 export interface ModelConfig {
+  /** `model_type` of config.json: the name of the family. */
+  readonly family: string;
   readonly text: TextConfig;
   readonly vision: VisionConfig;
   readonly tieWordEmbeddings: boolean;
@@ -57,43 +82,7 @@ export interface ModelConfig {
   readonly raw: Readonly<Record<string, unknown>>;
 }
 
-/**
- * Parses a `config.json` of model type `qwen2_5_vl`.
- * @param source file name for messages
- * @throws VigorlError "input" for another model type, missing or contradicting numbers, and for the
- *   options that this implementation leaves out
- */
-export function parseModelConfig(json: unknown, source: string): ModelConfig {
-  const root = parse(rootSchema, json, source, "");
-  if (root.model_type !== "qwen2_5_vl") {
-    throw new VigorlError("input", `${source}: model_type is ${JSON.stringify(root.model_type)}`, {
-      hint: 'give a Qwen2.5-VL model folder (model_type "qwen2_5_vl")',
-    });
-  }
-  const nested = root.text_config !== undefined;
-  const text = parse(textSchema, root.text_config ?? json, source, nested ? "text_config." : "");
-  const vision = parse(visionSchema, root.vision_config, source, "vision_config.");
-  const config: ModelConfig = {
-    text: textConfig(text, source),
-    vision: visionConfig(vision, source),
-    tieWordEmbeddings: root.tie_word_embeddings === true || text.tie_word_embeddings === true,
-    imageTokenId: root.image_token_id,
-    initializerRange: text.initializer_range,
-    storedDtype: storedDtype(root.dtype ?? root.torch_dtype ?? text.dtype ?? text.torch_dtype),
-    raw: record(json),
-  };
-  if (config.vision.outHiddenSize !== config.text.hiddenSize) {
-    fail(
-      source,
-      `vision_config.out_hidden_size ${config.vision.outHiddenSize} differs from hidden_size ` +
-        `${config.text.hiddenSize}`,
-      "the features of the tower take the place of word embeddings: make both equal",
-    );
-  }
-  return config;
-}
-
-/** Length of one flattened patch: channels × frames × height × width (1176 as published). */
+/** Length of one flattened patch: channels × frames × height × width (1176 for patches of 14 pixels). */
 export function patchDim(vision: VisionConfig): number {
   return vision.inChannels * vision.temporalPatchSize * vision.patchSize ** 2;
 }
@@ -110,189 +99,10 @@ export function configToSave(config: ModelConfig, dtype: DType): Record<string, 
   else raw.dtype = dtype;
   for (const key of ["text_config", "vision_config"]) {
     if (raw[key] === undefined || raw[key] === null) continue;
-    const part = { ...record(raw[key]) };
+    const part = { ...z.record(z.string(), z.unknown()).parse(raw[key]) };
     if ("dtype" in part) part.dtype = dtype;
     if ("torch_dtype" in part) part.torch_dtype = dtype;
     raw[key] = part;
   }
   return raw;
-}
-
-const size = z.int().positive();
-const ropeSchema = z.object({
-  type: z.string().optional(),
-  rope_type: z.string().optional(),
-  rope_theta: z.number().positive().optional(),
-  mrope_section: z.array(z.int().nonnegative()).length(3).optional(),
-});
-
-const rootSchema = z.object({
-  model_type: z.string(),
-  tie_word_embeddings: z.boolean().optional(),
-  image_token_id: z.int().nonnegative().default(151655),
-  dtype: z.string().nullish(),
-  torch_dtype: z.string().nullish(),
-  text_config: z.record(z.string(), z.unknown()).optional(),
-  vision_config: z.record(z.string(), z.unknown()),
-});
-
-const textSchema = z.object({
-  vocab_size: size,
-  hidden_size: size,
-  intermediate_size: size,
-  num_hidden_layers: size,
-  num_attention_heads: size,
-  num_key_value_heads: size.nullish(),
-  head_dim: size.nullish(),
-  hidden_act: z.string().default("silu"),
-  max_position_embeddings: size.default(32768),
-  rms_norm_eps: z.number().positive().default(1e-5),
-  initializer_range: z.number().positive().default(0.02),
-  use_sliding_window: z.boolean().nullish(),
-  layer_types: z.array(z.string()).nullish(),
-  rope_theta: z.number().positive().nullish(),
-  rope_scaling: ropeSchema.nullish(),
-  rope_parameters: ropeSchema.nullish(),
-  tie_word_embeddings: z.boolean().nullish(),
-  dtype: z.string().nullish(),
-  torch_dtype: z.string().nullish(),
-});
-
-const visionSchema = z.object({
-  depth: size,
-  hidden_size: size,
-  intermediate_size: size,
-  num_heads: size,
-  in_channels: size.optional(),
-  in_chans: size.optional(),
-  hidden_act: z.string().default("silu"),
-  patch_size: size.default(14),
-  temporal_patch_size: size.default(2),
-  spatial_merge_size: size.default(2),
-  window_size: size.default(112),
-  out_hidden_size: size,
-  fullatt_block_indexes: z.array(z.int().nonnegative()).default([7, 15, 23, 31]),
-  rope_parameters: ropeSchema.nullish(),
-});
-
-function textConfig(text: z.infer<typeof textSchema>, source: string): TextConfig {
-  onlySilu(text.hidden_act, "hidden_act", source);
-  const sliding = text.layer_types?.find((type) => type !== "full_attention");
-  if (text.use_sliding_window === true || sliding !== undefined) {
-    fail(
-      source,
-      "sliding-window attention is switched on",
-      "set use_sliding_window to false and layer_types to full_attention",
-    );
-  }
-  const rope = { ...text.rope_parameters, ...text.rope_scaling };
-  const ropeType = rope.rope_type ?? rope.type ?? "default";
-  if (ropeType !== "default" && ropeType !== "mrope") {
-    fail(
-      source,
-      `rotary type ${JSON.stringify(ropeType)} is not supported`,
-      'use "default" with an mrope_section',
-    );
-  }
-  const headDim = text.head_dim ?? text.hidden_size / text.num_attention_heads;
-  const numKeyValueHeads = text.num_key_value_heads ?? text.num_attention_heads;
-  if (!Number.isInteger(headDim) || headDim * text.num_attention_heads !== text.hidden_size) {
-    fail(
-      source,
-      `hidden_size ${text.hidden_size} is not num_attention_heads × head_dim`,
-      "make hidden_size a multiple of num_attention_heads",
-    );
-  }
-  if (text.num_attention_heads % numKeyValueHeads !== 0) {
-    fail(
-      source,
-      `${text.num_attention_heads} attention heads do not divide into ${numKeyValueHeads} key-value heads`,
-      "make num_attention_heads a multiple of num_key_value_heads",
-    );
-  }
-  const [time, height, width] = rope.mrope_section ?? [16, 24, 24];
-  if ((time + height + width) * 2 !== headDim) {
-    fail(
-      source,
-      `mrope_section [${time}, ${height}, ${width}] does not sum to half of head_dim ${headDim}`,
-      "the three sections share the rotary frequencies of one head: make them sum to head_dim / 2",
-    );
-  }
-  return {
-    vocabSize: text.vocab_size,
-    hiddenSize: text.hidden_size,
-    intermediateSize: text.intermediate_size,
-    numLayers: text.num_hidden_layers,
-    numHeads: text.num_attention_heads,
-    numKeyValueHeads,
-    headDim,
-    maxPositions: text.max_position_embeddings,
-    rmsNormEps: text.rms_norm_eps,
-    ropeTheta: rope.rope_theta ?? text.rope_theta ?? 1e6,
-    mropeSection: [time, height, width],
-  };
-}
-
-function visionConfig(vision: z.infer<typeof visionSchema>, source: string): VisionConfig {
-  onlySilu(vision.hidden_act, "vision_config.hidden_act", source);
-  if (vision.hidden_size % (vision.num_heads * 4) !== 0) {
-    fail(
-      source,
-      `vision_config.hidden_size ${vision.hidden_size} with ${vision.num_heads} heads leaves no ` +
-        "multiple of 4 a head",
-      "the two-dimensional rotary needs head dimensions that are multiples of 4",
-    );
-  }
-  const windowTokens = vision.window_size / vision.patch_size / vision.spatial_merge_size;
-  if (windowTokens < 1) {
-    fail(
-      source,
-      `vision_config.window_size ${vision.window_size} is below one merged token`,
-      "make it at least patch_size × spatial_merge_size",
-    );
-  }
-  return {
-    depth: vision.depth,
-    hiddenSize: vision.hidden_size,
-    intermediateSize: vision.intermediate_size,
-    numHeads: vision.num_heads,
-    inChannels: vision.in_channels ?? vision.in_chans ?? 3,
-    patchSize: vision.patch_size,
-    temporalPatchSize: vision.temporal_patch_size,
-    spatialMergeSize: vision.spatial_merge_size,
-    windowSize: vision.window_size,
-    outHiddenSize: vision.out_hidden_size,
-    fullAttentionBlocks: vision.fullatt_block_indexes,
-    ropeTheta: vision.rope_parameters?.rope_theta ?? 10000,
-  };
-}
-
-function storedDtype(name: string | null | undefined): DType {
-  return name === "bfloat16" || name === "float16" ? name : "float32";
-}
-
-function onlySilu(name: string, key: string, source: string): void {
-  if (name !== "silu") fail(source, `${key} ${JSON.stringify(name)} is not supported`, "use silu");
-}
-
-function parse<S extends z.ZodType>(
-  schema: S,
-  json: unknown,
-  source: string,
-  prefix: string,
-): z.infer<S> {
-  const result = schema.safeParse(json);
-  if (result.success) return result.data;
-  const issue = result.error.issues[0];
-  throw new VigorlError("input", `${source}: ${prefix}${issue.path.join(".")}: ${issue.message}`, {
-    hint: "this is not the config.json of a Qwen2.5-VL model folder, or it is damaged",
-  });
-}
-
-function record(json: unknown): Record<string, unknown> {
-  return z.record(z.string(), z.unknown()).parse(json);
-}
-
-function fail(source: string, what: string, hint: string): never {
-  throw new VigorlError("input", `${source}: ${what}`, { hint });
 }

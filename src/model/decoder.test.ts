@@ -3,12 +3,13 @@ import { testDevice } from "../../test/fixtures/device.ts";
 import { hasKernelsFor } from "../torch/kernels.ts";
 import { liveTensors, noGrad, scope } from "../torch/scope.ts";
 import { planBatch, type ImageRef, type InputChunk } from "./batch.ts";
-import { parseModelConfig, type ModelConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
+import { parseModelConfig } from "./families/table.ts";
 import { Decoder } from "./decoder.ts";
 import { goldenNames, goldenPatches, maxDifference, readGolden } from "./fixtures/golden.ts";
 import { loadModelFolder } from "./folder.ts";
 import { initModel } from "./init.ts";
-import type { Qwen25VL } from "./qwen2-5-vl.ts";
+import type { VisionLanguageModel } from "./vision-language-model.ts";
 
 const numSlots = 3;
 const noTokens = new Int32Array(numSlots);
@@ -21,10 +22,14 @@ class Slots {
   readonly active = new Uint8Array(numSlots);
   readonly sources = Int32Array.from({ length: numSlots }, (_, slot) => slot);
   readonly shared = new Int32Array(numSlots);
-  readonly #model: Qwen25VL;
+  readonly #model: VisionLanguageModel;
   readonly #patches: (image: ImageRef) => Float32Array;
 
-  constructor(model: Qwen25VL, patches: (image: ImageRef) => Float32Array, fused?: boolean) {
+  constructor(
+    model: VisionLanguageModel,
+    patches: (image: ImageRef) => Float32Array,
+    fused?: boolean,
+  ) {
     this.#model = model;
     this.#patches = patches;
     this.decoder = new Decoder(model, { numSlots, maxPositions: 200, fused });

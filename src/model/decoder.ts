@@ -20,8 +20,9 @@ import { PackedLanguage } from "./fused-packed.ts";
 import { PlainLanguage } from "./fused-plain.ts";
 import type { FusedLanguage } from "./fused.ts";
 import { KvCache } from "./kv-cache.ts";
+import { withDeepstack, type Deepstack } from "./language.ts";
 import { PrefillTapes } from "./prefill-tapes.ts";
-import type { Qwen25VL } from "./qwen2-5-vl.ts";
+import type { VisionLanguageModel } from "./vision-language-model.ts";
 
 /** What the tapes of one cache size share. */
 interface StepState {
@@ -33,7 +34,7 @@ interface StepState {
 
 export class Decoder {
   readonly cache: KvCache;
-  readonly #model: Qwen25VL;
+  readonly #model: VisionLanguageModel;
   readonly #fused: FusedLanguage;
   /** The copies of the weights are another decoder's, and keeping them fresh is its affair. */
   readonly #borrows: boolean;
@@ -42,7 +43,7 @@ export class Decoder {
   #state: StepState;
 
   constructor(
-    model: Qwen25VL,
+    model: VisionLanguageModel,
     options: {
       readonly numSlots: number;
       readonly maxPositions: number;
@@ -88,13 +89,15 @@ export class Decoder {
       scope(() => {
         const factors = this.#model.textRotary.at(batch.axes);
         const x = this.#model.embed(batch, features);
-        const taped = offset === 0 ? this.#prompts?.run(x, factors) : undefined;
+        const deepstack = this.#model.deepstack(batch, features);
+        const canTape = offset === 0 && deepstack === undefined;
+        const taped = canTape ? this.#prompts?.run(x, factors) : undefined;
         if (taped !== undefined) {
           this.cache.write(slot, taped.keysValues);
           return taped.logits;
         }
         const { attention: attend } = this.#present();
-        return this.#prompt(x, attend.prefill({ slot, offset, length }, factors));
+        return this.#prompt(x, attend.prefill({ slot, offset, length }, factors), deepstack);
       }),
     );
   }
@@ -163,17 +166,20 @@ export class Decoder {
   }
 
   /** All layers of new positions [T, hidden]; logits [1, V] of the last. */
-  #prompt(x: Tensor, attend: AttendLayer): Tensor {
+  #prompt(x: Tensor, attend: AttendLayer, deepstack?: Deepstack): Tensor {
     const { numLayers } = this.#model.config.text;
+    // What is added after the last layer needs all of its rows.
+    const lastAlone = (deepstack?.levels.length ?? 0) < numLayers;
     for (let layer = 0; layer < numLayers; layer++) {
       const input = x;
       x = scope(() => {
         const mixed = attend(layer, this.#fused.heads(layer, input));
-        if (layer < numLayers - 1) return this.#rest(layer, mixed, input);
-        return this.#rest(layer, lastRow(mixed), lastRow(input));
+        if (lastAlone && layer === numLayers - 1)
+          return this.#rest(layer, lastRow(mixed), lastRow(input));
+        return withDeepstack(this.#rest(layer, mixed, input), layer, deepstack);
       });
     }
-    return this.#fused.logits(x);
+    return this.#fused.logits(lastAlone ? x : lastRow(x));
   }
 
   /** The operators of a step; logits [S, V]. */

@@ -11,9 +11,10 @@ import { openSafetensors } from "../torch/safetensors.ts";
 import { writeSafetensorsFolder } from "../torch/safetensors-write.ts";
 import { scope } from "../torch/scope.ts";
 import type { Device, DType } from "../torch/tensor.ts";
-import { configToSave, parseModelConfig, type ModelConfig } from "./config.ts";
+import { configToSave, type ModelConfig } from "./config.ts";
+import { familyOf, parseModelConfig } from "./families/table.ts";
 import { canonicalName, type Parameters } from "./parameters.ts";
-import { Qwen25VL } from "./qwen2-5-vl.ts";
+import { VisionLanguageModel } from "./vision-language-model.ts";
 
 export interface LoadOptions {
   /** Dtype to compute in, whatever the files hold. Default float32. */
@@ -79,7 +80,7 @@ export async function readModelConfig(folder: string): Promise<ModelConfig> {
 export async function loadModelFolder(
   folder: string,
   options: LoadOptions = {},
-): Promise<Qwen25VL> {
+): Promise<VisionLanguageModel> {
   const { dtype = "float32", device = "cpu" } = options;
   const config = await readModelConfig(folder);
   const stored = openSafetensors(folder);
@@ -92,7 +93,7 @@ export async function loadModelFolder(
       if (canonical.endsWith("rotary_emb.inv_freq")) continue;
       params.set(canonical, stored.read(name, { dtype, device }));
     }
-    return new Qwen25VL(config, params, folder);
+    return new VisionLanguageModel(config, params, folder);
   } catch (error) {
     for (const parameter of params.values()) parameter.dispose();
     throw error;
@@ -106,7 +107,7 @@ export async function loadModelFolder(
  * @throws VigorlError "io"
  */
 export async function saveModelFolder(
-  model: Qwen25VL,
+  model: VisionLanguageModel,
   folder: string,
   options: SaveOptions = {},
 ): Promise<void> {
@@ -120,11 +121,13 @@ export async function saveModelFolder(
   });
 }
 
-function writeWeights(model: Qwen25VL, folder: string, dtype: DType): void {
+function writeWeights(model: VisionLanguageModel, folder: string, dtype: DType): void {
   scope(() => {
     const tensors: Parameters = new Map();
+    const { publishedName } = familyOf(model.config.family, folder);
     for (const [name, parameter] of model.params) {
-      tensors.set(name, parameter.dtype === dtype ? parameter : parameter.detach().to(dtype));
+      const stored = parameter.dtype === dtype ? parameter : parameter.detach().to(dtype);
+      tensors.set(publishedName(name), stored);
     }
     writeSafetensorsFolder(folder, tensors, { metadata: { format: "pt" } });
   });

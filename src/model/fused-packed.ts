@@ -11,8 +11,8 @@ import {
   type PackedWeights,
 } from "../torch/packed-linear.ts";
 import { noGrad, scope } from "../torch/scope.ts";
-import { headsProjection, headsWidth, type FusedLanguage } from "./fused.ts";
-import type { Qwen25VL } from "./qwen2-5-vl.ts";
+import { headsProjection, headsWidth, normHeads_, type FusedLanguage } from "./fused.ts";
+import type { VisionLanguageModel } from "./vision-language-model.ts";
 
 interface PackedLayer {
   readonly heads: PackedWeights;
@@ -23,14 +23,14 @@ interface PackedLayer {
 
 export class PackedLanguage implements FusedLanguage {
   readonly block: Tensor;
-  readonly #model: Qwen25VL;
+  readonly #model: VisionLanguageModel;
   readonly #layers: readonly PackedLayer[];
   readonly #head: PackedWeights;
   readonly #panels: readonly Tensor[];
   readonly #normEps: number;
 
   /** @param block of another one of this model, whose copies are used; taken over. Else to be filled. */
-  constructor(model: Qwen25VL, block?: Tensor) {
+  constructor(model: VisionLanguageModel, block?: Tensor) {
     const { text } = model.config;
     const { hiddenSize, intermediateSize } = text;
     const sizes = [
@@ -76,7 +76,9 @@ export class PackedLanguage implements FusedLanguage {
   }
 
   heads(layer: number, x: Tensor): Tensor {
-    return packedLinear(x, this.#layers[layer].heads, { normEps: this.#normEps });
+    const { language, config } = this.#model;
+    const projected = packedLinear(x, this.#layers[layer].heads, { normEps: this.#normEps });
+    return normHeads_(projected, language.layers[layer], config.text);
   }
 
   output(layer: number, mixed: Tensor, residual: Tensor): Tensor {

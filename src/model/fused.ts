@@ -10,8 +10,9 @@
 import { cat, type Tensor } from "../torch/ops.ts";
 import { interleaved } from "./attention.ts";
 import type { TextConfig } from "./config.ts";
-import { biasOf, type LanguageLayer } from "./language.ts";
-import type { Linear } from "./parameters.ts";
+import type { LanguageLayer } from "./language.ts";
+import type { Linear } from "./layers.ts";
+import { rmsNorm } from "../torch/nn.ts";
 
 /** What a step computes besides attention. */
 export interface FusedLanguage {
@@ -36,11 +37,34 @@ export function headsWidth({ numHeads, numKeyValueHeads, headDim }: TextConfig):
 }
 
 /** The projections to q, k and v as one, to rows in the order of `FusedLanguage.heads`. */
-export function headsProjection(layer: LanguageLayer, config: TextConfig): Required<Linear> {
-  return {
-    weight: arrange(layer, config, ({ weight }) => weight),
-    bias: arrange(layer, config, (linear) => biasOf(linear).unsqueeze(-1)).view([-1]),
-  };
+export function headsProjection(layer: LanguageLayer, config: TextConfig): Linear {
+  const weight = arrange(layer, config, (linear) => linear.weight);
+  if (!config.attentionBias) return { weight };
+  return { weight, bias: arrange(layer, config, biasOf).view([-1]) };
+}
+
+/** Rows of `FusedLanguage.heads` with their queries and keys normed in place, where a layer does that. */
+export function normHeads_(
+  heads: Tensor,
+  { headNorms }: LanguageLayer,
+  { numHeads, numKeyValueHeads, headDim, rmsNormEps }: TextConfig,
+): Tensor {
+  if (headNorms === undefined) return heads;
+  const groups = numHeads / numKeyValueHeads;
+  const all = heads.view([-1, numKeyValueHeads, groups + 2, headDim]);
+  const parts = [
+    [all.narrow(2, 0, groups), headNorms.q],
+    [all.narrow(2, groups, 1), headNorms.k],
+  ] as const;
+  for (const [part, gain] of parts)
+    part.copy_(rmsNorm(part, interleaved(gain, headDim), rmsNormEps));
+  return heads;
+}
+
+/** A bias as a column, [out, 1]. */
+function biasOf({ bias }: Linear): Tensor {
+  if (bias === undefined) throw new Error("attention projection without its bias");
+  return bias.unsqueeze(-1);
 }
 
 /** The rows of q, k and v, [heads · D, C] each, in their places. */

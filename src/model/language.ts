@@ -1,65 +1,90 @@
 /**
- * The language model of Qwen2.5-VL: pre-norm layers with grouped-query attention (biased q, k, v),
- * M-RoPE and SwiGLU, on flat rows. Where only some rows are wanted (the positions with a loss), the
- * last layer computes its output and MLP for those rows alone.
- * Legend: N flat rows, H query heads, KV key-value heads, D head size.
+ * The language model: pre-norm layers with grouped-query attention, M-RoPE and a SwiGLU, on flat rows;
+ * the configuration says whether q, k and v have biases and whether heads are normed. Where only some
+ * rows are wanted (the positions with a loss), the last layer computes its output and MLP for those rows
+ * alone.
+ * Legend: N flat rows, H query heads, KV key-value heads, D head size, C hidden size.
  */
 import { linear, rmsNorm, swiglu } from "../torch/nn.ts";
 import { cat, type Tensor } from "../torch/ops.ts";
-import { attendSegments, interleaved, pick, type Segments } from "./attention.ts";
 import { scope } from "../torch/scope.ts";
+import { attendSegments, interleaved, pick, type Segments } from "./attention.ts";
 import type { TextConfig } from "./config.ts";
-import { getLinear, getParameter, type Linear, type Parameters } from "./parameters.ts";
+import { takeLinear, type Linear, type Take } from "./layers.ts";
 
-export interface LanguageLayer {
-  readonly inputNorm: Tensor;
-  readonly q: Linear;
-  readonly k: Linear;
-  readonly v: Linear;
-  readonly o: Linear;
-  readonly postNorm: Tensor;
-  readonly gate: Linear;
-  readonly up: Linear;
-  readonly down: Linear;
+export interface LanguageLayer<T = Tensor> {
+  readonly inputNorm: T;
+  readonly q: Linear<T>;
+  readonly k: Linear<T>;
+  readonly v: Linear<T>;
+  readonly o: Linear<T>;
+  /** Gains [D] of query and key heads, where these are normed. */
+  readonly headNorms?: { readonly q: T; readonly k: T };
+  readonly postNorm: T;
+  readonly gate: Linear<T>;
+  readonly up: Linear<T>;
+  readonly down: Linear<T>;
 }
 
-export interface LanguageModel {
-  readonly embedTokens: Tensor;
-  readonly layers: readonly LanguageLayer[];
-  readonly norm: Tensor;
+export interface LanguageModel<T = Tensor> {
+  readonly embedTokens: T;
+  readonly layers: readonly LanguageLayer<T>[];
+  readonly norm: T;
   /** The word embeddings themselves where they are tied. */
-  readonly head: Tensor;
+  readonly head: T;
 }
 
-export function languageModel(parameters: Parameters, config: TextConfig): LanguageModel {
-  const embedTokens = getParameter(parameters, "model.embed_tokens.weight");
+/** What is added to some rows after the first layers: features of the tower's earlier blocks. */
+export interface Deepstack {
+  /** int64 [n], ascending. */
+  readonly rows: Tensor;
+  /** By layer, [n, C]. */
+  readonly levels: readonly Tensor[];
+}
+
+export function languageModel<T>(
+  take: Take<T>,
+  config: TextConfig,
+  isTied: boolean,
+): LanguageModel<T> {
+  const embedTokens = take("model.embed_tokens.weight", [config.vocabSize, config.hiddenSize]);
+  const layers = Array.from({ length: config.numLayers }, (_, i) =>
+    languageLayer(take, config, `model.layers.${i}`),
+  );
+  const norm = take("model.norm.weight", [config.hiddenSize]);
+  const head = isTied ? embedTokens : take("lm_head.weight", [config.vocabSize, config.hiddenSize]);
+  return { embedTokens, layers, norm, head };
+}
+
+function languageLayer<T>(take: Take<T>, config: TextConfig, layer: string): LanguageLayer<T> {
+  const { hiddenSize, intermediateSize, headDim, attentionBias } = config;
+  const queryWidth = config.numHeads * headDim;
+  const keyWidth = config.numKeyValueHeads * headDim;
+  const attention = (name: string, out: number) =>
+    takeLinear(take, `${layer}.self_attn.${name}_proj`, [out, hiddenSize], attentionBias);
+  const mlp = (name: string, out: number, input: number) =>
+    takeLinear(take, `${layer}.mlp.${name}_proj`, [out, input], false);
+  const headNorm = (name: string) => take(`${layer}.self_attn.${name}_norm.weight`, [headDim]);
   return {
-    embedTokens,
-    layers: Array.from({ length: config.numLayers }, (_, i) => {
-      const layer = `model.layers.${i}`;
-      return {
-        inputNorm: getParameter(parameters, `${layer}.input_layernorm.weight`),
-        q: getLinear(parameters, `${layer}.self_attn.q_proj`),
-        k: getLinear(parameters, `${layer}.self_attn.k_proj`),
-        v: getLinear(parameters, `${layer}.self_attn.v_proj`),
-        o: getLinear(parameters, `${layer}.self_attn.o_proj`),
-        postNorm: getParameter(parameters, `${layer}.post_attention_layernorm.weight`),
-        gate: getLinear(parameters, `${layer}.mlp.gate_proj`),
-        up: getLinear(parameters, `${layer}.mlp.up_proj`),
-        down: getLinear(parameters, `${layer}.mlp.down_proj`),
-      };
-    }),
-    norm: getParameter(parameters, "model.norm.weight"),
-    head: parameters.get("lm_head.weight") ?? embedTokens,
+    inputNorm: take(`${layer}.input_layernorm.weight`, [hiddenSize]),
+    q: attention("q", queryWidth),
+    k: attention("k", keyWidth),
+    v: attention("v", keyWidth),
+    o: takeLinear(take, `${layer}.self_attn.o_proj`, [hiddenSize, queryWidth], false),
+    headNorms: config.headNorms ? { q: headNorm("q"), k: headNorm("k") } : undefined,
+    postNorm: take(`${layer}.post_attention_layernorm.weight`, [hiddenSize]),
+    gate: mlp("gate", intermediateSize, hiddenSize),
+    up: mlp("up", intermediateSize, hiddenSize),
+    down: mlp("down", hiddenSize, intermediateSize),
   };
 }
 
 /**
  * Runs all layers and the final norm.
- * @param embeds [N, hidden]
+ * @param embeds [N, C]
  * @param factors complex [N, D / 2]
  * @param rows flat rows to return, int64 [n], ascending; all where absent
- * @returns [n, hidden]
+ * @returns [n, C]
  */
 export function languageForward(
   model: LanguageModel,
@@ -67,23 +92,52 @@ export function languageForward(
   embeds: Tensor,
   factors: Tensor,
   segments: Segments,
-  rows?: Tensor,
+  { rows, deepstack }: { readonly rows?: Tensor; readonly deepstack?: Deepstack } = {},
 ): Tensor {
   let x = embeds;
+  const last = model.layers.length - 1;
+  // What is added after the last layer needs all of its rows.
+  const early = (deepstack?.levels.length ?? 0) <= last ? rows : undefined;
   for (const [i, layer] of model.layers.entries()) {
-    const last = i === model.layers.length - 1;
     const input = x;
     // A scope a layer: what autograd does not need is free before the next layer runs.
-    x = scope(() => layerForward(layer, config, input, factors, segments, last ? rows : undefined));
+    x = scope(() => {
+      const picked = i === last ? early : undefined;
+      const output = layerForward(layer, config, input, factors, segments, picked);
+      return withDeepstack(output, i, deepstack);
+    });
   }
-  return rmsNorm(x, model.norm, config.rmsNormEps);
+  return rmsNorm(early === rows ? x : pick(x, rows), model.norm, config.rmsNormEps);
 }
 
-/** The q, k and v projections of a layer as one, q and k for `rotate`: [(H + 2 KV) · D, hidden]. */
+/** A layer's output [N, C] with what is added after it. */
+export function withDeepstack(x: Tensor, layer: number, deepstack?: Deepstack): Tensor {
+  const level = deepstack?.levels[layer];
+  if (deepstack === undefined || level === undefined) return x;
+  return x.indexAdd(0, deepstack.rows, level);
+}
+
+/** The q, k and v projections of a layer as one, q and k for `rotate`: [(H + 2 KV) · D, C]. */
 function fusedProjection({ q, k, v }: LanguageLayer, headDim: number): Linear {
-  const rows = (of: (linear: Linear) => Tensor) =>
-    cat([interleaved(of(q), headDim), interleaved(of(k), headDim), of(v)], 0);
-  return { weight: rows(({ weight }) => weight), bias: rows(biasOf) };
+  const rows = (queries: Tensor, keys: Tensor, values: Tensor) =>
+    cat([interleaved(queries, headDim), interleaved(keys, headDim), values], 0);
+  const weight = rows(q.weight, k.weight, v.weight);
+  const hasBias = q.bias !== undefined && k.bias !== undefined && v.bias !== undefined;
+  return hasBias ? { weight, bias: rows(q.bias, k.bias, v.bias) } : { weight };
+}
+
+/** Projected rows [N, (H + 2 KV) · D] with their queries and keys normed head by head. */
+function withHeadNorms(
+  qkv: Tensor,
+  { headNorms }: LanguageLayer,
+  { numHeads, numKeyValueHeads, headDim, rmsNormEps }: TextConfig,
+): Tensor {
+  if (headNorms === undefined) return qkv;
+  const counts = [numHeads, numKeyValueHeads, numKeyValueHeads];
+  const [queries, keys, values] = qkv.unflatten(1, [-1, headDim]).splitWithSizes(counts, 1);
+  const norm = (heads: Tensor, gain: Tensor) =>
+    rmsNorm(heads, interleaved(gain, headDim), rmsNormEps);
+  return cat([norm(queries, headNorms.q), norm(keys, headNorms.k), values], 1).flatten(1);
 }
 
 function layerForward(
@@ -97,17 +151,12 @@ function layerForward(
   const { headDim, rmsNormEps } = config;
   const fused = fusedProjection(layer, headDim);
   const normed = rmsNorm(x, layer.inputNorm, rmsNormEps);
-  const qkv = linear(normed, fused.weight, fused.bias);
+  const projected = linear(normed, fused.weight, fused.bias);
+  const qkv = withHeadNorms(projected, layer, config);
   const mixed = attendSegments(qkv, factors, config, segments, true, rows);
   const residual = pick(x, rows);
   const attended = residual.add(linear(mixed, layer.o.weight));
   const inner = rmsNorm(attended, layer.postNorm, rmsNormEps);
   const wide = linear(inner, cat([layer.gate.weight, layer.up.weight], 0));
   return attended.add(linear(swiglu(wide), layer.down.weight));
-}
-
-/** The bias that every projection of q, k and v has. */
-export function biasOf(layer: Linear): Tensor {
-  if (layer.bias === undefined) throw new Error("attention projection without its bias");
-  return layer.bias;
 }

@@ -9,7 +9,7 @@ import { scope } from "../torch/scope.ts";
 import { Tape } from "../torch/tape.ts";
 import type { AttendLayer } from "./cache-attention.ts";
 import { attendPrompt } from "./cache-attention-plain.ts";
-import type { Qwen25VL } from "./qwen2-5-vl.ts";
+import type { VisionLanguageModel } from "./vision-language-model.ts";
 
 const MAX_POSITIONS = 256;
 const MAX_TAPES = 64;
@@ -26,13 +26,13 @@ interface Recorded {
 }
 
 export class PrefillTapes {
-  readonly #model: Qwen25VL;
+  readonly #model: VisionLanguageModel;
   readonly #layers: PromptLayers;
   readonly #byLength = new Map<number, Recorded>();
   /** Lengths that came once: only what comes again is worth a tape. */
   readonly #seen = new Set<number>();
 
-  constructor(model: Qwen25VL, layers: PromptLayers) {
+  constructor(model: VisionLanguageModel, layers: PromptLayers) {
     this.#model = model;
     this.#layers = layers;
   }

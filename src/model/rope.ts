@@ -85,17 +85,31 @@ export function rotaryBlock(frequencies: readonly number[], numPositions: number
   return block;
 }
 
-/** Frequencies of one head by axis (time, height, width), as `mropeSection` shares them out. */
-export function textFrequencies(config: TextConfig): number[][] {
-  const all = inverseFrequencies(config.headDim / 2, config.ropeTheta);
-  const [time, height] = config.mropeSection;
-  return [all.slice(0, time), all.slice(time, time + height), all.slice(time + height)];
+/** The pairs of one head that rotate: how fast each does, and which axis of positions it follows. */
+export interface RotaryPairs {
+  readonly frequencies: readonly number[];
+  readonly axes: readonly number[];
 }
 
-/** Frequencies of one head by axis (row, column): each takes a full set for half of the head. */
-export function visionFrequencies(config: VisionConfig): number[][] {
+/**
+ * Pairs of a head of the language model, as `mropeSection` shares them out among time, height and width
+ * (0, 1, 2): a stretch each, or by turns, where an axis that has its share leaves its turn to time.
+ */
+export function textPairs(config: TextConfig): RotaryPairs {
+  const { mropeSection: section, headDim, ropeTheta, mropeInterleaved } = config;
+  const frequencies = inverseFrequencies(headDim / 2, ropeTheta);
+  const stretches = section.flatMap((count, axis) => Array<number>(count).fill(axis));
+  const turns = stretches.map((_, j) => (j < 3 * section[j % 3] ? j % 3 : 0));
+  return { frequencies, axes: mropeInterleaved ? turns : stretches };
+}
+
+/** Pairs of a head of the tower: row and column (0, 1) take a full set of frequencies each. */
+export function visionPairs(config: VisionConfig): RotaryPairs {
   const quarter = inverseFrequencies(config.hiddenSize / config.numHeads / 4, config.ropeTheta);
-  return [quarter, quarter];
+  return {
+    frequencies: [...quarter, ...quarter],
+    axes: [0, 1].flatMap((axis) => quarter.map(() => axis)),
+  };
 }
 
 /** theta^(-j / count) in single precision, as the published implementation computes it. */

@@ -5,22 +5,32 @@
 import { cat, type Tensor } from "../torch/ops.ts";
 import { scope } from "../torch/scope.ts";
 import { tensor, type Device } from "../torch/tensor.ts";
-import { rotaryBlock } from "./rope.ts";
+import { rotaryBlock, type RotaryPairs } from "./rope.ts";
 
 export class Rotary {
+  /** Of each axis that has any, in ascending order. */
   readonly #frequencies: readonly (readonly number[])[];
   readonly #axisOf: readonly number[];
+  /** Where each pair stands among the axes' blocks side by side; absent where in their order. */
+  readonly #order: Tensor | undefined;
   readonly #device: Device;
   #numPositions = 0;
   #blocks: Tensor[] = [];
-  /** All axes side by side: what a token needs whose ids are one and the same. */
+  /** All pairs in their order: what a token needs whose ids are one and the same. */
   #joined!: Tensor;
 
-  /** @param frequencies by axis; the head dimension is twice their total number */
-  constructor(frequencies: readonly (readonly number[])[], device: Device) {
-    this.#frequencies = frequencies.filter((axis) => axis.length > 0);
-    this.#axisOf = frequencies.flatMap((axis, i) => (axis.length > 0 ? [i] : []));
+  /** The head dimension is twice the number of pairs. */
+  constructor({ frequencies, axes }: RotaryPairs, device: Device) {
+    this.#axisOf = [...new Set(axes)].sort((a, b) => a - b);
+    this.#frequencies = this.#axisOf.map((axis) => frequencies.filter((_, j) => axes[j] === axis));
     this.#device = device;
+    const sideBySide = this.#axisOf.flatMap((axis) =>
+      [...axes.keys()].filter((j) => axes[j] === axis),
+    );
+    if (sideBySide.some((pair, place) => pair !== place)) {
+      const order = Int32Array.from(axes.keys(), (pair) => sideBySide.indexOf(pair));
+      this.#order = tensor(order, { dtype: "int64", device }).keep();
+    }
   }
 
   /**
@@ -33,14 +43,16 @@ export class Rotary {
     this.#grow(highest + 1);
     const joined = this.#axisOf.every((axis) => axes[axis] === axes[this.#axisOf[0]])
       ? this.#look(this.#joined, axes[this.#axisOf[0]])
-      : cat(
-          this.#blocks.map((block, i) => this.#look(block, axes[this.#axisOf[i]])),
-          1,
-        );
+      : this.#join(this.#blocks.map((block, i) => this.#look(block, axes[this.#axisOf[i]])));
     return joined.viewAsComplex();
   }
 
   dispose(): void {
+    this.#drop();
+    this.#order?.dispose();
+  }
+
+  #drop(): void {
     for (const block of this.#blocks) block.dispose();
     if (this.#numPositions > 0) this.#joined.dispose();
     this.#blocks = [];
@@ -55,7 +67,7 @@ export class Rotary {
     if (needed <= this.#numPositions) return;
     let numPositions = Math.max(256, this.#numPositions);
     while (numPositions < needed) numPositions *= 2;
-    this.dispose();
+    this.#drop();
     this.#numPositions = numPositions;
     this.#blocks = this.#frequencies.map((axis) =>
       scope(() =>
@@ -65,6 +77,12 @@ export class Rotary {
         }),
       ).keep(),
     );
-    this.#joined = cat(this.#blocks, 1).keep();
+    this.#joined = scope(() => this.#join(this.#blocks)).keep();
+  }
+
+  /** Blocks [N, pairs of an axis, 2] to all pairs in their order. */
+  #join(blocks: readonly Tensor[]): Tensor {
+    const joined = cat(blocks, 1);
+    return this.#order === undefined ? joined : joined.indexSelect(1, this.#order);
   }
 }

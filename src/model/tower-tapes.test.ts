@@ -7,7 +7,7 @@ import { tensor } from "../torch/tensor.ts";
 import { patchDim } from "./config.ts";
 import { goldenPatches, maxDifference, readGolden } from "./fixtures/golden.ts";
 import { loadModelFolder } from "./folder.ts";
-import type { Qwen25VL } from "./qwen2-5-vl.ts";
+import type { VisionLanguageModel } from "./vision-language-model.ts";
 import type { Grid } from "./rope.ts";
 import { TowerTapes } from "./tower-tapes.ts";
 import { PackedTower } from "./vision-packed.ts";
@@ -34,7 +34,7 @@ it("gives the features of encodeImages for every image, also after the weights c
   expect(new Set(images.map(({ grid }) => `${grid.h},${grid.w}`)).size).toBeGreaterThan(1);
   const before = both();
   for (const { plain, taped } of before) expect(maxDifference(taped, plain)).toBeLessThan(1e-5);
-  noGrad(() => model.vision.mergerOut.weight.mul_(1.5));
+  noGrad(() => model.vision.mergers[0].out.weight.mul_(1.5));
   tapes.weightsChanged();
   const held = liveTensors();
   const after = both();
@@ -47,7 +47,7 @@ it("gives the features of encodeImages for every image, also after the weights c
   model.dispose();
 });
 
-function unrecorded(model: Qwen25VL, grid: Grid, patches: Float32Array): number[] {
+function unrecorded(model: VisionLanguageModel, grid: Grid, patches: Float32Array): number[] {
   const { dtype, device } = model;
   const packed = hasKernelsFor(dtype, device) ? new PackedTower(model) : undefined;
   const shape = [grid.t * grid.h * grid.w, patchDim(model.config.vision)];

@@ -11,7 +11,7 @@ import { Tape } from "../torch/tape.ts";
 import { tensor } from "../torch/tensor.ts";
 import type { ImageRef } from "./batch.ts";
 import { patchDim } from "./config.ts";
-import type { Qwen25VL } from "./qwen2-5-vl.ts";
+import type { VisionLanguageModel } from "./vision-language-model.ts";
 import { PackedTower } from "./vision-packed.ts";
 
 const MAX_PATCHES = 256;
@@ -24,12 +24,12 @@ interface Recorded {
 }
 
 export class TowerTapes {
-  readonly #model: Qwen25VL;
+  readonly #model: VisionLanguageModel;
   readonly #packed: PackedTower | undefined;
   readonly #byGrid = new Map<string, Recorded>();
   #stale = false;
 
-  constructor(model: Qwen25VL) {
+  constructor(model: VisionLanguageModel) {
     this.#model = model;
     if (hasKernelsFor(model.dtype, model.device)) this.#packed = new PackedTower(model);
   }

@@ -1,8 +1,7 @@
 /**
- * The vision tower's weights packed for our own products, norms' gains and biases with them: features
- * without gradients, on a CPU in float32.
+ * The vision tower's weights packed for our own products, gains of RMS norms and biases with them:
+ * features without gradients, on a CPU in float32. Layer norms are libtorch's.
  */
-import { rmsNorm } from "../torch/nn.ts";
 import { empty, type Tensor } from "../torch/ops.ts";
 import {
   packedLinear,
@@ -12,44 +11,54 @@ import {
 } from "../torch/packed-linear.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { patchDim, mergeUnit } from "./config.ts";
-import type { Linear } from "./parameters.ts";
-import type { Qwen25VL } from "./qwen2-5-vl.ts";
+import { normed, type Linear, type Norm } from "./layers.ts";
+import type { Grid } from "./rope.ts";
+import type { VisionLanguageModel } from "./vision-language-model.ts";
 import {
+  activated,
   forRotation,
-  mergeUnits,
-  patchWeight,
-  towerEpsilon as normEps,
+  mergerInput,
+  patchMatrix,
+  towerEpsilon,
+  withPositions,
   type TowerProducts,
 } from "./vision.ts";
 
 interface PackedBlock {
   readonly heads: PackedWeights;
   readonly output: PackedWeights;
-  readonly gateUp: PackedWeights;
+  /** Gates and ups together where the MLP is gated. */
+  readonly up: PackedWeights;
   readonly down: PackedWeights;
 }
 
+interface PackedMerger {
+  readonly into: PackedWeights;
+  readonly out: PackedWeights;
+}
+
 export class PackedTower implements TowerProducts {
-  readonly #model: Qwen25VL;
+  readonly #model: VisionLanguageModel;
   readonly #embed: PackedWeights;
   readonly #blocks: readonly PackedBlock[];
-  readonly #mergerIn: PackedWeights;
-  readonly #mergerOut: PackedWeights;
+  readonly #mergers: readonly PackedMerger[];
 
-  constructor(model: Qwen25VL) {
+  constructor(model: VisionLanguageModel) {
     const { vision } = model.config;
     const { hiddenSize, intermediateSize, outHiddenSize } = vision;
     const units = hiddenSize * mergeUnit(vision);
     this.#model = model;
     this.#embed = unfilled(hiddenSize, patchDim(vision));
-    this.#blocks = model.vision.blocks.map(() => ({
+    this.#blocks = model.vision.blocks.map(({ gate }) => ({
       heads: unfilled(3 * hiddenSize, hiddenSize),
       output: unfilled(hiddenSize, hiddenSize),
-      gateUp: unfilled(intermediateSize, hiddenSize, true),
+      up: unfilled(intermediateSize, hiddenSize, gate !== undefined),
       down: unfilled(hiddenSize, intermediateSize),
     }));
-    this.#mergerIn = unfilled(units, units);
-    this.#mergerOut = unfilled(outHiddenSize, units);
+    this.#mergers = model.vision.mergers.map(() => ({
+      into: unfilled(units, units),
+      out: unfilled(outHiddenSize, units),
+    }));
     this.refresh();
   }
 
@@ -63,23 +72,26 @@ export class PackedTower implements TowerProducts {
           const { norm1, qkv, proj, norm2, gate, up, down } = tower.blocks[i];
           packWeights(packed.heads, scaled(forRotation(qkv, hiddenSize / numHeads), norm1));
           packWeights(packed.output, proj);
-          packWeights(packed.gateUp, scaled(gate, norm2), scaled(up, norm2));
+          const inner = gate === undefined ? [up] : [gate, up];
+          packWeights(packed.up, ...inner.map((linear) => scaled(linear, norm2)));
           packWeights(packed.down, down);
         });
-      scope(() => {
-        packWeights(this.#embed, { weight: patchWeight(tower, config.vision) });
-        packWeights(this.#mergerIn, tower.mergerIn);
-        packWeights(this.#mergerOut, tower.mergerOut);
-      });
+      scope(() => packWeights(this.#embed, patchMatrix(tower, config.vision)));
+      for (const [i, { into, out }] of this.#mergers.entries())
+        scope(() => {
+          packWeights(into, tower.mergers[i].into);
+          packWeights(out, tower.mergers[i].out);
+        });
     });
   }
 
-  embed(patches: Tensor): Tensor {
-    return packedLinear(patches, this.#embed);
+  embed(patches: Tensor, grids: readonly Grid[]): Tensor {
+    const { vision, config } = this.#model;
+    return withPositions(packedLinear(patches, this.#embed), vision, config.vision, grids);
   }
 
   heads(block: number, x: Tensor): Tensor {
-    return packedLinear(x, this.#blocks[block].heads, { normEps });
+    return this.#ofNormed(x, this.#model.vision.blocks[block].norm1, this.#blocks[block].heads);
   }
 
   output(block: number, mixed: Tensor, residual: Tensor): Tensor {
@@ -87,20 +99,30 @@ export class PackedTower implements TowerProducts {
   }
 
   mlp(block: number, x: Tensor): Tensor {
-    const { gateUp, down } = this.#blocks[block];
-    return packedLinear(packedLinear(x, gateUp, { normEps }), down, { residual: x });
+    const { up, down } = this.#blocks[block];
+    const wide = this.#ofNormed(x, this.#model.vision.blocks[block].norm2, up);
+    const inner = up.gated === true ? wide : activated(wide, this.#model.config.vision);
+    return packedLinear(inner, down, { residual: x });
   }
 
-  merge(x: Tensor): Tensor {
-    const { mergerNorm } = this.#model.vision;
-    const units = mergeUnits(rmsNorm(x, mergerNorm, normEps), this.#model.config.vision);
-    return packedLinear(packedLinear(units, this.#mergerIn).gelu(), this.#mergerOut);
+  merge(merger: number, x: Tensor): Tensor {
+    const { vision, config } = this.#model;
+    const { into, out } = this.#mergers[merger];
+    const units = mergerInput(vision, config.vision, merger, x);
+    return packedLinear(packedLinear(units, into).gelu(), out);
   }
 
   dispose(): void {
-    const blocks = this.#blocks.flatMap((block) => Object.values(block) as PackedWeights[]);
-    for (const { panels } of [this.#embed, ...blocks, this.#mergerIn, this.#mergerOut])
-      panels.dispose();
+    const parts = [...this.#blocks, ...this.#mergers].flatMap(
+      (part) => Object.values(part) as PackedWeights[],
+    );
+    for (const { panels } of [this.#embed, ...parts]) panels.dispose();
+  }
+
+  /** Weights times normed rows; the gain of an RMS norm is in the weights. */
+  #ofNormed(x: Tensor, norm: Norm, weights: PackedWeights): Tensor {
+    if (norm.bias === undefined) return packedLinear(x, weights, { normEps: towerEpsilon });
+    return packedLinear(normed(x, norm, towerEpsilon), weights);
   }
 }
 
@@ -108,7 +130,7 @@ function unfilled(width: number, depth: number, gated = false): PackedWeights {
   return { panels: empty(packedShape(width, depth, gated)).keep(), width, gated };
 }
 
-/** A projection of rows that a norm's gain has not yet multiplied. */
-function scaled({ weight, bias }: Linear, gain: Tensor): Linear {
-  return { weight: weight.mul(gain), bias };
+/** A projection of rows that an RMS norm's gain has not yet multiplied. */
+function scaled({ weight, bias }: Linear, norm: Norm): Linear {
+  return norm.bias === undefined ? { weight: weight.mul(norm.weight), bias } : { weight, bias };
 }

@@ -1,83 +1,127 @@
 /**
- * The vision tower of Qwen2.5-VL: flattened patches through a linear embedding, pre-norm blocks that
- * attend within windows (a few over the whole image), and a merger that turns every 2×2 patches into
- * one language position. All images of a call run as one flat batch; nothing is permuted where every
- * image fits into one window. Only still images: frames of a video would attend one by one, as
- * published, but nothing above makes them. What it computes besides attention comes in two forms with one
- * face: here in libtorch's operators, with gradients, and in vision-packed.ts for features alone.
- * Legend: P patches in all, U = P / 4 merged positions, C width, I grids.
+ * The vision tower: flattened patches through a linear embedding, pre-norm blocks that attend within
+ * windows or over the whole image, and a merger that turns every 2×2 patches into one language position.
+ * The configuration says which norms, which MLP, whether positions are learned too, and whether earlier
+ * blocks are merged as well (deepstack); their features stand side by side with the last one's. All
+ * images of a call run as one flat batch; nothing is permuted where every image fits into one window.
+ * Only still images: frames of a video would attend one by one, as published, but nothing above makes
+ * them. What it computes besides attention comes in two forms with one face: here in libtorch's
+ * operators, with gradients, and in vision-packed.ts for features alone.
+ * Legend: P patches in all, U = P / 4 merged positions, C width, H width of a feature, K deepstack blocks.
  */
-import { linear, rmsNorm, swiglu } from "../torch/nn.ts";
+import { linear, swiglu } from "../torch/nn.ts";
 import { cat, type Tensor } from "../torch/ops.ts";
 import { scope } from "../torch/scope.ts";
 import { tensor, type Device } from "../torch/tensor.ts";
 import { attendSegments, interleaved, segment } from "./attention.ts";
 import { mergeUnit, patchDim, type VisionConfig } from "./config.ts";
-import { getLinear, getParameter, type Linear, type Parameters } from "./parameters.ts";
+import type { TowerNames } from "./families/family.ts";
+import {
+  normed,
+  project,
+  takeLinear,
+  takeNorm,
+  type Linear,
+  type Norm,
+  type Take,
+} from "./layers.ts";
+import { learnedPositions } from "./learned-positions.ts";
 import type { Grid } from "./rope.ts";
 import type { Rotary } from "./rotary.ts";
 import { inverseOrder, planWindows } from "./windows.ts";
 
-/** Epsilon of the tower's norms; fixed in the published model, not part of its configuration. */
+/** Epsilon of the tower's norms; fixed in the published models, not part of their configurations. */
 export const towerEpsilon = 1e-6;
 
-export interface VisionBlock {
-  readonly norm1: Tensor;
-  readonly qkv: Linear;
-  readonly proj: Linear;
-  readonly norm2: Tensor;
-  readonly gate: Linear;
-  readonly up: Linear;
-  readonly down: Linear;
+export interface VisionBlock<T = Tensor> {
+  readonly norm1: Norm<T>;
+  readonly qkv: Linear<T>;
+  readonly proj: Linear<T>;
+  readonly norm2: Norm<T>;
+  /** Where the MLP is gated. */
+  readonly gate?: Linear<T>;
+  readonly up: Linear<T>;
+  readonly down: Linear<T>;
 }
 
-export interface VisionTower {
-  readonly patchEmbed: Tensor;
-  readonly blocks: readonly VisionBlock[];
-  readonly mergerNorm: Tensor;
-  readonly mergerIn: Linear;
-  readonly mergerOut: Linear;
+export interface Merger<T = Tensor> {
+  readonly norm: Norm<T>;
+  readonly into: Linear<T>;
+  readonly out: Linear<T>;
 }
 
-export function visionTower(parameters: Parameters, config: VisionConfig): VisionTower {
-  return {
-    patchEmbed: getParameter(parameters, "visual.patch_embed.proj.weight"),
-    blocks: Array.from({ length: config.depth }, (_, i) => {
-      const block = `visual.blocks.${i}`;
-      return {
-        norm1: getParameter(parameters, `${block}.norm1.weight`),
-        qkv: getLinear(parameters, `${block}.attn.qkv`),
-        proj: getLinear(parameters, `${block}.attn.proj`),
-        norm2: getParameter(parameters, `${block}.norm2.weight`),
-        gate: getLinear(parameters, `${block}.mlp.gate_proj`),
-        up: getLinear(parameters, `${block}.mlp.up_proj`),
-        down: getLinear(parameters, `${block}.mlp.down_proj`),
-      };
-    }),
-    mergerNorm: getParameter(parameters, "visual.merger.ln_q.weight"),
-    mergerIn: getLinear(parameters, "visual.merger.mlp.0"),
-    mergerOut: getLinear(parameters, "visual.merger.mlp.2"),
+export interface VisionTower<T = Tensor> {
+  readonly patchEmbed: Linear<T>;
+  /** Learned positions, a square table of rows [C]. */
+  readonly positions?: T;
+  readonly blocks: readonly VisionBlock<T>[];
+  /** Of the last block; then, by deepstack block, those whose norm is over a merged position. */
+  readonly mergers: readonly Merger<T>[];
+}
+
+export function visionTower<T>(
+  take: Take<T>,
+  config: VisionConfig,
+  names: TowerNames,
+): VisionTower<T> {
+  const { hiddenSize: width, intermediateSize, temporalPatchSize, patchSize } = config;
+  const hasBias = config.norm === "layer";
+  const patch = [temporalPatchSize, patchSize, patchSize];
+  const embed = "visual.patch_embed.proj";
+  const patchEmbed = {
+    weight: take(`${embed}.weight`, [width, config.inChannels, ...patch]),
+    bias: config.patchBias ? take(`${embed}.bias`, [width]) : undefined,
   };
+  const positions =
+    config.positionsSide === 0
+      ? undefined
+      : take("visual.pos_embed.weight", [config.positionsSide ** 2, width]);
+  const block = (name: string): VisionBlock<T> => {
+    const mlp = (layer: string, out: number, input: number) =>
+      takeLinear(take, `${name}.mlp.${layer}`, [out, input], true);
+    return {
+      norm1: takeNorm(take, `${name}.norm1`, width, hasBias),
+      qkv: takeLinear(take, `${name}.attn.qkv`, [3 * width, width], true),
+      proj: takeLinear(take, `${name}.attn.proj`, [width, width], true),
+      norm2: takeNorm(take, `${name}.norm2`, width, hasBias),
+      gate: names.gate === undefined ? undefined : mlp(names.gate, intermediateSize, width),
+      up: mlp(names.up, intermediateSize, width),
+      down: mlp(names.down, width, intermediateSize),
+    };
+  };
+  const unit = width * mergeUnit(config);
+  const merger = (name: string, normWidth: number): Merger<T> => ({
+    norm: takeNorm(take, `${name}.${names.mergerNorm}`, normWidth, hasBias),
+    into: takeLinear(take, `${name}.${names.mergerIn}`, [unit, unit], true),
+    out: takeLinear(take, `${name}.${names.mergerOut}`, [config.outHiddenSize, unit], true),
+  });
+  const blocks = Array.from({ length: config.depth }, (_, i) => block(`visual.blocks.${i}`));
+  const last = merger("visual.merger", width);
+  const deep = config.deepstackBlocks.map((_, k) =>
+    merger(`visual.deepstack_merger_list.${k}`, unit),
+  );
+  return { patchEmbed, positions, blocks, mergers: [last, ...deep] };
 }
 
 /** What the tower computes besides attention. */
 export interface TowerProducts {
-  /** Rows [P, C] of patches [P, patchDim]. */
-  embed(patches: Tensor): Tensor;
+  /** Rows [P, C] of patches [P, patchDim] of these grids. */
+  embed(patches: Tensor, grids: readonly Grid[]): Tensor;
   /** Heads of a block's normed input, queries and keys `interleaved`: [P, 3 C]. */
   heads(block: number, x: Tensor): Tensor;
   /** The output projection of mixed heads, added to `residual`; [P, C] all three. */
   output(block: number, mixed: Tensor, residual: Tensor): Tensor;
-  /** SwiGLU of the normed input [P, C], added to it. */
+  /** The MLP of the normed input [P, C], added to it. */
   mlp(block: number, x: Tensor): Tensor;
-  /** Features [U, outHiddenSize] of the last block's output [P, C]. */
-  merge(x: Tensor): Tensor;
+  /** Features [U, H] of a block's output [P, C]: merger 0 is the last one's. */
+  merge(merger: number, x: Tensor): Tensor;
 }
 
 /**
  * Encodes images.
  * @param patches [P, patchDim] of all images one after another, in the processor's merge order
- * @returns features [U, outHiddenSize] in the language model's raster order
+ * @returns features in the language model's raster order, [U, (1 + K) · H]: those of the last block,
+ *   then by deepstack block
  */
 export function encodePatches(
   products: TowerProducts,
@@ -94,7 +138,7 @@ export function encodePatches(
       `patches [${patches.shape.join(", ")}] for grids of [${numPatches}, ${patchDim(config)}]`,
     );
   }
-  let x = products.embed(patches);
+  let x = products.embed(patches, grids);
   if (!plan.identity) x = permuteUnits(x, plan.order, mergeUnit(config), device);
   const factors = rotary.at([plan.rows, plan.columns]);
   const windows = segment(plan.windowLengths, device);
@@ -102,6 +146,7 @@ export function encodePatches(
     ? windows
     : segment(plan.imageLengths, device);
   const counts = { numHeads: config.numHeads, numKeyValueHeads: config.numHeads };
+  const deep: Tensor[] = [];
   for (let block = 0; block < config.depth; block++) {
     const segments = config.fullAttentionBlocks.includes(block) ? whole : windows;
     const input = x;
@@ -110,8 +155,11 @@ export function encodePatches(
       const mixed = attendSegments(heads, factors, counts, segments, false);
       return products.mlp(block, products.output(block, mixed, input));
     });
+    const level = config.deepstackBlocks.indexOf(block);
+    if (level >= 0) deep[level] = products.merge(1 + level, x);
   }
-  const features = products.merge(x);
+  const last = products.merge(0, x);
+  const features = deep.length === 0 ? last : cat([last, ...deep], 1);
   if (plan.identity) return features;
   const inverse = tensor(inverseOrder(plan.order), { dtype: "int64", device });
   return features.indexSelect(0, inverse);
@@ -121,43 +169,71 @@ export function encodePatches(
 export function plainProducts(tower: VisionTower, config: VisionConfig): TowerProducts {
   const headDim = config.hiddenSize / config.numHeads;
   return {
-    embed(patches) {
-      const weight = patchWeight(tower, config);
-      return linear(patches.to(weight.dtype), weight);
+    embed(patches, grids) {
+      const { weight, bias } = patchMatrix(tower, config);
+      return withPositions(linear(patches.to(weight.dtype), weight, bias), tower, config, grids);
     },
     heads(block, x) {
       const { norm1, qkv } = tower.blocks[block];
-      const { weight, bias } = forRotation(qkv, headDim);
-      return linear(rmsNorm(x, norm1, towerEpsilon), weight, bias);
+      return project(normed(x, norm1, towerEpsilon), forRotation(qkv, headDim));
     },
     output(block, mixed, residual) {
-      const { proj } = tower.blocks[block];
-      return residual.add(linear(mixed, proj.weight, proj.bias));
+      return residual.add(project(mixed, tower.blocks[block].proj));
     },
     mlp(block, x) {
       const { norm2, gate, up, down } = tower.blocks[block];
-      const bias = gate.bias && up.bias && cat([gate.bias, up.bias], 0);
-      const inner = rmsNorm(x, norm2, towerEpsilon);
-      const wide = linear(inner, cat([gate.weight, up.weight], 0), bias);
-      return x.add(linear(swiglu(wide), down.weight, down.bias));
+      const inner = normed(x, norm2, towerEpsilon);
+      const wide = project(inner, gate === undefined ? up : stacked(gate, up));
+      return x.add(project(activated(wide, config), down));
     },
-    merge(x) {
-      const { mergerNorm, mergerIn, mergerOut } = tower;
-      const units = mergeUnits(rmsNorm(x, mergerNorm, towerEpsilon), config);
-      const hidden = linear(units, mergerIn.weight, mergerIn.bias).gelu();
-      return linear(hidden, mergerOut.weight, mergerOut.bias);
+    merge(merger, x) {
+      const { into, out } = tower.mergers[merger];
+      return project(project(mergerInput(tower, config, merger, x), into).gelu(), out);
     },
   };
 }
 
 /** The patch embedding as a matrix, [C, patchDim]. */
-export function patchWeight({ patchEmbed }: VisionTower, config: VisionConfig): Tensor {
-  return patchEmbed.view([config.hiddenSize, patchDim(config)]);
+export function patchMatrix({ patchEmbed }: VisionTower, config: VisionConfig): Linear {
+  const weight = patchEmbed.weight.view([config.hiddenSize, patchDim(config)]);
+  return { weight, bias: patchEmbed.bias };
 }
 
-/** Rows [P, C] as merged positions [U, 4 C]. */
-export function mergeUnits(x: Tensor, config: VisionConfig): Tensor {
-  return x.view([-1, config.hiddenSize * mergeUnit(config)]);
+/** Embedded patches [P, C] with the learned positions of their grids added, where there are any. */
+export function withPositions(
+  x: Tensor,
+  { positions }: VisionTower,
+  config: VisionConfig,
+  grids: readonly Grid[],
+): Tensor {
+  if (positions === undefined) return x;
+  return x.add(learnedPositions(positions, grids, config).to(x.dtype));
+}
+
+/** What the MLP's activation makes of its first product. */
+export function activated(wide: Tensor, { mlp }: VisionConfig): Tensor {
+  if (mlp === "swiglu") return swiglu(wide);
+  if (mlp === "geluTanh") return wide.gelu({ approximate: "tanh" });
+  return wide.mul(wide.mul(1.702).sigmoid());
+}
+
+/** Rows [P, C] normed and as merged positions [U, 4 C]; the deepstack mergers norm these. */
+export function mergerInput(
+  { mergers }: VisionTower,
+  config: VisionConfig,
+  merger: number,
+  x: Tensor,
+): Tensor {
+  const { norm } = mergers[merger];
+  const unit = [-1, config.hiddenSize * mergeUnit(config)];
+  if (merger > 0) return normed(x.view(unit), norm, towerEpsilon);
+  return normed(x, norm, towerEpsilon).view(unit);
+}
+
+/** Two projections of one input as one. */
+function stacked(a: Linear, b: Linear): Linear {
+  const weight = cat([a.weight, b.weight], 0);
+  return { weight, bias: a.bias && b.bias && cat([a.bias, b.bias], 0) };
 }
 
 /** The projection to q, k and v with the rows of q and k `interleaved`. */

@@ -17,6 +17,11 @@ const config: VisionConfig = {
   outHiddenSize: 8,
   fullAttentionBlocks: [],
   ropeTheta: 1e4,
+  patchBias: false,
+  positionsSide: 0,
+  norm: "rms",
+  mlp: "swiglu",
+  deepstackBlocks: [],
 };
 const side = fc.integer({ min: 1, max: 13 }).map((n) => 2 * n);
 const grid = fc.record({ t: fc.constant(1), h: side, w: side });

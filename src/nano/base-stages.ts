@@ -4,7 +4,7 @@ import { stream } from "../core/random.ts";
 import type { ModelImage } from "../image/model-image.ts";
 import type { ImageRef } from "../model/batch.ts";
 import { isNorm, isVision } from "../model/parameters.ts";
-import type { Qwen25VL } from "../model/qwen2-5-vl.ts";
+import type { VisionLanguageModel } from "../model/vision-language-model.ts";
 import { Muon } from "../torch/muon.ts";
 import { AdamW, clipGradNorm, type Optimizer } from "../torch/optim.ts";
 import type { Tensor } from "../torch/ops.ts";
@@ -29,7 +29,7 @@ export const stageNames = ["tower", "lookups", "chats", "lookalikes", "habits"] 
 export type StageName = (typeof stageNames)[number];
 
 export interface StageContext {
-  readonly model: Qwen25VL;
+  readonly model: VisionLanguageModel;
   readonly tokenizer: Tokenizer;
   readonly recipe: BaseRecipe;
   readonly firstStep: number;
@@ -191,7 +191,7 @@ async function openChats(
 }
 
 async function makePool(
-  model: Qwen25VL,
+  model: VisionLanguageModel,
   { seed, lookups, drawers }: BaseRecipe,
   signal: AbortSignal | undefined,
 ): Promise<FeaturePool> {

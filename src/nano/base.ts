@@ -12,9 +12,9 @@ import { inside } from "../core/inside.ts";
 import { Progress } from "../core/progress.ts";
 import { createRunFolder, openRunFolder, type RunFolder } from "../core/run-folder.ts";
 import { loadModelFolder, saveModelFolder } from "../model/folder.ts";
-import { parseModelConfig } from "../model/config.ts";
+import { parseModelConfig } from "../model/families/table.ts";
 import { initModel } from "../model/init.ts";
-import type { Qwen25VL } from "../model/qwen2-5-vl.ts";
+import type { VisionLanguageModel } from "../model/vision-language-model.ts";
 import { newestCheckpoint } from "../train/checkpoint.ts";
 import { resolveDevice, setNumThreads, torchFacts } from "../torch/device.ts";
 import { openSafetensors } from "../torch/safetensors.ts";
@@ -166,7 +166,7 @@ async function readState(folder: string): Promise<State & { stage: StageName }> 
 /** Writes checkpoints/step-N and removes the one before it. */
 async function saveState(
   run: RunFolder,
-  model: Qwen25VL,
+  model: VisionLanguageModel,
   tensors: ReadonlyMap<string, Tensor>,
   state: State,
 ): Promise<void> {
@@ -181,7 +181,7 @@ async function saveState(
 }
 
 async function saveModel(
-  model: Qwen25VL,
+  model: VisionLanguageModel,
   folder: string,
   dtype: "float32" | "bfloat16",
 ): Promise<void> {

@@ -5,7 +5,7 @@
 import { stream, type Rng } from "../core/random.ts";
 import { patches, type ModelImage } from "../image/model-image.ts";
 import { flatRow, planBatch, type InputChunk, type ImageRef } from "../model/batch.ts";
-import type { Qwen25VL } from "../model/qwen2-5-vl.ts";
+import type { VisionLanguageModel } from "../model/vision-language-model.ts";
 import { crossEntropy } from "../torch/nn.ts";
 import { cat, type Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
@@ -14,7 +14,7 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 import { makeChat, type ChatKind, type ChatPart, type ChatWeights, type Scenery } from "./chats.ts";
 import { sightAt, type Sight } from "./sights.ts";
 import { numTokens } from "./tower-images.ts";
-import { colourNames, relations, shapeNames } from "./world.ts";
+import { colourNames, nanoPreprocessor, relations, shapeNames } from "./world.ts";
 import { WordEncoder } from "./word-encoder.ts";
 
 /** One conversation as the model reads it. */
@@ -99,7 +99,7 @@ export function toExample<I extends ImageRef>(
 
 /** Weighted mean of −log p over the positions with a weight. Call inside a scope. */
 export function chatLoss<I extends ImageRef>(
-  model: Qwen25VL,
+  model: VisionLanguageModel,
   examples: readonly Example<I>[],
   featuresOf: (images: readonly I[]) => Tensor,
 ): Tensor {
@@ -111,8 +111,8 @@ export function chatLoss<I extends ImageRef>(
 }
 
 /** Features of whole images, from their pixels. */
-export function encodeFresh(model: Qwen25VL, images: readonly ModelImage[]): Tensor {
-  return model.encodeImages(images, (image) => patches(image));
+export function encodeFresh(model: VisionLanguageModel, images: readonly ModelImage[]): Tensor {
+  return model.encodeImages(images, (image) => patches(image, nanoPreprocessor));
 }
 
 /** Features of many sights by a frozen tower, [2 · 16 · count, hidden]: of each its view, then its crop. */
@@ -146,7 +146,7 @@ export class FeaturePool {
 }
 
 /** Encodes the images of some sights; the result outlives the scope. */
-export function encodeSights(model: Qwen25VL, sights: readonly Sight[]): Tensor {
+export function encodeSights(model: VisionLanguageModel, sights: readonly Sight[]): Tensor {
   return noGrad(() =>
     scope(() =>
       encodeFresh(
@@ -159,7 +159,7 @@ export function encodeSights(model: Qwen25VL, sights: readonly Sight[]): Tensor 
 
 /** Accuracies on held-out sights, each token predicted with the true ones before it. */
 export function chatAccuracy(
-  model: Qwen25VL,
+  model: VisionLanguageModel,
   tokenizer: Tokenizer,
   numSights: number,
 ): ChatAccuracy {
@@ -244,7 +244,7 @@ function scoreRelation(words: readonly string[], guessed: readonly string[]): bo
 }
 
 /** The likeliest token at every position of every example, given the true ones before it. */
-function greedy(model: Qwen25VL, examples: readonly Example<ModelImage>[]): number[][] {
+function greedy(model: VisionLanguageModel, examples: readonly Example<ModelImage>[]): number[][] {
   const batch = planBatch(
     examples.map(({ chunks }) => [...chunks]),
     model.config,
@@ -257,7 +257,7 @@ function greedy(model: Qwen25VL, examples: readonly Example<ModelImage>[]): numb
 }
 
 function chatLogits<I extends ImageRef>(
-  model: Qwen25VL,
+  model: VisionLanguageModel,
   examples: readonly Example<I>[],
   featuresOf: (images: readonly I[]) => Tensor,
 ): { logits: Tensor; targets: Int32Array; weights: Float32Array } {

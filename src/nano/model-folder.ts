@@ -1,12 +1,15 @@
 /**
- * The files of the nano model's folder that are not weights: a Qwen2.5-VL configuration with small
- * numbers, its tokenizer, and how it wants its pixels.
+ * The files of the nano model's folder that are not weights: a configuration of a published family with
+ * small numbers, its tokenizer, and how it wants its pixels.
  */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomic } from "../core/files.ts";
+import { homeFamily } from "../model/families/table.ts";
 import { buildTokenizer, tokenizerConfig } from "./tokenizer.ts";
-import { nanoPixelBudget, viewPx } from "./world.ts";
+import { nanoPreprocessor, viewPx } from "./world.ts";
+
+const { architecture, modelType, processor, imageProcessor } = homeFamily;
 
 /** Writes every file but the weights and the model card. */
 export async function writeNanoFolder(folder: string): Promise<void> {
@@ -31,8 +34,8 @@ export async function writeNanoFolder(folder: string): Promise<void> {
 /** `config.json`: about 1.4 million parameters, embeddings tied. */
 export function nanoConfig(idOf: ReadonlyMap<string, number>): Record<string, unknown> {
   return {
-    architectures: ["Qwen2_5_VLForConditionalGeneration"],
-    model_type: "qwen2_5_vl",
+    architectures: [architecture],
+    model_type: modelType,
     dtype: "bfloat16",
     tie_word_embeddings: true,
     image_token_id: tokenId(idOf, "<|image_pad|>"),
@@ -40,7 +43,7 @@ export function nanoConfig(idOf: ReadonlyMap<string, number>): Record<string, un
     vision_start_token_id: tokenId(idOf, "<|vision_start|>"),
     vision_end_token_id: tokenId(idOf, "<|vision_end|>"),
     text_config: {
-      model_type: "qwen2_5_vl_text",
+      model_type: `${modelType}_text`,
       vocab_size: Math.ceil(idOf.size / 64) * 64,
       hidden_size: 128,
       intermediate_size: 320,
@@ -61,16 +64,16 @@ export function nanoConfig(idOf: ReadonlyMap<string, number>): Record<string, un
       pad_token_id: tokenId(idOf, "<|endoftext|>"),
     },
     vision_config: {
-      model_type: "qwen2_5_vl_vision",
+      model_type: `${modelType}_vision`,
       depth: 3,
       hidden_size: 96,
       intermediate_size: 256,
       num_heads: 4,
       in_channels: 3,
       hidden_act: "silu",
-      patch_size: 14,
-      temporal_patch_size: 2,
-      spatial_merge_size: 2,
+      patch_size: nanoPreprocessor.patchSize,
+      temporal_patch_size: nanoPreprocessor.temporalPatchSize,
+      spatial_merge_size: nanoPreprocessor.mergeSize,
       tokens_per_second: 2,
       window_size: viewPx,
       out_hidden_size: 128,
@@ -81,19 +84,19 @@ export function nanoConfig(idOf: ReadonlyMap<string, number>): Record<string, un
 }
 
 const preprocessorConfig = {
-  image_processor_type: "Qwen2VLImageProcessor",
-  processor_class: "Qwen2_5_VLProcessor",
-  patch_size: 14,
-  temporal_patch_size: 2,
-  merge_size: 2,
-  min_pixels: nanoPixelBudget.minPixels,
-  max_pixels: nanoPixelBudget.maxPixels,
+  image_processor_type: imageProcessor,
+  processor_class: processor,
+  patch_size: nanoPreprocessor.patchSize,
+  temporal_patch_size: nanoPreprocessor.temporalPatchSize,
+  merge_size: nanoPreprocessor.mergeSize,
+  min_pixels: nanoPreprocessor.minPixels,
+  max_pixels: nanoPreprocessor.maxPixels,
   size: {
-    shortest_edge: nanoPixelBudget.minPixels,
-    longest_edge: nanoPixelBudget.maxPixels,
+    shortest_edge: nanoPreprocessor.minPixels,
+    longest_edge: nanoPreprocessor.maxPixels,
   },
-  image_mean: [0.48145466, 0.4578275, 0.40821073],
-  image_std: [0.26862954, 0.26130258, 0.27577711],
+  image_mean: nanoPreprocessor.imageMean,
+  image_std: nanoPreprocessor.imageStd,
 };
 
 function tokenId(idOf: ReadonlyMap<string, number>, token: string): number {

@@ -14,7 +14,7 @@ import { noGrad, scope } from "../torch/scope.ts";
 import { tensor } from "../torch/tensor.ts";
 import { drawCanvas, drawWindow } from "./canvas.ts";
 import { sampleKinds, sampleScene, sceneAt, type Scene } from "./scene.ts";
-import { canvasPx, nanoPixelBudget, viewScale, type Split } from "./world.ts";
+import { canvasPx, nanoPixelBudget, nanoPreprocessor, viewScale, type Split } from "./world.ts";
 
 const sidePx = 80;
 const numTrain = 8000;
@@ -30,7 +30,7 @@ interface Sample {
 
 test("a part of the canvas resizes to the same part of the view", () => {
   const scene = sceneAt("heldout", 3, 0);
-  const view = toModelImage(drawCanvas(scene), nanoPixelBudget);
+  const view = toModelImage(drawCanvas(scene), nanoPixelBudget, nanoPreprocessor);
   const [object] = scene.objects;
   const { x0, y0 } = windowAround(object);
   const part = partOfView(scene, x0, y0);

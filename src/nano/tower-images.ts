@@ -22,6 +22,7 @@ import {
   colourNames,
   cropScale,
   gridSide,
+  nanoPreprocessor,
   shapeNames,
   tokenPx,
   viewPx,
@@ -63,7 +64,7 @@ export interface TowerBatch {
 export function stackImages(images: readonly TowerImage[]): TowerBatch {
   const size = patchesPerImage * patchLength;
   const stacked = new Float32Array(images.length * size);
-  images.forEach(({ image }, i) => stacked.set(patches(image), i * size));
+  images.forEach(({ image }, i) => stacked.set(patches(image, nanoPreprocessor), i * size));
   const join = (label: keyof TowerLabels) => {
     const joined = new Int32Array(images.length * numTokens);
     images.forEach((image, i) => joined.set(image[label], i * numTokens));

@@ -5,7 +5,7 @@
  * The digits of the place come from linear heads that are thrown away afterwards.
  */
 import { stream } from "../core/random.ts";
-import type { Qwen25VL } from "../model/qwen2-5-vl.ts";
+import type { VisionLanguageModel } from "../model/vision-language-model.ts";
 import { crossEntropy } from "../torch/nn.ts";
 import { linear, type Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
@@ -72,7 +72,7 @@ export function newPlaceHeads(hiddenSize: number, seed: number, device: Device):
 
 /** Loss of a batch; call inside a scope. */
 export function towerLoss(
-  model: Qwen25VL,
+  model: VisionLanguageModel,
   heads: PlaceHeads,
   words: TowerWords,
   batch: TowerBatch,
@@ -109,7 +109,7 @@ export function towerLoss(
 
 /** Accuracies on held-out scenes, digits and drawings. */
 export function towerAccuracy(
-  model: Qwen25VL,
+  model: VisionLanguageModel,
   heads: PlaceHeads,
   words: TowerWords,
   numImages: number,
@@ -168,13 +168,13 @@ export function towerAccuracy(
   };
 }
 
-function encode(model: Qwen25VL, batch: TowerBatch): Tensor {
+function encode(model: VisionLanguageModel, batch: TowerBatch): Tensor {
   const shape = [batch.grids.length * patchesPerImage, patchLength];
   return model.encodePatches(tensor(batch.patches, { shape, device: model.device }), batch.grids);
 }
 
 function wordLogits(
-  model: Qwen25VL,
+  model: VisionLanguageModel,
   features: Tensor,
   rows: Int32Array,
   ids: readonly number[],

@@ -7,7 +7,14 @@ import { imageRange, samplePlate } from "./digits.ts";
 import { iconSetsOf } from "./icons.ts";
 import { sceneAt, tokenAt, viewPlace } from "./scene.ts";
 import { cropAt } from "./tower-images.ts";
-import { nanoPixelBudget, viewPx, viewScale, windowPx } from "./world.ts";
+import {
+  nanoPixelBudget,
+  nanoPreprocessor,
+  tokenPx,
+  viewPx,
+  viewScale,
+  windowPx,
+} from "./world.ts";
 
 test("training and held-out digits, drawings and canvases have nothing in common", () => {
   for (let digit = 0; digit < 10; digit++) {
@@ -56,7 +63,7 @@ test("scenes keep their rules", () => {
 test("the fast view looks like the canvas resized", () => {
   for (let i = 0; i < 4; i++) {
     const scene = sceneAt("train", 3, i);
-    const truth = toModelImage(drawCanvas(scene), nanoPixelBudget);
+    const truth = toModelImage(drawCanvas(scene), nanoPixelBudget, nanoPreprocessor);
     const fast = drawView(scene);
     expect([truth.widthPx, truth.heightPx]).toEqual([viewPx, viewPx]);
     let difference = 0;
@@ -72,7 +79,7 @@ test("crops for training are the zoom tool's crops", () => {
   for (const object of scene.objects) {
     const at = viewPlace(object);
     const settings = { windowPx, outputPx: viewPx, drawDot: false, mode: "default" } as const;
-    const result = zoom(canvas, at, size, settings);
+    const result = zoom(canvas, at, size, settings, tokenPx);
     if (!result.ok) throw new Error("outside");
     expect(result.crop.image).toEqual(cropAt(scene, at));
   }

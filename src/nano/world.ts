@@ -5,6 +5,8 @@
  * takes their mean away, so it vanishes when the canvas is shrunk; `readability.test.ts` holds this.
  */
 import type { PixelBudget } from "../image/model-image.ts";
+import type { PreprocessorConfig } from "../image/preprocessor-config.ts";
+import { homeFamily } from "../model/families/table.ts";
 
 export type Split = "train" | "heldout";
 
@@ -27,6 +29,12 @@ export const gridSide = viewPx / tokenPx;
 export const nanoPixelBudget: PixelBudget = {
   minPixels: viewPx * viewPx,
   maxPixels: viewPx * viewPx,
+};
+
+/** The family's, with patches that make the tokens above. */
+export const nanoPreprocessor: PreprocessorConfig = {
+  ...homeFamily.preprocessor,
+  ...nanoPixelBudget,
 };
 
 export const colours = {

@@ -1,7 +1,7 @@
 /** The API in process: what it takes, what it refuses, and what a reply holds. */
 import { describe, expect, test } from "vitest";
 import { numPositions, type Sampler } from "../engine/types.ts";
-import { qwenPreprocessor } from "../image/preprocessor-config.ts";
+import { patches14 } from "../image/fixtures/preprocessor.ts";
 import { chat } from "../task/fixtures/scene.ts";
 import { ScriptedSampler, type Line } from "../task/fixtures/scripted-sampler.ts";
 import { createApp, type AppOptions } from "./app.ts";
@@ -9,7 +9,7 @@ import { dataUrl, errorOf, eventsOf, replyOf, StuckSampler, withTokens } from ".
 
 const { tokenizer } = chat;
 const budget = { minPixels: 12_544, maxPixels: 12_544 };
-const format = { chat, preprocessor: qwenPreprocessor, budget };
+const format = { chat, preprocessor: patches14, budget };
 
 function appOf(sampler: Sampler, more: Partial<AppOptions> = {}) {
   return createApp({ sampler, format, model: "nano", ...more });

@@ -17,7 +17,7 @@ import { episodeToDatum, toChunks, type AuthoredChunk } from "./trajectory.ts";
 
 const config = smallConfig({});
 const prompts = config.promptsFor("text");
-const image = toModelImage(gradientImage(112, 112), config.budget);
+const image = toModelImage(gradientImage(112, 112), config.budget, config.preprocessor);
 const look: ChatMessage = {
   role: "user",
   content: [

@@ -3,12 +3,12 @@
  * and the settings of the recipe. Search, SFT, RL, evaluation and serving share one of these, so that
  * they show a model the same prompts, observations and crops.
  */
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { z } from "zod";
-import { VigorlError, errno } from "../core/errors.ts";
+import { VigorlError } from "../core/errors.ts";
 import type { PixelBudget } from "../image/model-image.ts";
-import { parsePreprocessorConfig, type PreprocessorConfig } from "../image/preprocessor-config.ts";
+import type { PreprocessorConfig } from "../image/preprocessor-config.ts";
+import type { Coordinates } from "../model/families/family.ts";
+import { readProfile } from "../model/profile.ts";
 import { loadChatFormat, type ChatFormat } from "../text/chat.ts";
 import {
   answerKinds,
@@ -83,7 +83,7 @@ export interface EpisodeConfig {
   readonly zoom: ZoomConfig;
   readonly promptsFor: (kind: AnswerKind) => PromptSet;
   readonly sampling: Sampling;
-  readonly coordinates: "resized" | "relative";
+  readonly coordinates: Coordinates;
   readonly answerForm: "tagged" | "whole";
 }
 
@@ -95,21 +95,18 @@ export async function loadEpisodeConfig(
   folder: string,
   settings: EpisodeSettings = episodeSettingsSchema.parse({}),
 ): Promise<EpisodeConfig> {
-  const preprocessorPath = join(folder, "preprocessor_config.json");
-  const [chat, preprocessorJson, modelJson] = await Promise.all([
+  const [chat, { preprocessor, coordinates }] = await Promise.all([
     loadChatFormat(folder),
-    readJson(preprocessorPath),
-    readJson(join(folder, "config.json")),
+    readProfile(folder),
   ]);
-  const preprocessor = parsePreprocessorConfig(preprocessorJson, preprocessorPath);
-  return makeEpisodeConfig(chat, preprocessor, coordinatesOf(modelJson), settings);
+  return makeEpisodeConfig(chat, preprocessor, coordinates, settings);
 }
 
 /** `loadEpisodeConfig` from parts that are already in memory. */
 export function makeEpisodeConfig(
   chat: ChatFormat,
   preprocessor: PreprocessorConfig,
-  coordinates: "resized" | "relative",
+  coordinates: Coordinates,
   settings: EpisodeSettings,
 ): EpisodeConfig {
   const { zoom, sampling, answerForm } = settings;
@@ -143,27 +140,9 @@ export function makeEpisodeConfig(
   };
 }
 
-/** Qwen2.5-VL writes pixels of the image it sees; Qwen2-VL and Qwen3-VL write thousandths. */
-function coordinatesOf(config: unknown): "resized" | "relative" {
-  const type = z.looseObject({ model_type: z.string() }).safeParse(config).data?.model_type ?? "";
-  return type === "qwen2_vl" || type.startsWith("qwen3") ? "relative" : "resized";
-}
-
 function present<T extends object>(
   value: T,
 ): Partial<{ [K in keyof T]: Exclude<T[K], undefined> }> {
   const entries = Object.entries(value).filter(([, entry]) => entry !== undefined);
   return Object.fromEntries(entries) as Partial<{ [K in keyof T]: Exclude<T[K], undefined> }>;
-}
-
-async function readJson(path: string): Promise<unknown> {
-  try {
-    return JSON.parse(await readFile(path, "utf8"));
-  } catch (error) {
-    const reason = errno(error) === "ENOENT" ? "is missing" : "cannot be read as JSON";
-    throw new VigorlError("input", `${path} ${reason}`, {
-      hint: "name a model folder in Hugging Face layout",
-      cause: error,
-    });
-  }
 }

@@ -331,7 +331,7 @@ function faultOf({ tokens, logprobs, inexact }: Sample, { chat }: EpisodeConfig)
   if (tokens.length === 0) return "the engine returned no tokens";
   if (inexact !== "text" && logprobs.length !== tokens.length)
     return `the engine returned ${logprobs.length} log-probabilities for ${tokens.length} tokens`;
-  const visionIds = new Set(VISION_TOKENS.map((name) => tokenizer.findTokenId(name)));
+  const visionIds = new Set(Object.values(tokenizer.vision));
   for (const id of tokens) {
     if (!tokenizer.hasId(id)) return `sampled id ${id}, which has no token`;
     if (visionIds.has(id))
@@ -339,5 +339,3 @@ function faultOf({ tokens, logprobs, inexact }: Sample, { chat }: EpisodeConfig)
   }
   return null;
 }
-
-const VISION_TOKENS = ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"];

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { qwenPreprocessor } from "../image/preprocessor-config.ts";
+import { patches14 } from "../image/fixtures/preprocessor.ts";
 import type { ToolCallResult, ToolPlace } from "../text/tool-call.ts";
 import { gradientImage } from "./fixtures/scene.ts";
 import type { AnswerView } from "./trajectory.ts";
@@ -10,7 +10,7 @@ const view: AnswerView = {
   resized: { widthPx: 112, heightPx: 112 },
   coordinates: "resized",
 };
-const scene: ZoomScene = { image: gradientImage(448, 448), view, preprocessor: qwenPreprocessor };
+const scene: ZoomScene = { image: gradientImage(448, 448), view, preprocessor: patches14 };
 const config = zoomConfigSchema.parse({ windowPx: 12, outputPx: 112 });
 const at = (x: number, y: number): ToolPlace => ({ kind: "point", x, y });
 const call = (place: ToolPlace): ToolCallResult => ({ ok: true, call: { name: "crop", place } });

@@ -20,9 +20,9 @@ import {
   type Size,
 } from "../image/frames.ts";
 import { blankLike, toModelImage, type ModelImage } from "../image/model-image.ts";
-import type { PreprocessorConfig } from "../image/preprocessor-config.ts";
+import { tokenSide, type PreprocessorConfig } from "../image/preprocessor-config.ts";
 import { resize } from "../image/resize.ts";
-import { maxAspectRatio, smartResize } from "../image/smart-resize.ts";
+import { anyBudget, maxAspectRatio, smartResize } from "../image/smart-resize.ts";
 import type { ToolCallResult, ToolPlace } from "../text/tool-call.ts";
 import type { ToolFault } from "../text/prompts.ts";
 import type { AnswerView, EpisodeZoom } from "./trajectory.ts";
@@ -197,13 +197,15 @@ function elsewhere(
 
 function cut(target: Target, scene: ZoomScene, config: ZoomConfig): Crop {
   if ("x0" in target) return cutTarget(target, scene, config);
-  const result = zoom(scene.image, target, scene.view.resized, config);
+  const tokenPx = tokenSide(scene.preprocessor);
+  const result = zoom(scene.image, target, scene.view.resized, config, tokenPx);
   if (!result.ok) throw new Error(`zoom refused a checked point (${target.x}, ${target.y})`);
   return result.crop;
 }
 
 /** A box call shows the box itself, its longer side `outputPx` long. */
-function cutTarget(target: Box<"resized">, { image, view }: ZoomScene, config: ZoomConfig): Crop {
+function cutTarget(target: Box<"resized">, scene: ZoomScene, config: ZoomConfig): Crop {
+  const { image, view, preprocessor } = scene;
   const exact = resizedToOriginal(clip(target, view.resized), view.original, view.resized);
   const x0 = Math.floor(exact.x0);
   const y0 = Math.floor(exact.y0);
@@ -220,7 +222,9 @@ function cutTarget(target: Box<"resized">, { image, view }: ZoomScene, config: Z
   const scale = config.outputPx / Math.max(shown.x1 - shown.x0, shown.y1 - shown.y0);
   const shortest = Math.ceil(config.outputPx / maxAspectRatio);
   const side = (length: number) => Math.max(shortest, Math.round(length * scale));
-  const outputSize = smartResize(side(shown.y1 - shown.y0), side(shown.x1 - shown.x0));
+  const height = side(shown.y1 - shown.y0);
+  const width = side(shown.x1 - shown.x0);
+  const outputSize = smartResize(height, width, anyBudget(tokenSide(preprocessor)));
   return {
     image: resize(cutBox(image, boxOriginal), outputSize, "bicubic"),
     boxOriginal,

@@ -21,8 +21,8 @@ export interface ChatMessage {
 }
 
 /**
- * A prompt between its images. The text pieces around an image end and begin with the placeholders
- * `<|vision_start|>` and `<|vision_end|>`; `index` counts images from 0.
+ * A prompt between its images. The text pieces around an image end and begin with the tokens that the
+ * template puts there; `index` counts images from 0.
  */
 export type TextPiece = { readonly type: "text"; readonly text: string };
 export type TokenPiece = { readonly type: "text"; readonly tokens: readonly number[] };
@@ -161,12 +161,13 @@ export class ChatFormat {
   }
 
   private cut(text: string, numImages: number): (TextPiece | ImagePiece)[] {
-    const texts = text.split(IMAGE_PAD);
+    const pad = this.tokenizer.decode([this.tokenizer.imagePadId]);
+    const texts = text.split(pad);
     if (texts.length - 1 !== numImages) {
       throw new VigorlError(
         "input",
         `${this.source}: the chat template wrote ${texts.length - 1} image placeholders for ${numImages} images`,
-        { hint: `each image part has to become one ${IMAGE_PAD}` },
+        { hint: `each image part has to become one ${pad}` },
       );
     }
     return texts.flatMap((piece, index): (TextPiece | ImagePiece)[] => {
@@ -197,7 +198,6 @@ export async function loadChatFormat(folder: string): Promise<ChatFormat> {
   return new ChatFormat(tokenizer, found.template, found.source, found.variables);
 }
 
-const IMAGE_PAD = "<|image_pad|>";
 /** Stands in for an assistant message while its surroundings are rendered. */
 const MARK = "\u2063assistant\u2063";
 

@@ -4,6 +4,7 @@
  * library loses a byte-order mark, and because a stream of tokens has to be cut at characters, not at
  * tokens. Ids are held equal to transformers by `golden.json`. Left out: every other decoder family.
  */
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
@@ -15,6 +16,14 @@ export interface DecodeOptions {
   readonly skipSpecial?: boolean;
 }
 
+/** Ids of the tokens for and around images, as far as there are any. */
+export interface VisionTokens {
+  readonly image?: number;
+  readonly video?: number;
+  readonly start?: number;
+  readonly end?: number;
+}
+
 export class Tokenizer {
   /** Number of ids from 0 that have a token; a model's embedding may have more rows. */
   readonly vocabSize: number;
@@ -22,6 +31,8 @@ export class Tokenizer {
   readonly eosId: number;
   /** What each special token is called and its id. */
   readonly specialTokens: ReadonlyMap<string, number>;
+  /** The tokens that only an image or a video may bring into a prompt. */
+  readonly vision: VisionTokens;
 
   private readonly inner: HuggingFaceTokenizer;
   /** Byte-level spelling of each id's token; bytes are made when an id is first decoded. */
@@ -29,8 +40,17 @@ export class Tokenizer {
   private readonly bytesById: (Uint8Array | undefined)[] = [];
   private readonly specialIds: ReadonlySet<number>;
 
-  /** @throws VigorlError("input") when the tokenizer is of another family or names no `eos_token`. */
-  constructor(tokenizerJson: unknown, configJson: unknown, source: string) {
+  /**
+   * @param modelJson the model's `config.json`, which gives the ids of vision tokens; what it leaves
+   *   out is found by its spelling
+   * @throws VigorlError("input") when the tokenizer is of another family or names no `eos_token`.
+   */
+  constructor(
+    tokenizerJson: unknown,
+    configJson: unknown,
+    source: string,
+    modelJson: unknown = {},
+  ) {
     const file = parse(tokenizerFile, tokenizerJson, `${source}/tokenizer.json`);
     const config = parse(tokenizerConfig, configJson, `${source}/tokenizer_config.json`);
     if (!decodesBytes(file.decoder)) {
@@ -61,18 +81,26 @@ export class Tokenizer {
       });
     }
     this.eosId = this.tokenId(eos);
+    const model = parse(modelFile, modelJson, `${source}/config.json`);
+    this.vision = {
+      image: model.image_token_id ?? this.findTokenId("<|image_pad|>"),
+      video: model.video_token_id ?? this.findTokenId("<|video_pad|>"),
+      start: model.vision_start_token_id ?? this.findTokenId("<|vision_start|>"),
+      end: model.vision_end_token_id ?? this.findTokenId("<|vision_end|>"),
+    };
   }
 
+  /** Stands where an image's features go. */
   get imagePadId(): number {
-    return this.tokenId("<|image_pad|>");
+    return known(this.vision.image, "image");
   }
 
   get visionStartId(): number {
-    return this.tokenId("<|vision_start|>");
+    return known(this.vision.start, "vision_start");
   }
 
   get visionEndId(): number {
-    return this.tokenId("<|vision_end|>");
+    return known(this.vision.end, "vision_end");
   }
 
   get imStartId(): number {
@@ -160,13 +188,25 @@ export class StreamDecoder {
   }
 }
 
-/** Reads `tokenizer.json` and `tokenizer_config.json` of a model folder. */
+/**
+ * Reads `tokenizer.json` and `tokenizer_config.json` of a model folder, and from its `config.json`, where
+ * there is one, which tokens stand for images.
+ */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
-  const [tokenizer, config] = await Promise.all([
+  const modelPath = join(folder, "config.json");
+  const [tokenizer, config, model] = await Promise.all([
     readJson(join(folder, "tokenizer.json")),
     readJson(join(folder, "tokenizer_config.json")),
+    existsSync(modelPath) ? readJson(modelPath) : {},
   ]);
-  return new Tokenizer(tokenizer, config, folder);
+  return new Tokenizer(tokenizer, config, folder, model);
+}
+
+function known(id: number | undefined, name: string): number {
+  if (id !== undefined) return id;
+  throw new VigorlError("input", `the tokenizer has no token for ${name}`, {
+    hint: `name it in config.json as ${name}_token_id`,
+  });
 }
 
 const addedToken = z.looseObject({ id: z.int(), content: z.string(), special: z.boolean() });
@@ -180,6 +220,13 @@ const tokenizerConfig = z.looseObject({
     .union([z.string(), z.looseObject({ content: z.string() })])
     .nullish()
     .transform((token) => token ?? undefined),
+});
+
+const modelFile = z.object({
+  image_token_id: z.int().nonnegative().optional(),
+  video_token_id: z.int().nonnegative().optional(),
+  vision_start_token_id: z.int().nonnegative().optional(),
+  vision_end_token_id: z.int().nonnegative().optional(),
 });
 
 /** A vocabulary of 150,000 words is not checked word by word: that takes longer than all the rest. */

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { fixture } from "./fixtures/torch.ts";
 import {
   attention,
+  attentionBy,
   crossEntropy,
   layerNorm,
   linear,
@@ -24,6 +25,9 @@ describe("layers", () => {
   const { layers } = fixture;
   it.each([
     ["attention", attention],
+    ["attention that repeats keys", attentionBy("(Tensor query, *, float? scale=None)")],
+    ["attention without an operator", attentionBy(null)],
+    ["attention by one without a scale", attentionBy("(Tensor query, bool is_causal)")],
     ["plainAttention", plainAttention],
   ])("%s with grouped heads follows PyTorch, forwards and backwards", (_, attend) => {
     expect.hasAssertions();

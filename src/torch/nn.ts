@@ -4,7 +4,7 @@
  * Legend: B batch, H query heads, KV key-value heads, T queries, S keys, D head size.
  */
 import { hasKernels, kernels } from "./kernels.ts";
-import { hasOp } from "./native.ts";
+import { hasOp, native } from "./native.ts";
 import {
   layerNorm as atenLayerNorm,
   linear as atenLinear,
@@ -29,7 +29,6 @@ export interface CrossEntropyOptions {
   reduction?: "none" | "mean" | "sum";
 }
 
-const hasSdpa = hasOp("aten::scaled_dot_product_attention");
 const hasRmsNorm = hasOp("aten::rms_norm");
 const reductionCodes = { none: 0, mean: 1, sum: 2 } as const;
 
@@ -58,19 +57,33 @@ export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null, eps = 
  * Softmax attention. Queries [B, H, T, D], keys and values [B, KV, S, D] with KV dividing H.
  * @returns [B, H, T, D]
  */
-export function attention(
+export type Attention = (
   query: Tensor,
   key: Tensor,
   value: Tensor,
-  options: AttentionOptions = {},
-): Tensor {
-  if (!hasSdpa) return plainAttention(query, key, value, options);
-  const { mask = null, isCausal = false, scale } = options;
-  const grouped = query.size(1) !== key.size(1);
-  return scaledDotProductAttention(query, key, value, mask, 0, isCausal, {
-    scale,
-    enableGqa: grouped ? true : undefined,
-  });
+  options?: AttentionOptions,
+) => Tensor;
+
+/** Attention as the libtorch at hand has it. */
+export const attention = attentionBy(native.schema("aten::scaled_dot_product_attention"));
+
+/**
+ * Attention by libtorch's operator, whose arguments grew over several versions: it is given what its
+ * schema names, and left alone where it lacks the scale or is not there (null).
+ */
+export function attentionBy(schema: string | null): Attention {
+  if (schema === null || !schema.includes(" scale")) return plainAttention;
+  const sharesKeys = schema.includes(" enable_gqa");
+  return (query, key, value, { mask = null, isCausal = false, scale } = {}) => {
+    if (query.size(1) === key.size(1))
+      return scaledDotProductAttention(query, key, value, mask, 0, isCausal, { scale });
+    if (sharesKeys) {
+      const options = { scale, enableGqa: true };
+      return scaledDotProductAttention(query, key, value, mask, 0, isCausal, options);
+    }
+    const [keys, values] = [key, value].map((heads) => repeated(heads, query.size(1)));
+    return scaledDotProductAttention(query, keys, values, mask, 0, isCausal, { scale });
+  };
 }
 
 /** Cross entropy of logits [N, V] against class indices [N] (int64). Mean over the counted rows. */
@@ -104,9 +117,7 @@ export function plainAttention(
   options: AttentionOptions = {},
 ): Tensor {
   const { mask, isCausal = false, scale = 1 / Math.sqrt(query.size(-1)) } = options;
-  const repeats = query.size(1) / key.size(1);
-  const keys = repeats === 1 ? key : key.repeatInterleave(repeats, 1);
-  const values = repeats === 1 ? value : value.repeatInterleave(repeats, 1);
+  const [keys, values] = [key, value].map((heads) => repeated(heads, query.size(1)));
   let scores = query.mul(scale).matmul(keys.transpose(-2, -1));
   if (isCausal) {
     const size = [query.size(-2), key.size(-2)];
@@ -120,4 +131,10 @@ export function plainAttention(
         : scores.add(mask.to(scores.dtype));
   }
   return scores.softmax(-1, "float32").to(value.dtype).matmul(values);
+}
+
+/** Key or value heads [B, KV, S, D], each as often as it has queries: [B, numHeads, S, D]. */
+function repeated(heads: Tensor, numHeads: number): Tensor {
+  const repeats = numHeads / heads.size(1);
+  return repeats === 1 ? heads : heads.repeatInterleave(repeats, 1);
 }

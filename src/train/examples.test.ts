@@ -6,9 +6,10 @@ import { encodePng } from "../image/decode.ts";
 import { toModelImage } from "../image/model-image.ts";
 import { readExamples, writeExamples } from "./examples.ts";
 import type { SftExample } from "./sft.ts";
+import { patches14 } from "../image/fixtures/preprocessor.ts";
 
 const pixels = { widthPx: 56, heightPx: 28, data: new Uint8Array(56 * 28 * 3).map((_, i) => i) };
-const image = toModelImage(pixels, { minPixels: 1568, maxPixels: 1568 });
+const image = toModelImage(pixels, { minPixels: 1568, maxPixels: 1568 }, patches14);
 
 const example: SftExample = {
   id: "a#0",
@@ -24,12 +25,14 @@ const example: SftExample = {
 test("examples come back as they were, with their images", async () => {
   const file = join(await mkdtemp(join(tmpdir(), "vigorl-examples-")), "sft.jsonl");
   await writeExamples(file, [example, { ...example, id: "b#1" }]);
-  const read = await readExamples(file);
+  const read = await readExamples(file, patches14);
   expect(read.map((one) => one.id)).toEqual(["a#0", "b#1"]);
   expect(read[0].chunks).toEqual(example.chunks);
   expect(read[0].mask_T).toEqual(example.mask_T);
 
   const other = await encodePng({ ...pixels, data: new Uint8Array(pixels.data.length) });
   await writeFile(join(file, "..", "images", `${image.hash}.png`), other);
-  await expect(readExamples(file)).rejects.toThrow("its pixels are not those of the example");
+  await expect(readExamples(file, patches14)).rejects.toThrow(
+    "its pixels are not those of the example",
+  );
 });

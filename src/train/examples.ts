@@ -13,7 +13,7 @@ import type { Chunk } from "../engine/types.ts";
 import { decodeImage } from "../image/decode.ts";
 import { toModelImage, type ModelImage } from "../image/model-image.ts";
 import { pictureFile, writePicture } from "../image/picture-file.ts";
-import { qwenPreprocessor, type PreprocessorConfig } from "../image/preprocessor-config.ts";
+import type { PreprocessorConfig } from "../image/preprocessor-config.ts";
 import { episodeToDatum } from "../task/trajectory.ts";
 import type { ScoredEpisode } from "./rollouts.ts";
 import type { SftExample } from "./sft.ts";
@@ -59,7 +59,7 @@ export async function writeExamples(file: string, examples: readonly SftExample[
 /** Reads what `writeExamples` wrote. Throws VigorlError("input" | "io"), also for changed images. */
 export async function readExamples(
   file: string,
-  preprocessor: PreprocessorConfig = qwenPreprocessor,
+  preprocessor: PreprocessorConfig,
 ): Promise<SftExample[]> {
   const lines = await readJsonlAll(file, exampleLineSchema);
   const hashes = lines.flatMap((line) =>

@@ -9,10 +9,11 @@ import {
   requireSmallGaps,
   type ParityRecord,
 } from "./parity.ts";
+import { patches14 } from "../image/fixtures/preprocessor.ts";
 
 const START = 90;
 const END = 91;
-const placeholders = { visionStartId: START, visionEndId: END };
+const placeholders = { visionStartId: START, visionEndId: END, mergeSize: 2 };
 const config = {
   enabled: true,
   maxGap: 0.02,
@@ -24,7 +25,11 @@ const config = {
 
 function picture(level: number): ModelImage {
   const data = new Uint8Array(56 * 56 * 3).map((_, i) => (level * (i + 3)) % 256);
-  return toModelImage({ widthPx: 56, heightPx: 56, data }, { minPixels: 3136, maxPixels: 3136 });
+  return toModelImage(
+    { widthPx: 56, heightPx: 56, data },
+    { minPixels: 3136, maxPixels: 3136 },
+    patches14,
+  );
 }
 
 const first = picture(7);

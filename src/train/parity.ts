@@ -12,7 +12,6 @@
 import { VigorlError } from "../core/errors.ts";
 import type { Datum, DatumOutput, Learner } from "../engine/types.ts";
 import { imageHash, type ModelImage } from "../image/model-image.ts";
-import { qwenPreprocessor } from "../image/preprocessor-config.ts";
 import type { MetricName } from "./metrics.ts";
 import type { RlConfig } from "./rl-config.ts";
 
@@ -30,7 +29,7 @@ export interface ParityRecord {
 export interface Placeholders {
   readonly visionStartId: number;
   readonly visionEndId: number;
-  readonly mergeSize?: number;
+  readonly mergeSize: number;
 }
 
 export interface Gap {
@@ -65,7 +64,7 @@ export function checkImages(
       stop(id, `the sampler saw ${imageHashes.length} images, the learner gets ${images.length}`);
     }
     images.forEach((image, i) => {
-      checkGrid(image, id, i, placeholders.mergeSize ?? qwenPreprocessor.mergeSize);
+      checkGrid(image, id, i, placeholders.mergeSize);
       if (hashOf(image) !== imageHashes[i]) {
         const seen = imageHashes.indexOf(hashOf(image));
         const what = seen < 0 ? "other pixels" : `image ${seen + 1}`;

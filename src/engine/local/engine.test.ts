@@ -10,6 +10,7 @@ import { loadTokenizer, type Tokenizer } from "../../text/tokenizer.ts";
 import type { Chunk, Datum, Loss, OptimParams, Sample, SampleParams } from "../types.ts";
 import { openLocalEngine, type LocalEngine } from "./client.ts";
 import type { LocalOptions } from "./protocol.ts";
+import { patches14 } from "../../image/fixtures/preprocessor.ts";
 
 const optim: OptimParams = {
   learningRate: 1e-2,
@@ -53,7 +54,7 @@ function picture(seed: number): ModelImage {
   const random = stream(seed, "picture");
   const data = Uint8Array.from({ length: 56 * 56 * 3 }, () => random.int(0, 255));
   const budget = { minPixels: 56 * 56, maxPixels: 56 * 56 };
-  return toModelImage({ widthPx: 56, heightPx: 56, data }, budget);
+  return toModelImage({ widthPx: 56, heightPx: 56, data }, budget, patches14);
 }
 
 const text = (words: string): Chunk => ({ type: "text", tokens: tokenizer.encode(words) });

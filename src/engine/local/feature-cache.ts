@@ -4,7 +4,7 @@
  */
 import { patches, type ModelImage } from "../../image/model-image.ts";
 import type { PreprocessorConfig } from "../../image/preprocessor-config.ts";
-import type { Qwen25VL } from "../../model/qwen2-5-vl.ts";
+import type { VisionLanguageModel } from "../../model/vision-language-model.ts";
 import { TowerTapes } from "../../model/tower-tapes.ts";
 import { cat, type Tensor } from "../../torch/ops.ts";
 import { scope } from "../../torch/scope.ts";
@@ -21,7 +21,7 @@ export class FeatureCache {
   private readonly features = new Map<string, Tensor>();
   private bytes = 0;
 
-  constructor(model: Qwen25VL, preprocessor: PreprocessorConfig, maxBytes: number) {
+  constructor(model: VisionLanguageModel, preprocessor: PreprocessorConfig, maxBytes: number) {
     this.tower = new TowerTapes(model);
     this.preprocessor = preprocessor;
     this.maxBytes = maxBytes;

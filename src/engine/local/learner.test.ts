@@ -7,10 +7,10 @@ import { testDevice } from "../../../test/fixtures/device.ts";
 import { makeTinyModel } from "../../../test/fixtures/tiny.ts";
 import { stream } from "../../core/random.ts";
 import { patches, toModelImage } from "../../image/model-image.ts";
-import { qwenPreprocessor } from "../../image/preprocessor-config.ts";
+import { patches14 } from "../../image/fixtures/preprocessor.ts";
 import { flatRow, planBatch } from "../../model/batch.ts";
 import { loadModelFolder } from "../../model/folder.ts";
-import type { Qwen25VL } from "../../model/qwen2-5-vl.ts";
+import type { VisionLanguageModel } from "../../model/vision-language-model.ts";
 import { cat, where, type Tensor } from "../../torch/ops.ts";
 import { scope } from "../../torch/scope.ts";
 import { tensor } from "../../torch/tensor.ts";
@@ -19,13 +19,13 @@ import { FeatureCache } from "./feature-cache.ts";
 import { forwardBackward, type LearnerSettings } from "./learner.ts";
 
 let folder: string;
-let model: Qwen25VL;
+let model: VisionLanguageModel;
 let data: Datum[];
 const settings: LearnerSettings = {
   trainable: "all",
   tokensPerMicroBatch: 60,
   logitsBytes: 2 ** 16,
-  preprocessor: qwenPreprocessor,
+  preprocessor: patches14,
 };
 
 beforeAll(async () => {
@@ -92,7 +92,7 @@ function directLoss(lossOf: (logprobs: Tensor, row: Row) => Tensor): Tensor {
   const sums = data.map((datum) => {
     const batch = planBatch([datum.chunks], model.config);
     const hidden = model.hidden(batch, {
-      features: model.encodeImages(batch.images, (image) => patches(image)),
+      features: model.encodeImages(batch.images, (image) => patches(image, patches14)),
     });
     const positions = numPositions(datum.chunks);
     const logprobs = model.logits(hidden.narrow(0, flatRow(batch, 0, 0), positions - 1));
@@ -124,7 +124,7 @@ function gradients(lossOf: () => Tensor): { result: number; grads: Map<string, F
 }
 
 function learned(loss: Loss): { result: number; grads: Map<string, Float32Array> } {
-  const features = new FeatureCache(model, qwenPreprocessor, 2 ** 20);
+  const features = new FeatureCache(model, patches14, 2 ** 20);
   const { loss: result } = forwardBackward({ model, features }, data, loss, settings);
   features.dispose();
   return { result, grads: takeGradients() };
@@ -162,6 +162,7 @@ function randomDatum(seed: number): Datum {
       data: Uint8Array.from({ length: 56 * 56 * 3 }, () => random.int(0, 255)),
     },
     { minPixels: 56 * 56, maxPixels: 56 * 56 },
+    patches14,
   );
   const tokens = (count: number): number[] =>
     Array.from({ length: count }, () => random.int(1, 200));

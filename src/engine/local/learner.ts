@@ -7,7 +7,7 @@
 import { VigorlError } from "../../core/errors.ts";
 import { blankLike, patches } from "../../image/model-image.ts";
 import type { PreprocessorConfig } from "../../image/preprocessor-config.ts";
-import type { Qwen25VL } from "../../model/qwen2-5-vl.ts";
+import type { VisionLanguageModel } from "../../model/vision-language-model.ts";
 import type { Tensor } from "../../torch/ops.ts";
 import { noGrad, scope } from "../../torch/scope.ts";
 import { tensor } from "../../torch/tensor.ts";
@@ -37,7 +37,7 @@ export interface LearnerSettings {
 
 /** A model and the features its tower gives. */
 export interface Sighted {
-  readonly model: Qwen25VL;
+  readonly model: VisionLanguageModel;
   readonly features: FeatureCache;
 }
 
@@ -136,7 +136,7 @@ interface Scored {
 
 /** Scores rows `start … end` of the hidden states [N, hidden]. */
 function score(
-  model: Qwen25VL,
+  model: VisionLanguageModel,
   hidden: Tensor,
   layout: Layout,
   start: number,
@@ -176,7 +176,7 @@ function note(
 
 /** Ranges of rows whose logits fit the bound. */
 function blocks(
-  model: Qwen25VL,
+  model: VisionLanguageModel,
   layout: Layout,
   settings: LearnerSettings,
 ): [start: number, end: number][] {

@@ -6,12 +6,11 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { errno, VigorlError } from "../../core/errors.ts";
-import {
-  parsePreprocessorConfig,
-  type PreprocessorConfig,
-} from "../../image/preprocessor-config.ts";
+import type { PreprocessorConfig } from "../../image/preprocessor-config.ts";
 import { Decoder } from "../../model/decoder.ts";
-import { Qwen25VL } from "../../model/qwen2-5-vl.ts";
+import { familyOf } from "../../model/families/table.ts";
+import { readPreprocessor } from "../../model/profile.ts";
+import { VisionLanguageModel } from "../../model/vision-language-model.ts";
 import { loadTokenizer, type Tokenizer } from "../../text/tokenizer.ts";
 import { numThreads, setNumThreads } from "../../torch/device.ts";
 import type { Tensor } from "../../torch/ops.ts";
@@ -31,7 +30,7 @@ const SMALL_HIDDEN_SIZE = 512;
 export const DEFAULT_FEATURE_BYTES = 512 * 2 ** 20;
 
 export interface SamplingModel extends SchedulerModel {
-  readonly model: Qwen25VL;
+  readonly model: VisionLanguageModel;
   readonly preprocessor: PreprocessorConfig;
   readonly maxPositions: number;
   readonly spread: Spread;
@@ -53,12 +52,11 @@ export interface Spread {
  */
 export async function openSampling(
   folder: string,
-  model: Qwen25VL,
+  model: VisionLanguageModel,
   options: LocalOptions,
   weights?: Tensor,
 ): Promise<SamplingModel> {
-  const preprocessorFile = join(folder, "preprocessor_config.json");
-  const preprocessor = parsePreprocessorConfig(await readJson(preprocessorFile), preprocessorFile);
+  const preprocessor = await readPreprocessor(folder, familyOf(model.config.family, folder));
   const tokenizer = await tokenizerOf(folder);
   const eosIds = await endTokens(folder, tokenizer);
   const limit = model.config.text.maxPositions;
@@ -88,7 +86,7 @@ export function openShared(
   options: LocalOptions,
 ): Promise<SamplingModel> {
   const params = new Map([...tensors].map(([name, number]) => [name, takeTensor(number)]));
-  const model = new Qwen25VL(config, params, folder);
+  const model = new VisionLanguageModel(config, params, folder);
   return openSampling(folder, model, { ...options, threads }, takeTensor(decoderWeights));
 }
 
@@ -101,7 +99,7 @@ export function useThreads(count: number): void {
   present = count;
 }
 
-function spreadOf(model: Qwen25VL, options: LocalOptions): Spread {
+function spreadOf(model: VisionLanguageModel, options: LocalOptions): Spread {
   const threads = options.threads ?? numThreads();
   const single = samplesInOneThread(model);
   const samplers = options.samplers ?? (single ? Math.min(threads, MAX_SAMPLERS) : 1);
@@ -110,7 +108,7 @@ function spreadOf(model: Qwen25VL, options: LocalOptions): Spread {
   return { samplers, samplingThreads, threads };
 }
 
-function samplesInOneThread({ device, config }: Qwen25VL): boolean {
+function samplesInOneThread({ device, config }: VisionLanguageModel): boolean {
   return device === "cpu" && config.text.hiddenSize <= SMALL_HIDDEN_SIZE;
 }
 

@@ -1,7 +1,7 @@
 /** Everything that can go wrong on the line, injected behind a real port. */
 import { afterEach, describe, expect, test } from "vitest";
 import { VigorlError } from "../../core/errors.ts";
-import { qwenPreprocessor } from "../../image/preprocessor-config.ts";
+import { patches14 } from "../../image/fixtures/preprocessor.ts";
 import { createApp } from "../../serve/app.ts";
 import { StuckSampler } from "../../serve/fixtures/api.ts";
 import { chat } from "../../task/fixtures/scene.ts";
@@ -35,7 +35,7 @@ async function serverWith(
   apiKey?: string,
 ) {
   const budget = { minPixels: 12_544, maxPixels: 12_544 };
-  const format = { chat, preprocessor: qwenPreprocessor, budget };
+  const format = { chat, preprocessor: patches14, budget };
   const key = apiKey === undefined ? {} : { apiKey };
   const server = await startFaultyServer(
     createApp({ sampler: inner, format, model: "m", ...key }),

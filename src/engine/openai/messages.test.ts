@@ -8,9 +8,10 @@ import { chat, gradientImage } from "../../task/fixtures/scene.ts";
 import { toChunks } from "../../task/trajectory.ts";
 import type { Chunk } from "../types.ts";
 import { toConversation, type Message } from "./messages.ts";
+import { patches14 } from "../../image/fixtures/preprocessor.ts";
 
 const { tokenizer } = chat;
-const image = toModelImage(gradientImage(56, 56), { minPixels: 3136, maxPixels: 3136 });
+const image = toModelImage(gradientImage(56, 56), { minPixels: 3136, maxPixels: 3136 }, patches14);
 
 function chunksOf(messages: readonly ChatMessage[], continueFinal = false): Chunk[] {
   const options = { continueFinal, addGenerationPrompt: !continueFinal };

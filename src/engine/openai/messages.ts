@@ -67,8 +67,7 @@ function marksOf(tokenizer: Tokenizer): Marks {
       hint: "write prompts for a server in the format of a Qwen model folder; models/nano is one",
     });
   }
-  const vision = ["<|vision_start|>", "<|vision_end|>"];
-  return { start, end, around: new Set(vision.map((name) => tokenizer.findTokenId(name))) };
+  return { start, end, around: new Set([tokenizer.vision.start, tokenizer.vision.end]) };
 }
 
 /** Cuts at the starts of messages. One that no role follows was sampled and belongs to its message. */

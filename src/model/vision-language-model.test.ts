@@ -16,15 +16,15 @@ import {
 } from "./fixtures/golden.ts";
 import { loadModelFolder } from "./folder.ts";
 import { canonicalName, getParameter } from "./parameters.ts";
-import type { Qwen25VL } from "./qwen2-5-vl.ts";
+import type { VisionLanguageModel } from "./vision-language-model.ts";
 
-let model: Qwen25VL | undefined;
+let model: VisionLanguageModel | undefined;
 afterEach(() => {
   model?.dispose();
   model = undefined;
 });
 
-async function open(name: string): Promise<{ model: Qwen25VL; golden: Golden }> {
+async function open(name: string): Promise<{ model: VisionLanguageModel; golden: Golden }> {
   const golden = readGolden(name);
   model = await loadModelFolder(golden.folder, { device: testDevice });
   return { model, golden };
@@ -46,7 +46,7 @@ function predictions(batch: Batch, imageTokenId: number): [rows: Int32Array, tar
 }
 
 function batchLogits(
-  model: Qwen25VL,
+  model: VisionLanguageModel,
   golden: Golden,
   chosen: number[],
   layout?: "padded" | "separate",
@@ -69,7 +69,7 @@ function batchLogits(
   );
 }
 
-describe.each(goldenNames)("Qwen2.5-VL against transformers, %s", (name) => {
+describe.each(goldenNames)("the model against transformers, %s", (name) => {
   it("counts M-RoPE positions alike", async () => {
     const { model, golden } = await open(name);
     const batch = planBatch(golden.sequences, model.config);
@@ -132,7 +132,7 @@ describe.each(goldenNames)("Qwen2.5-VL against transformers, %s", (name) => {
   });
 });
 
-describe("Qwen25VL", () => {
+describe("VisionLanguageModel", () => {
   it("answers at chosen rows as it does at all of them", async () => {
     const { model, golden } = await open("windows");
     const batch = planBatch(golden.sequences, model.config);

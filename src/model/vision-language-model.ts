@@ -1,9 +1,8 @@
 /**
- * Qwen2.5-VL (technical report, arXiv:2502.13923) as one object: parameters under their published
- * names, the vision tower, the language model. Sizes come from the configuration, so that the nano
- * model and a published checkpoint run through the same lines. Left out: video, and generation, which
- * decoder.ts adds.
- * Legend: N flat positions of a batch, V vocabulary.
+ * A vision-language model as one object, of whichever family: parameters, the vision tower, the language
+ * model. Sizes and structure come from the configuration, so that the nano model and a published
+ * checkpoint run through the same lines. Left out: video, and generation, which decoder.ts adds.
+ * Legend: N flat positions of a batch, H hidden size, K levels of deepstack, V vocabulary.
  */
 import { VigorlError } from "../core/errors.ts";
 import { linear } from "../torch/nn.ts";
@@ -13,17 +12,17 @@ import { tensor, type Device, type DType } from "../torch/tensor.ts";
 import { segment } from "./attention.ts";
 import type { Batch, ImageRef } from "./batch.ts";
 import { patchDim, type ModelConfig } from "./config.ts";
-import { languageForward, languageModel, type LanguageModel } from "./language.ts";
-import { getParameter, isVision, parameterShapes, type Parameters } from "./parameters.ts";
-import { textFrequencies, visionFrequencies, type Grid } from "./rope.ts";
-import { Rotary } from "./rotary.ts";
+import { languageForward, type Deepstack, type LanguageModel } from "./language.ts";
 import {
-  encodePatches,
-  plainProducts,
-  visionTower,
-  type TowerProducts,
-  type VisionTower,
-} from "./vision.ts";
+  getParameter,
+  isVision,
+  parameterShapes,
+  structure,
+  type Parameters,
+} from "./parameters.ts";
+import { textPairs, visionPairs, type Grid } from "./rope.ts";
+import { Rotary } from "./rotary.ts";
+import { encodePatches, plainProducts, type TowerProducts, type VisionTower } from "./vision.ts";
 
 export interface HiddenOptions {
   /** Encoded images of the batch (`encodeImages(batch.images, …)`); needed where it has images. */
@@ -34,7 +33,7 @@ export interface HiddenOptions {
   readonly layout?: "padded" | "separate";
 }
 
-export class Qwen25VL {
+export class VisionLanguageModel {
   readonly config: ModelConfig;
   /** Every parameter under its published name. Tensors stay the same objects for the model's life. */
   readonly params: Parameters;
@@ -60,16 +59,18 @@ export class Qwen25VL {
     const { dtype, device } = getParameter(params, "model.embed_tokens.weight");
     this.dtype = dtype;
     this.device = device;
-    this.vision = visionTower(params, config.vision);
-    this.language = languageModel(params, config.text);
-    this.textRotary = new Rotary(textFrequencies(config.text), device);
-    this.visionRotary = new Rotary(visionFrequencies(config.vision), device);
+    const { vision, language } = structure(config, (name) => getParameter(params, name));
+    this.vision = vision;
+    this.language = language;
+    this.textRotary = new Rotary(textPairs(config.text), device);
+    this.visionRotary = new Rotary(visionPairs(config.vision), device);
   }
 
   /**
    * Encodes images in one pass of the tower.
    * @param patchesOf flattened patches of an image, [h·w, patchDim] in the processor's order
-   * @returns features, one row a language position, images one after another
+   * @returns features [U, (1 + K) · H], one row a language position, images one after another: what
+   *   stands in the place of words, and beside it what deepstack adds after the first layers
    */
   encodeImages<I extends ImageRef>(
     images: readonly I[],
@@ -99,7 +100,7 @@ export class Qwen25VL {
     return encodePatches(products, this.config.vision, this.visionRotary, patches, grids);
   }
 
-  /** Embeddings of a batch, [N, hidden]: words, and image features in their places. */
+  /** Embeddings of a batch, [N, H]: words, and image features in their places. */
   embed(batch: Batch, features?: Tensor): Tensor {
     const { device } = this;
     const words = embedding(
@@ -107,9 +108,19 @@ export class Qwen25VL {
       tensor(batch.tokens, { dtype: "int64", device }),
     );
     if (batch.imageRows.length === 0) return words;
-    if (features === undefined) throw new Error("a batch with images needs their features");
     const rows = tensor(batch.imageRows, { dtype: "int64", device });
-    return words.indexCopy(0, rows, featuresInPlace(batch, features).to(this.dtype));
+    return words.indexCopy(0, rows, this.#level(batch, features, 0).to(this.dtype));
+  }
+
+  /** What is added after the first layers at the image rows of a batch, where the tower gives it. */
+  deepstack(batch: Batch, features?: Tensor): Deepstack | undefined {
+    const numLevels = this.config.vision.deepstackBlocks.length;
+    if (numLevels === 0 || batch.imageRows.length === 0) return undefined;
+    const rows = tensor(batch.imageRows, { dtype: "int64", device: this.device });
+    const levels = Array.from({ length: numLevels }, (_, k) =>
+      this.#level(batch, features, 1 + k).to(this.dtype),
+    );
+    return { rows, levels };
   }
 
   /** Final hidden states of a batch, normed: [N, hidden], or [n, hidden] at `rows`. */
@@ -125,7 +136,10 @@ export class Qwen25VL {
       this.embed(batch, options.features),
       this.textRotary.at(batch.axes),
       segment(batch.lengths, device, options.layout),
-      early ? index : undefined,
+      {
+        rows: early ? index : undefined,
+        deepstack: this.deepstack(batch, options.features),
+      },
     );
     return index === undefined || early ? hidden : hidden.indexSelect(0, index);
   }
@@ -153,7 +167,7 @@ export class Qwen25VL {
   }
 
   /** A copy with its own memory, without gradients. */
-  clone(): Qwen25VL {
+  clone(): VisionLanguageModel {
     const copies: Parameters = new Map();
     noGrad(() => {
       for (const [name, parameter] of this.params)
@@ -162,7 +176,7 @@ export class Qwen25VL {
           scope(() => parameter.detach().clone()),
         );
     });
-    return new Qwen25VL(this.config, copies, this.folder);
+    return new VisionLanguageModel(this.config, copies, this.folder);
   }
 
   /** Overwrites the weights in place with those of another model of the same configuration. */
@@ -177,6 +191,14 @@ export class Qwen25VL {
     this.textRotary.dispose();
     this.visionRotary.dispose();
     for (const parameter of this.params.values()) parameter.dispose();
+  }
+
+  /** One of the (1 + K) features of every image row, [n, H]. */
+  #level(batch: Batch, features: Tensor | undefined, level: number): Tensor {
+    if (features === undefined) throw new Error("a batch with images needs their features");
+    const { outHiddenSize: width, deepstackBlocks } = this.config.vision;
+    const rows = featuresInPlace(batch, features);
+    return deepstackBlocks.length === 0 ? rows : rows.narrow(1, level * width, width);
   }
 }
 

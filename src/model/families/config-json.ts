@@ -1,0 +1,316 @@
+/**
+ * What the `config.json` of all families have in common. Two layouts are in use: the flat one of the
+ * older published checkpoints (language keys at the top, `rope_scaling`) and the nested one
+ * (`text_config`, `rope_parameters`); both end in the same ModelConfig. Keys that change the computation
+ * and are not honoured (quantised weights, sliding windows, scaled rotary types, other activations) are
+ * refused by name; a default stands in only where the file says nothing.
+ */
+import { z } from "zod";
+import { VigorlError } from "../../core/errors.ts";
+import type { DType } from "../../torch/tensor.ts";
+import type { ModelConfig, TextConfig, VisionConfig } from "../config.ts";
+
+/** What a family says of its language layers beside the numbers in the file. */
+export interface TextTraits extends Pick<
+  TextConfig,
+  "attentionBias" | "headNorms" | "mropeInterleaved"
+> {
+  /** Where the file does not say. */
+  readonly defaults: Pick<
+    TextConfig,
+    "rmsNormEps" | "ropeTheta" | "mropeSection" | "maxPositions"
+  > & {
+    readonly headDim?: number;
+  };
+}
+
+/** What a family says of its tower beside the numbers in the file. */
+export interface VisionTraits extends Pick<VisionConfig, "patchBias" | "norm" | "mlp"> {
+  /** The activation by the name that the file gives it. */
+  readonly activation: string;
+}
+
+export interface ConfigFile {
+  readonly source: string;
+  readonly json: unknown;
+  readonly root: z.infer<typeof rootSchema>;
+  readonly text: z.infer<typeof textSchema>;
+}
+
+/** Parses what all families read. @throws VigorlError "input" */
+export function openConfig(json: unknown, source: string): ConfigFile {
+  refuseQuantised(json, source);
+  const root = parsePart(rootSchema, json, source, "");
+  const nested = root.text_config !== undefined;
+  const text = parsePart(
+    textSchema,
+    root.text_config ?? json,
+    source,
+    nested ? "text_config." : "",
+  );
+  return { source, json, root, text };
+}
+
+/** Parses `vision_config` by the family's own schema. */
+export function readVision<S extends z.ZodType>(
+  { root, source }: ConfigFile,
+  schema: S,
+): z.infer<S> {
+  return parsePart(schema, root.vision_config, source, "vision_config.");
+}
+
+/** Puts the parts together. */
+export function modelConfig(
+  { root, text: read, json, source }: ConfigFile,
+  text: TextConfig,
+  vision: VisionConfig,
+  tieWordEmbeddings: boolean,
+): ModelConfig {
+  if (vision.outHiddenSize !== text.hiddenSize) {
+    fail(
+      source,
+      `vision_config.out_hidden_size ${vision.outHiddenSize} differs from hidden_size ${text.hiddenSize}`,
+      "the features of the tower take the place of word embeddings: make both equal",
+    );
+  }
+  return {
+    family: root.model_type,
+    text,
+    vision,
+    tieWordEmbeddings,
+    imageTokenId: root.image_token_id,
+    initializerRange: read.initializer_range,
+    storedDtype: storedDtype(
+      root.dtype ?? root.torch_dtype ?? read.dtype ?? read.torch_dtype ?? "float32",
+      source,
+    ),
+    raw: z.record(z.string(), z.unknown()).parse(json),
+  };
+}
+
+/** The language model's numbers. @throws VigorlError "input" */
+export function readText(
+  { text, source }: ConfigFile,
+  { defaults, ...traits }: TextTraits,
+): TextConfig {
+  onlyActivation("silu", text.hidden_act, "hidden_act", source);
+  const sliding = text.layer_types?.find((type) => type !== "full_attention");
+  if (text.use_sliding_window === true || sliding !== undefined) {
+    fail(
+      source,
+      "sliding-window attention is switched on",
+      "set use_sliding_window to false and layer_types to full_attention",
+    );
+  }
+  if (text.attention_bias !== undefined && text.attention_bias !== traits.attentionBias) {
+    fail(
+      source,
+      `attention_bias ${text.attention_bias} is not supported`,
+      `models of this family are published with ${traits.attentionBias}`,
+    );
+  }
+  const rope = { ...text.rope_parameters, ...text.rope_scaling };
+  refuseScaledRope(rope, source);
+  if (rope.mrope_interleaved !== undefined && rope.mrope_interleaved !== traits.mropeInterleaved) {
+    fail(
+      source,
+      `mrope_interleaved ${rope.mrope_interleaved} is not supported`,
+      `models of this family are published with ${traits.mropeInterleaved}`,
+    );
+  }
+  const numHeads = text.num_attention_heads;
+  const headDim = text.head_dim ?? defaults.headDim ?? text.hidden_size / numHeads;
+  const numKeyValueHeads = text.num_key_value_heads ?? numHeads;
+  if (!Number.isInteger(headDim)) {
+    fail(
+      source,
+      `hidden_size ${text.hidden_size} is not num_attention_heads × head_dim`,
+      "make hidden_size a multiple of num_attention_heads",
+    );
+  }
+  if (numHeads % numKeyValueHeads !== 0) {
+    fail(
+      source,
+      `${numHeads} attention heads do not divide into ${numKeyValueHeads} key-value heads`,
+      "make num_attention_heads a multiple of num_key_value_heads",
+    );
+  }
+  const [time, height, width] = rope.mrope_section ?? defaults.mropeSection;
+  if ((time + height + width) * 2 !== headDim) {
+    fail(
+      source,
+      `mrope_section [${time}, ${height}, ${width}] does not sum to half of head_dim ${headDim}`,
+      "the three sections share the rotary frequencies of one head: make them sum to head_dim / 2",
+    );
+  }
+  return {
+    ...traits,
+    vocabSize: text.vocab_size,
+    hiddenSize: text.hidden_size,
+    intermediateSize: text.intermediate_size,
+    numLayers: text.num_hidden_layers,
+    numHeads,
+    numKeyValueHeads,
+    headDim,
+    maxPositions: text.max_position_embeddings ?? defaults.maxPositions,
+    rmsNormEps: text.rms_norm_eps ?? defaults.rmsNormEps,
+    ropeTheta: rope.rope_theta ?? text.rope_theta ?? defaults.ropeTheta,
+    mropeSection: [time, height, width],
+  };
+}
+
+/** Numbers of a tower under the names that families agree on; `read` is what `towerSchema` gives. */
+export function readTower(
+  read: z.infer<typeof towerSchema>,
+  { activation, ...traits }: VisionTraits,
+  own: Pick<VisionConfig, "hiddenSize" | "intermediateSize" | "outHiddenSize"> &
+    Partial<
+      Pick<VisionConfig, "windowSize" | "fullAttentionBlocks" | "positionsSide" | "deepstackBlocks">
+    >,
+  patchSize: number,
+  source: string,
+): VisionConfig {
+  const { hiddenSize } = own;
+  onlyActivation(activation, read.hidden_act ?? activation, "vision_config.hidden_act", source);
+  if (hiddenSize % (read.num_heads * 4) !== 0) {
+    fail(
+      source,
+      `vision_config.hidden_size ${hiddenSize} with ${read.num_heads} heads leaves no multiple of 4 a head`,
+      "the two-dimensional rotary needs head dimensions that are multiples of 4",
+    );
+  }
+  const inChannels = read.in_channels ?? read.in_chans ?? 3;
+  if (inChannels !== 3)
+    fail(source, `vision_config.in_channels ${inChannels} is not supported`, "images have 3");
+  return {
+    windowSize: Infinity,
+    fullAttentionBlocks: [],
+    positionsSide: 0,
+    deepstackBlocks: [],
+    ...traits,
+    ...own,
+    depth: read.depth,
+    numHeads: read.num_heads,
+    inChannels,
+    patchSize: read.patch_size ?? patchSize,
+    temporalPatchSize: read.temporal_patch_size,
+    spatialMergeSize: read.spatial_merge_size,
+    ropeTheta: read.rope_parameters?.rope_theta ?? 10000,
+  };
+}
+
+export function fail(source: string, what: string, hint: string): never {
+  throw new VigorlError("input", `${source}: ${what}`, { hint });
+}
+
+export const size = z.int().positive();
+
+const ropeSchema = z.object({
+  type: z.string().optional(),
+  rope_type: z.string().optional(),
+  rope_theta: z.number().positive().optional(),
+  mrope_section: z.array(z.int().nonnegative()).length(3).optional(),
+  mrope_interleaved: z.boolean().optional(),
+  partial_rotary_factor: z.number().optional(),
+});
+
+const rootSchema = z.object({
+  model_type: z.string(),
+  tie_word_embeddings: z.boolean().optional(),
+  image_token_id: z.int().nonnegative().default(151655),
+  dtype: z.string().nullish(),
+  torch_dtype: z.string().nullish(),
+  text_config: z.record(z.string(), z.unknown()).optional(),
+  vision_config: z.record(z.string(), z.unknown()),
+});
+
+const textSchema = z.object({
+  vocab_size: size,
+  hidden_size: size,
+  intermediate_size: size,
+  num_hidden_layers: size,
+  num_attention_heads: size,
+  num_key_value_heads: size.nullish(),
+  head_dim: size.nullish(),
+  hidden_act: z.string().default("silu"),
+  max_position_embeddings: size.optional(),
+  rms_norm_eps: z.number().positive().optional(),
+  initializer_range: z.number().positive().default(0.02),
+  use_sliding_window: z.boolean().nullish(),
+  layer_types: z.array(z.string()).nullish(),
+  attention_bias: z.boolean().optional(),
+  rope_theta: z.number().positive().nullish(),
+  rope_scaling: ropeSchema.nullish(),
+  rope_parameters: ropeSchema.nullish(),
+  tie_word_embeddings: z.boolean().nullish(),
+  dtype: z.string().nullish(),
+  torch_dtype: z.string().nullish(),
+  num_experts: size.optional(),
+  num_local_experts: size.optional(),
+  num_experts_per_tok: size.optional(),
+  moe_intermediate_size: size.optional(),
+  decoder_sparse_step: z.int().optional(),
+  mlp_only_layers: z.array(z.int()).nullish(),
+  norm_topk_prob: z.boolean().optional(),
+});
+
+/** Keys of `vision_config` that all families have. */
+export const towerSchema = z.object({
+  depth: size,
+  num_heads: size,
+  in_channels: size.optional(),
+  in_chans: size.optional(),
+  hidden_act: z.string().optional(),
+  patch_size: size.optional(),
+  temporal_patch_size: size.default(2),
+  spatial_merge_size: size.default(2),
+  rope_parameters: ropeSchema.nullish(),
+});
+
+function refuseQuantised(json: unknown, source: string): void {
+  const keys = ["quantization_config", "compression_config"];
+  const read = z.looseObject({ text_config: z.looseObject({}).nullish() }).safeParse(json).data;
+  for (const part of [read, read?.text_config])
+    for (const key of keys) {
+      if (part?.[key] === undefined || part[key] === null) continue;
+      fail(
+        source,
+        `${key} says that the weights are quantised, which is not supported`,
+        "use the folder of the same model in bfloat16",
+      );
+    }
+}
+
+function refuseScaledRope(rope: z.infer<typeof ropeSchema>, source: string): void {
+  const type = rope.rope_type ?? rope.type ?? "default";
+  if (type !== "default" && type !== "mrope") {
+    const what = `rotary type ${JSON.stringify(type)} is not supported`;
+    fail(source, what, 'use "default" with an mrope_section');
+  }
+  const { partial_rotary_factor: share = 1 } = rope;
+  if (share !== 1) fail(source, `partial_rotary_factor ${share} is not supported`, "use 1");
+}
+
+function storedDtype(name: string, source: string): DType {
+  if (name === "bfloat16" || name === "float16" || name === "float32") return name;
+  return fail(source, `dtype ${JSON.stringify(name)} is not supported`, "use bfloat16 or float32");
+}
+
+function onlyActivation(wanted: string, name: string, key: string, source: string): void {
+  if (name === wanted) return;
+  fail(source, `${key} ${JSON.stringify(name)} is not supported`, `use ${wanted}`);
+}
+
+function parsePart<S extends z.ZodType>(
+  schema: S,
+  json: unknown,
+  source: string,
+  prefix: string,
+): z.infer<S> {
+  const result = schema.safeParse(json);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  throw new VigorlError("input", `${source}: ${prefix}${issue.path.join(".")}: ${issue.message}`, {
+    hint: "this is not the config.json of a model of this family, or it is damaged",
+  });
+}

@@ -1,0 +1,74 @@
+/**
+ * How the model of a folder is spoken to: its family's way of naming places and of calling tools, and
+ * how it wants its pixels. Reads configurations, not weights; chat template and tokenizer are the text
+ * room's.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { errno, VigorlError } from "../core/errors.ts";
+import { parsePreprocessorConfig, type PreprocessorConfig } from "../image/preprocessor-config.ts";
+import type { Coordinates, Dialect, Family } from "./families/family.ts";
+import { familyOf } from "./families/table.ts";
+
+export interface ModelProfile {
+  readonly preprocessor: PreprocessorConfig;
+  readonly coordinates: Coordinates;
+  readonly dialect: Dialect;
+}
+
+/** @throws VigorlError "input" for a folder of an unknown family or without an image processor */
+export async function readProfile(folder: string): Promise<ModelProfile> {
+  const file = join(folder, "config.json");
+  const json = await readJson(file);
+  if (json === undefined) throw missing(file);
+  const { model_type: modelType } = parseAs(z.looseObject({ model_type: z.string() }), json, file);
+  const family = familyOf(modelType, file);
+  const { coordinates, dialect } = family;
+  return { preprocessor: await readPreprocessor(folder, family), coordinates, dialect };
+}
+
+/**
+ * How a folder's model wants its pixels. As in transformers, the image processor of
+ * `processor_config.json` goes before `preprocessor_config.json` where both are there.
+ */
+export async function readPreprocessor(
+  folder: string,
+  family: Family,
+): Promise<PreprocessorConfig> {
+  const whole = join(folder, "processor_config.json");
+  const parts = parseAs(z.looseObject({}), (await readJson(whole)) ?? {}, whole);
+  if (parts.image_processor !== undefined) {
+    const place = `${whole}: image_processor`;
+    return parsePreprocessorConfig(parts.image_processor, place, family.preprocessor);
+  }
+  const own = join(folder, "preprocessor_config.json");
+  const json = await readJson(own);
+  if (json === undefined) throw missing(own);
+  return parsePreprocessorConfig(json, own, family.preprocessor);
+}
+
+/** The parsed file, or undefined where there is none. */
+async function readJson(file: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(file, "utf8"));
+  } catch (cause) {
+    if (errno(cause) === "ENOENT") return undefined;
+    throw new VigorlError("input", `${file} cannot be read as JSON`, {
+      hint: "the file is damaged; fetch the model folder again",
+      cause,
+    });
+  }
+}
+
+function parseAs<T>(schema: z.ZodType<T>, json: unknown, file: string): T {
+  const result = schema.safeParse(json);
+  if (result.success) return result.data;
+  throw new VigorlError("input", `${file}: ${z.prettifyError(result.error)}`);
+}
+
+function missing(file: string): VigorlError {
+  return new VigorlError("input", `${file} is missing`, {
+    hint: "name a model folder in Hugging Face layout; copy the file from where the model was published",
+  });
+}
