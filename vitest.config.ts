@@ -5,7 +5,7 @@ import { SummaryReporter } from "./scripts/summary-reporter.ts";
 export default defineConfig({
   test: {
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],
-    globalSetup: "scripts/test-folder.ts",
+    globalSetup: "scripts/test-setup.ts",
     pool: "forks",
     maxWorkers: 2,
     env: { OMP_NUM_THREADS: "1" },

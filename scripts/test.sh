@@ -4,6 +4,6 @@
 # `tests: N passed, N failed, N skipped`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scripts/setup.sh
+scripts/setup.sh >&2
 export OMP_NUM_THREADS=1
 exec node_modules/.bin/vitest run "$@"

@@ -10,6 +10,7 @@ import { availableParallelism, cpus, freemem, totalmem } from "node:os";
 import { promisify } from "node:util";
 import { VigorlError } from "../core/errors.ts";
 import { findPath } from "../core/paths.ts";
+import type { TorchFacts } from "../torch/device.ts";
 import type { Verb } from "./frame.ts";
 
 /** One line of the diagnosis. */
@@ -110,18 +111,35 @@ async function torchFindings(): Promise<Finding[]> {
             name: "BLAS",
             state: "warning",
             value: facts.blas,
-            fix: "use a libtorch with MKL or OpenBLAS: VIGORL_LIBTORCH_SOURCE=venv npm run setup",
+            fix: "use a libtorch with MKL or OpenBLAS: VIGORL_LIBTORCH_SOURCE=venv ./vigorl doctor",
           }
         : { name: "BLAS", state: "ok", value: facts.blas },
       { name: "threads", state: "ok", value: `${facts.threads} for tensors; ${threads}` },
       { name: "devices", state: "ok", value: ["cpu", ...devices].join(", ") },
+      ...graphsFinding(facts),
     ];
   } catch (error) {
     const fix =
-      (error instanceof VigorlError ? error.hint : undefined) ??
-      "run npm run setup and read what it says";
+      (error instanceof VigorlError ? error.hint : undefined) ?? "read what set-up said above";
     return [{ name: "libtorch", state: "problem", value: (error as Error).message, fix }];
   }
+}
+
+/** A CUDA build says whether small decode steps run as CUDA graphs; other builds say nothing. */
+function graphsFinding({ cudaDevices, cudaGraphs }: TorchFacts): Finding[] {
+  if (cudaDevices === 0) return [];
+  if (cudaGraphs === "on") return [{ name: "CUDA graphs", state: "ok", value: "on" }];
+  return [
+    {
+      name: "CUDA graphs",
+      state: "warning",
+      value:
+        cudaGraphs === "none"
+          ? "off: the CUDA runtime's headers were not found"
+          : `off: ${cudaGraphs}`,
+      fix: "install the headers (docs/doctor.md), then start again: the addon is made anew",
+    },
+  ];
 }
 
 const SOURCE: Record<string, string> = {

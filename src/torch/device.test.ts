@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { describe, expect, it } from "vitest";
+import { addonPath } from "./addon.ts";
 import {
   cudaAvailable,
   cudaMemory,
@@ -33,7 +34,7 @@ parentPort.postMessage({ live: native.liveCount(), last, message });
 `;
 
 function runWorker(): Promise<{ live: number; last: number; message: string }> {
-  const addon = new URL("../../build/vigorl.node", import.meta.url).pathname;
+  const addon = addonPath();
   return new Promise((resolve, reject) => {
     const worker = new Worker(workerCode, { eval: true, workerData: addon });
     let answer: { live: number; last: number; message: string } | undefined;

@@ -2,8 +2,10 @@
  * Threads, seeds, devices, and the facts that `vigorl doctor` and run manifests record.
  */
 import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
+import { addonPath } from "./addon.ts";
 import type { Device } from "./dtype.ts";
 import { native } from "./native.ts";
 import { Tensor } from "./ops.ts";
@@ -24,9 +26,11 @@ export interface TorchFacts {
   blas: string;
   threads: number;
   cudaDevices: number;
+  /** `on`; `none` without CUDA's headers; else why they are left out. */
+  cudaGraphs: string;
 }
 
-const buildRecord = z.object({ source: z.string(), root: z.string() });
+const buildRecord = z.object({ source: z.string(), root: z.string(), cudaGraphs: z.string() });
 
 export function torchVersion(): string {
   return native.version();
@@ -53,7 +57,7 @@ export function resolveDevice(wanted: string): Device {
   const index = Number(match[1] ?? 0);
   if (index >= cudaDeviceCount()) {
     throw new VigorlError("missing", `${wanted}: libtorch sees ${cudaDeviceCount()} CUDA devices`, {
-      hint: "install a CUDA build of torch for python3, run npm run setup, or use cpu",
+      hint: "install a CUDA build of torch for python3, or use cpu",
     });
   }
   return `cuda:${index}`;
@@ -118,7 +122,7 @@ export function setTf32(on: boolean): void {
 
 /** What doctor and manifests say about the tensor engine. */
 export function torchFacts(): TorchFacts {
-  const path = new URL("../../build/libtorch.json", import.meta.url);
+  const path = join(dirname(addonPath()), "libtorch.json");
   const record = buildRecord.parse(JSON.parse(readFileSync(path, "utf8")));
   return {
     version: native.version(),
@@ -127,6 +131,7 @@ export function torchFacts(): TorchFacts {
     blas: blasName(native.parallelInfo() + native.buildInfo()),
     threads: native.numThreads(),
     cudaDevices: native.cudaCount(),
+    cudaGraphs: record.cudaGraphs,
   };
 }
 

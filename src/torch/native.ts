@@ -3,9 +3,10 @@
  * the generated `ops.ts` put the readable face on. Nothing but src/torch imports this file, apart
  * from `hasOp`.
  */
-import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
+import { dirname } from "node:path";
 import { VigorlError } from "../core/errors.ts";
+import { ownRequire } from "../core/paths.ts";
+import { addonPath } from "./addon.ts";
 
 /** What an operator takes and gives at the border: handles, numbers, strings and lists of them. */
 export type NativeValue =
@@ -73,9 +74,7 @@ export interface Native {
   setTf32(on: boolean): void;
 }
 
-const addonPath = fileURLToPath(new URL("../../build/vigorl.node", import.meta.url));
-
-/** The addon of this thread. Importing this file throws VigorlError("missing") when it is not built. */
+/** The addon of this thread. Importing this file throws VigorlError("missing") when it cannot be had. */
 export const native: Native = loadAddon();
 
 /** Whether this libtorch has an operator, for example `hasOp("aten::rms_norm")`. */
@@ -84,12 +83,13 @@ export function hasOp(name: string, overload = ""): boolean {
 }
 
 function loadAddon(): Native {
+  const path = addonPath();
   try {
-    return createRequire(import.meta.url)(addonPath) as Native;
+    return ownRequire()(path) as Native;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
     throw new VigorlError("missing", `the libtorch addon cannot be loaded: ${reason}`, {
-      hint: "npm run setup builds it; ./vigorl doctor says what is wrong",
+      hint: `unset VIGORL_ADDON, or remove ${dirname(path)}: it is made again at the next start`,
       cause,
     });
   }

@@ -4,6 +4,7 @@
  * are any, sample on the first one's weights, in the same memory. Nothing here knows about models.
  */
 import { VigorlError } from "../../core/errors.ts";
+import { prepareAddon } from "../../torch/addon.ts";
 import type {
   Capabilities,
   Chunk,
@@ -45,6 +46,7 @@ export async function openLocalEngine(
   folder: string,
   options: LocalOptions = {},
 ): Promise<LocalEngine> {
+  await prepareAddon();
   const engine = new WorkerEngine({ folder, options, share: null });
   await engine.open();
   return engine;

@@ -2,7 +2,7 @@
 # Finds libtorch and sets: torch_source torch_root torch_lib torch_includes torch_version torch_std torch_abi.
 # Order: $LIBTORCH, the torch that python3 imports, a private virtual environment in the user's cache
 # folder (made on first need), Debian's libtorch-dev. VIGORL_LIBTORCH_SOURCE=env|python|venv|system
-# forces one. Sourced by setup.sh; prints only on first-time work and on errors.
+# forces one. Sourced by build.sh; prints only on first-time work and on errors.
 
 torch_pin=2.13.0
 torch_venv="${XDG_CACHE_HOME:-$HOME/.cache}/vigorl/libtorch-$torch_pin"
