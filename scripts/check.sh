@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Everything a change has to pass: format, lint, types, tests, build.
+# Everything a change has to pass: format, lint, types, build, the package in the hands of others, tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scripts/setup.sh
+scripts/setup.sh >&2
 step() {
   printf '\n== %s\n' "$1"
   shift
@@ -11,5 +11,6 @@ step() {
 step format node_modules/.bin/prettier --check .
 step lint node_modules/.bin/oxlint --type-aware src test bench scripts
 step types node_modules/.bin/tsc --noEmit
-step build node_modules/.bin/tsc -p tsconfig.build.json
+step build npm run --silent build
+step package node --import ./node_modules/tsx/dist/loader.mjs scripts/package-matrix.ts
 step tests scripts/test.sh

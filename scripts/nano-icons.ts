@@ -1,11 +1,12 @@
 /**
- * Makes src/nano/assets/icons.png: one 96-px alpha mask for every shape of the nano world (rows) in
+ * Makes src/nano/assets/icons.pgm.gz: one 96-px alpha mask for every shape of the nano world (rows) in
  * every icon set (columns). The sets are needed only here, so they are no dependency:
  *   npm install --prefix /tmp/icons @mdi/svg@7.4.47 @phosphor-icons/core@2.1.1 ionicons@8.1.0 @tabler/icons@3.51.0
  *   npx tsx scripts/nano-icons.ts /tmp/icons/node_modules
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import sharp from "sharp";
 
 const maskPx = 96;
@@ -101,7 +102,7 @@ const composites = await Promise.all(
     })),
   ),
 );
-const sheet = await sharp({
+const { data, info } = await sharp({
   create: {
     width: names.length * maskPx,
     height: shapes.length * maskPx,
@@ -111,9 +112,11 @@ const sheet = await sharp({
 })
   .composite(composites)
   .toColourspace("b-w")
-  .png({ compressionLevel: 9, palette: false })
-  .toBuffer();
-await writeFile("src/nano/assets/icons.png", sheet);
+  .raw()
+  .toBuffer({ resolveWithObject: true });
+const header = `P5\n${info.width} ${info.height}\n255\n`;
+const sheet = gzipSync(Buffer.concat([Buffer.from(header), data]), { level: 9 });
+await writeFile("src/nano/assets/icons.pgm.gz", sheet);
 process.stdout.write(
   `${sheet.length} bytes; sets ${names.join(" ")}; shapes ${shapes.join(" ")}\n`,
 );

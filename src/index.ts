@@ -1,4 +1,14 @@
 /** The public API: what a program needs to run, train and evaluate. Rooms hold the rest. */
+export {
+  ask,
+  openModel,
+  type Answer,
+  type AskOptions,
+  type ModelOptions,
+  type OpenModel,
+  type Picture,
+  type QuestionOptions,
+} from "./ask.ts";
 export { loadConfig, type Override } from "./core/config.ts";
 export { describeError, exitCode, VigorlError, type ErrorCode } from "./core/errors.ts";
 export { createRunFolder, openRunFolder, RunFolder } from "./core/run-folder.ts";

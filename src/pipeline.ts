@@ -29,7 +29,6 @@ import {
   type Staged,
 } from "./stages.ts";
 import { linearizeStage, searchStage } from "./search-stages.ts";
-import { torchFacts } from "./torch/device.ts";
 
 /** A finished report and the page it is shown on. */
 export interface Reported {
@@ -105,7 +104,7 @@ export async function runPipeline(
     [rlZoom.folder, [model("rl-zoom"), ...controlsOf(recipe)]],
   ];
   const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, announce);
-  const head = reportHead(run, command, base);
+  const head = await reportHead(run, command, base);
   const report = {
     ...head,
     facts: { ...head.facts, ...stageFacts(done) },
@@ -153,7 +152,7 @@ export async function runEvaluation(
   const plans: [string, ArmPlan[]][] = [[model, [plan, ...controlsOf(recipe)]]];
   const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, () => {});
   const report = {
-    ...reportHead(run, command, model),
+    ...(await reportHead(run, command, model)),
     ...results(
       evaluations,
       recipe.eval.controls.map((control) => ["model", control]),
@@ -216,12 +215,13 @@ function results(
   return { arms, comparisons };
 }
 
-function reportHead(
+async function reportHead(
   run: RunFolder,
   command: string,
   model: string,
-): Pick<Report, "version" | "title" | "command" | "createdAt" | "facts"> {
+): Promise<Pick<Report, "version" | "title" | "command" | "createdAt" | "facts">> {
   const { name, seed, gitCommit, versions } = run.manifest;
+  const { torchFacts } = await import("./torch/device.ts");
   const facts = torchFacts();
   const [processor] = cpus();
   return {

@@ -16,7 +16,6 @@ import { conditionZoom, type Condition } from "./eval/controls.ts";
 import type { Evaluation } from "./eval/evaluate.ts";
 import type { Recipe, TaskSet } from "./recipe.ts";
 import { loadEpisodeConfig, type EpisodeConfig } from "./task/episode-config.ts";
-import { resolveDevice, torchVersion } from "./torch/device.ts";
 import { trainRl } from "./train/grpo.ts";
 import type { LoopResult } from "./train/loop.ts";
 import type { Metrics } from "./train/metrics.ts";
@@ -179,6 +178,7 @@ export async function openRun(
   for (const file of [...files.map(findPath), join(model, "model.safetensors")])
     if (existsSync(file)) dataHashes[file] = await hashFile(file);
   const { name, seed } = recipe;
+  const { torchVersion } = await import("./torch/device.ts");
   const versions = { libtorch: torchVersion() };
   const run = await createRunFolder(
     path,
@@ -194,6 +194,7 @@ export async function openEngine(
   model: string,
   trainable: "all" | "language",
 ): Promise<LocalEngine> {
+  const { resolveDevice } = await import("./torch/device.ts");
   return openLocalEngine(model, {
     device: resolveDevice(device),
     dtype,

@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 const rooms = [
   "core", "torch", "image", "text", "model", "engine", "task", "data", "search", "train", "eval",
   "nano", "serve", "studio", "recipe.ts", "recipe-of-model.ts", "warm-start.ts",
-  "stages.ts", "search-stages.ts", "pipeline.ts", "index.ts", "cli", "cli.ts",
+  "stages.ts", "search-stages.ts", "pipeline.ts", "ask.ts", "entry", "index.ts", "cli", "cli.ts",
 ];
 
 const source = resolve(import.meta.dirname, "../src");
@@ -23,7 +23,11 @@ const roomOf = (file: string) => relative(source, file).split("/")[0];
 function imports(file: string): string[] {
   const text = readFileSync(file, "utf8");
   const specifiers = text.matchAll(/(?:from|import|import\(|new URL\()\s*"(\.{1,2}\/[^"]+)"/g);
-  return [...specifiers].map((match) => resolve(dirname(file), match[1]));
+  const workers = text.matchAll(/startWorker\("([^"]+)"/g);
+  return [
+    ...[...specifiers].map((match) => resolve(dirname(file), match[1])),
+    ...[...workers].map((match) => join(source, `${match[1]}.ts`)),
+  ];
 }
 
 test("every file of src/ belongs to a known room", () => {

@@ -6,7 +6,6 @@
  */
 import { execFile } from "node:child_process";
 import { mkdir, readdir, readFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { z } from "zod";
@@ -14,7 +13,7 @@ import { errno, VigorlError } from "./errors.ts";
 import { ioError, isUnfinished, removeUnfinished, writeFileAtomic } from "./files.ts";
 import { inside } from "./inside.ts";
 import { appendJsonl, parseAt, truncateJsonl } from "./jsonl.ts";
-import { ownVersion } from "./paths.ts";
+import { ownPath, ownVersion } from "./paths.ts";
 import { removeRun, type RunEntry } from "./run-entries.ts";
 
 export const manifestSchema = z.strictObject({
@@ -176,10 +175,13 @@ async function refuseStrangers(path: string): Promise<void> {
   });
 }
 
-/** Commit of the source tree this program runs from, or null. */
+/** Commit of the source tree this program runs from; null where it is no checkout. */
 export async function gitCommit(): Promise<string | null> {
-  const options = { cwd: fileURLToPath(new URL(".", import.meta.url)), timeout: 10_000 };
+  const options = { cwd: ownPath("."), timeout: 10_000 };
   try {
+    // An installed package may lie inside a repository of somebody else.
+    const prefix = await execFileAsync("git", ["rev-parse", "--show-prefix"], options);
+    if (prefix.stdout.trim() !== "") return null;
     const head = await execFileAsync("git", ["rev-parse", "HEAD"], options);
     const status = await execFileAsync("git", ["status", "--porcelain", "-uno"], options);
     return `${head.stdout.trim()}${status.stdout.trim() === "" ? "" : "-dirty"}`;

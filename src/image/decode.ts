@@ -6,8 +6,9 @@
  */
 
 import { readFile } from "node:fs/promises";
-import sharp from "sharp";
+import type Sharp from "sharp";
 import { errno, VigorlError } from "../core/errors.ts";
+import { ownRequire } from "../core/paths.ts";
 import type { Size } from "./frames.ts";
 
 /** An image in memory: 8-bit RGB, row-major, `data.length = heightPx * widthPx * 3`. */
@@ -52,8 +53,12 @@ export function encodeJpeg(image: RgbImage, quality = 90): Promise<Uint8Array> {
   return raw(image).jpeg({ quality }).toBuffer();
 }
 
+/** Native code: loaded at first use, and never through a bundler. */
+const loadSharp = () => ownRequire()("sharp") as typeof Sharp;
+
 function raw(image: RgbImage) {
   const { data, widthPx: width, heightPx: height } = image;
+  const sharp = loadSharp();
   return sharp(data, { raw: { width, height, channels: 3 }, limitInputPixels: false });
 }
 
@@ -84,6 +89,7 @@ async function readBytes(path: string, name: string): Promise<Uint8Array> {
 
 async function pixels(bytes: Uint8Array, maxPixels: number): Promise<RgbImage> {
   const options = { limitInputPixels: maxPixels, failOn: "error", ignoreIcc: true } as const;
+  const sharp = loadSharp();
   const { space } = await sharp(bytes, options).metadata();
   const upright = sharp(bytes, options).autoOrient();
   const isCmyk = space === "cmyk";

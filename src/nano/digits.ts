@@ -7,8 +7,8 @@
  * average away and the blotches stay; enlarged 3.5 times the strokes stand out.
  */
 import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { z } from "zod";
+import { ownRequire } from "../core/paths.ts";
 import type { Rng } from "../core/random.ts";
 import type { Split } from "./world.ts";
 
@@ -75,14 +75,13 @@ const imageArea = imagePx * imagePx;
 const inkPx = 15;
 const margin = 4;
 const fileSchema = z.object({ data: z.array(z.number()) });
-const require = createRequire(import.meta.url);
 const loaded = new Map<number, Float32Array>();
 
 /** All images of a class, ink 0–1, [count · 28 · 28]. */
 function images(digit: number): Float32Array {
   const known = loaded.get(digit);
   if (known) return known;
-  const path = require.resolve(`mnist/src/digits/${digit}.json`);
+  const path = ownRequire().resolve(`mnist/src/digits/${digit}.json`);
   const made = Float32Array.from(fileSchema.parse(JSON.parse(readFileSync(path, "utf8"))).data);
   loaded.set(digit, made);
   return made;

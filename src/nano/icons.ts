@@ -1,10 +1,11 @@
 /**
  * Silhouettes of the nano world: ten shapes, each drawn by five open icon sets, as alpha masks. One
- * set is held out, so evaluation shows drawings that no model has met. assets/icons.png holds the
+ * set is held out, so evaluation shows drawings that no model has met. assets/icons.pgm.gz holds the
  * masks (made by scripts/nano-icons.ts); turned and sized copies are cached as they are needed.
  */
-import { fileURLToPath } from "node:url";
-import { decodeImage } from "../image/decode.ts";
+import { readFileSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
+import { ownPath } from "../core/paths.ts";
 import { shapeNames, type Shape, type Split } from "./world.ts";
 
 /** Columns of the sheet. Licences: assets/LICENSES.md. */
@@ -24,7 +25,8 @@ export interface Mask {
 }
 
 const sheetPx = 96;
-const sheet = await decodeImage(fileURLToPath(new URL("./assets/icons.png", import.meta.url)));
+const sheetWidthPx = iconSets.length * sheetPx;
+let sheet: Uint8Array | undefined;
 const masks = new Map<string, Mask>();
 
 /** The mask of a drawing whose longer side is `sizePx`, turned by `degrees` about its centre. */
@@ -43,6 +45,7 @@ function drawMask(shape: Shape, set: IconSet, sizePx: number, degrees: number): 
   const left = iconSets.indexOf(set) * sheetPx;
   const top = shapeNames.indexOf(shape) * sheetPx;
   const zoom = sheetPx / sizePx;
+  sheet ??= readSheet();
   const cos = Math.cos((degrees * Math.PI) / 180) * zoom;
   const sin = Math.sin((degrees * Math.PI) / 180) * zoom;
   for (let y = 0; y < sidePx; y++)
@@ -51,19 +54,25 @@ function drawMask(shape: Shape, set: IconSet, sizePx: number, degrees: number): 
       const dy = y + 0.5 - sidePx / 2;
       const sheetX = cos * dx + sin * dy + sheetPx / 2 - 0.5;
       const sheetY = cos * dy - sin * dx + sheetPx / 2 - 0.5;
-      alpha[y * sidePx + x] = sample(left, top, sheetX, sheetY);
+      alpha[y * sidePx + x] = sample(sheet, left, top, sheetX, sheetY);
     }
   return { sidePx, alpha };
 }
 
+/** The pixels of a binary PGM: what follows a header of known length. */
+function readSheet(): Uint8Array {
+  const file = gunzipSync(readFileSync(ownPath("src/nano/assets/icons.pgm.gz")));
+  return file.subarray(file.length - sheetWidthPx * shapeNames.length * sheetPx);
+}
+
 /** Bilinear; 0 outside the drawing's own square. */
-function sample(left: number, top: number, x: number, y: number): number {
+function sample(sheet: Uint8Array, left: number, top: number, x: number, y: number): number {
   const x0 = Math.floor(x);
   const y0 = Math.floor(y);
   const at = (column: number, row: number): number =>
     column < 0 || row < 0 || column >= sheetPx || row >= sheetPx
       ? 0
-      : sheet.data[((top + row) * sheet.widthPx + left + column) * 3] / 255;
+      : sheet[(top + row) * sheetWidthPx + left + column] / 255;
   const fx = x - x0;
   const fy = y - y0;
   return (

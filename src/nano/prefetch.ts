@@ -2,9 +2,8 @@
  * Draws images ahead in threads of their own, so that scenes cost the training thread nothing. What is
  * drawn depends on seed and step alone; the threads change no result.
  */
-import { createRequire } from "node:module";
-import { pathToFileURL } from "node:url";
-import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { isMainThread, parentPort, type Worker, workerData } from "node:worker_threads";
+import { startWorker } from "../core/worker.ts";
 import { sightAt, type Sight } from "./sights.ts";
 import { towerBatch, type TowerBatch } from "./tower-images.ts";
 
@@ -64,7 +63,7 @@ class Drawer<T> {
   #failure: Error | undefined;
 
   constructor(nanoPrefetch: Order["nanoPrefetch"]) {
-    this.#worker = startWorker({ nanoPrefetch });
+    this.#worker = startWorker("nano/prefetch", { nanoPrefetch });
     this.#worker.on("message", (batch: T) => {
       this.#ready.push(batch);
       this.#wake?.();
@@ -97,15 +96,6 @@ interface Order {
     /** From one step of the thread to its next. */
     readonly stride: number;
   };
-}
-
-/** Runs this file in a thread; from TypeScript sources the thread needs the loader first. */
-function startWorker(workerData: Order): Worker {
-  if (!import.meta.url.endsWith(".ts")) return new Worker(new URL(import.meta.url), { workerData });
-  const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx"));
-  const loader = new URL("./esm/api/index.mjs", tsx).href;
-  const code = `import("${loader}").then(({ register }) => { register(); return import("${import.meta.url}"); })`;
-  return new Worker(code, { eval: true, workerData, execArgv: [] });
 }
 
 function serve({ kind, plan, stride }: Order["nanoPrefetch"]): void {

@@ -3,9 +3,8 @@
  * samples it still works on.
  */
 import { setMaxListeners } from "node:events";
-import { createRequire } from "node:module";
-import { pathToFileURL } from "node:url";
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
+import { startWorker } from "../../core/worker.ts";
 import type { Capabilities, Chunk, SampleOptions } from "../types.ts";
 import { ImageLedger } from "./image-ledger.ts";
 import {
@@ -49,7 +48,7 @@ export class WorkerLink {
   private opening: Pending | null = null;
 
   constructor(start: WorkerStart, events: LinkEvents) {
-    this.worker = startWorker(start);
+    this.worker = startWorker("engine/local/worker", start);
     this.events = events;
     this.images = new ImageLedger((message) => this.post(message));
     this.ready = new Promise((resolve, reject) => {
@@ -191,18 +190,4 @@ export class WorkerLink {
     this.stop(error);
     this.events.failed(error);
   }
-}
-
-/**
- * Starts the worker beside this file: JavaScript in a build; in a checkout TypeScript, for which the
- * thread first registers the loader, whichever tool loaded this file.
- */
-function startWorker(start: WorkerStart): Worker {
-  if (!import.meta.url.endsWith(".ts"))
-    return new Worker(new URL("./worker.js", import.meta.url), { workerData: start });
-  const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx"));
-  const loader = new URL("./esm/api/index.mjs", tsx).href;
-  const file = new URL("./worker.ts", import.meta.url).href;
-  const code = `import("${loader}").then(({ register }) => { register(); return import("${file}"); })`;
-  return new Worker(code, { eval: true, workerData: start, execArgv: [] });
 }
