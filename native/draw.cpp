@@ -1,8 +1,10 @@
-// From logits to tokens and their log-probabilities on a CPU, in one pass over each row. The rule: top-k
-// keeps the k likeliest (ties: the lower id), top-p keeps of those the shortest likeliest-first run whose
-// share reaches p, and the draw walks what is left by token id.
+// From logits to tokens and their log-probabilities on a CPU, in one pass over each row. Log-probabilities
+// are those of the temperature asked for (of 1 where it is 0), over the whole row. The rule: top-k keeps
+// the k likeliest (ties: the lower id), top-p keeps of those the shortest likeliest-first run whose share
+// reaches p, and the draw walks what is left by token id. A row that is not finite gives the token -1.
 #include "kernels.h"
 
+#include <cmath>
 #include <numeric>
 #include <vector>
 
@@ -58,9 +60,7 @@ struct Row {
     weights.resize(static_cast<size_t>(count));
     sums.resize(static_cast<size_t>((count + kChunk - 1) / kChunk));
     weigh(logits, weights.data(), sums.data(), count, top, temperature);
-    const double total = std::accumulate(sums.begin(), sums.end(), 0.0);
-    TORCH_CHECK(std::isfinite(total), "the logits are not finite");
-    return total;
+    return std::accumulate(sums.begin(), sums.end(), 0.0);
   }
 
   // The first id whose cumulative weight exceeds `target`, else the last of any weight.
@@ -109,25 +109,29 @@ struct Row {
     return *(end - 1);
   }
 
-  // Token and log-probability at temperature 1 to `to`.
+  // Token and log-probability to `to`.
   void draw(const float* logits, int64_t count, const double* request, double* to) {
     const float top = highest(logits, count);
-    const double temperature = request[kTemperature], top_p = request[kTopP];
+    const double asked_temperature = request[kTemperature], top_p = request[kTopP];
     const int64_t asked = static_cast<int64_t>(request[kTopK]);
     const int64_t top_k = asked <= 0 ? count : std::min(asked, count);
+    const float temperature = asked_temperature == 0 ? 1.0f : static_cast<float>(asked_temperature);
+    const double total = weigh_all(logits, count, top, temperature);
+    if (!std::isfinite(total)) {
+      to[0] = -1;
+      to[1] = std::nan("");
+      return;
+    }
     int64_t token;
-    double total;
-    if (temperature == 0) {
-      total = weigh_all(logits, count, top, 1);
+    if (asked_temperature == 0) {
       token = std::find(logits, logits + count, top) - logits;
     } else {
-      total = weigh_all(logits, count, top, static_cast<float>(temperature));
       token = top_p >= 1 && top_k == count ? walk(request[kUniform] * total)
                                            : walk_kept(total, request[kUniform], top_p, top_k);
-      if (temperature != 1) total = weigh_all(logits, count, top, 1);
     }
+    const double rate = 1.0f / temperature;
     to[0] = static_cast<double>(token);
-    to[1] = static_cast<double>(logits[token]) - top - std::log(total);
+    to[1] = (static_cast<double>(logits[token]) - top) * rate - std::log(total);
   }
 };
 

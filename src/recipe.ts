@@ -112,7 +112,10 @@ export async function loadTasks(
       hint: "give each a task: of its own; reports and folders are named by it",
     });
   }
-  return sets;
+  return sets.map(({ task, records }) => ({
+    task,
+    records: records.map((record) => ({ ...record, task })),
+  }));
 }
 
 async function loadSource(

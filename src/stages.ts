@@ -95,6 +95,7 @@ export async function rlStage(
         resume,
         signal,
         onStep,
+        onWarning: (message) => void (quiet || process.stderr.write(`${message}\n`)),
       }),
     );
     return trained(result, start, {});

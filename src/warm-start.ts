@@ -21,9 +21,10 @@ import type { Recipe, TaskSet } from "./recipe.ts";
 import { chainLineSchema } from "./search/linearize.ts";
 import { chainExample } from "./search/render-chain.ts";
 import type { EpisodeConfig } from "./task/episode-config.ts";
+import type { Transcript } from "./task/trajectory.ts";
 import { collectExamples } from "./train/collect.ts";
 import { readExamples, writeExamples } from "./train/examples.ts";
-import type { SftExample } from "./train/sft.ts";
+import { withLineBreaks } from "./train/line-breaks.ts";
 
 /** Of a stage, what examples depend on and how they are made. */
 export interface WarmStartOptions {
@@ -36,7 +37,7 @@ const countsSchema = z.record(z.string(), z.number());
 
 /** Examples, and how many there were of what: `examples`, and `chains` or `episodes`, `correct`, … */
 export interface WarmStart {
-  readonly examples: readonly SftExample[];
+  readonly examples: readonly Transcript[];
   readonly counts: Readonly<Record<string, number>>;
 }
 
@@ -60,9 +61,12 @@ export async function warmStartExamples(
     chains === undefined
       ? await fromEpisodes(options, sampler, episode, tasks)
       : await fromChains(findPath(chains.from), chains.maxExamples, options, episode, tasks);
-  await writeExamples(file, made.examples);
+  const examples = options.recipe.sft.trainLineBreak
+    ? made.examples.map((example) => withLineBreaks(example, episode.chat))
+    : made.examples;
+  await writeExamples(file, examples);
   await writeFileAtomic(countsFile, `${JSON.stringify(made.counts)}\n`);
-  return made;
+  return { ...made, examples };
 }
 
 async function fromEpisodes(

@@ -8,6 +8,9 @@
  * from the positions before it.
  */
 import type { ModelImage } from "../image/model-image.ts";
+import type { Loss } from "./losses/table.ts";
+
+export type { Loss };
 
 /** A piece of a prompt or of a trajectory: token ids, or an image as the model sees it. */
 export type Chunk =
@@ -25,7 +28,7 @@ export function numPositions(chunks: readonly Chunk[]): number {
 export interface SampleParams {
   /** Upper bound on new tokens. */
   readonly maxTokens: number;
-  /** 0 is greedy. Log-probabilities are always those of temperature 1, before top-p and top-k. */
+  /** Logits are divided by it; below `GREEDY_TEMPERATURE` the likeliest token is taken. */
   readonly temperature: number;
   /** 1 switches it off. */
   readonly topP: number;
@@ -33,8 +36,25 @@ export interface SampleParams {
   readonly topK: number;
   /** Generation ends after the first of these; the string itself stays in the tokens. */
   readonly stop: readonly string[];
+  /**
+   * Draw one token more behind a stop string: where the model ends its turn there, that is its own
+   * word, with its log-probability. Engines that learn can do it; others end at the string. Default
+   * false.
+   */
+  readonly endOfTurn?: boolean;
   /** The draw of token n depends on this seed and n alone. */
   readonly seed: number;
+}
+
+/** Temperatures below this one are greedy: nothing but the likeliest token could be drawn. */
+export const GREEDY_TEMPERATURE = 1e-5;
+
+/**
+ * The temperature whose log-probabilities a sample carries: the one it was drawn at, and 1 for greedy
+ * ones, which no distribution was drawn from.
+ */
+export function scoredTemperature(temperature: number): number {
+  return temperature < GREEDY_TEMPERATURE ? 1 : temperature;
 }
 
 /** Why a sample ended. `eos`: the model's own end token, which stays in the tokens. */
@@ -42,13 +62,18 @@ export type SampleStop = "stop" | "eos" | "length";
 
 export interface Sample {
   readonly tokens: number[];
-  /** Natural log-probability of each token at temperature 1; empty where `inexact` is "text". */
+  /**
+   * Natural log-probability of each token at `scoredTemperature`, before top-p and top-k; of a server,
+   * what it says they are. Empty where `inexact` is "text".
+   */
   readonly logprobs: number[];
   readonly stopReason: SampleStop;
   /** How many optimiser steps the weights had seen; -1 where the server does not say. */
   readonly weightsVersion: number;
   /** Set where the record is not, id for id, what was read and sampled: not to be trained on. */
   readonly inexact?: Inexact;
+  /** Hashes of the prompt's images from the pixels that were read; absent where an engine has none. */
+  readonly imageHashes?: readonly string[];
 }
 
 /**
@@ -85,35 +110,25 @@ export interface Capabilities {
 /** One training example. All arrays have length T = numPositions(chunks). */
 export interface Datum {
   readonly chunks: readonly Chunk[];
+  /** Of all its log-probabilities, the learner's too: what it was sampled at. Default 1. */
+  readonly temperature?: number;
   /**
    * Weight of each token in the loss: 0 where the environment wrote it. Aggregation (token mean,
    * sequence mean, constant length) is folded in here; the engine only ever sums.
    */
   readonly weights: Float32Array;
-  /** GRPO: log-probabilities under the policy that sampled (π_old). */
+  /** Policy losses: log-probabilities under the policy that sampled (π_old). */
   readonly oldLogprobs?: Float32Array;
-  /** GRPO: log-probabilities under the frozen reference; needed where klCoef > 0. */
+  /** Policy losses: log-probabilities under the frozen reference; needed where klCoef > 0. */
   readonly refLogprobs?: Float32Array;
-  /** GRPO: advantage of each token. */
+  /** Policy losses: advantage of each token. */
   readonly advantages?: Float32Array;
-  /** GRPO: importance correction of stale samples, already truncated; 1 where absent. */
+  /**
+   * Policy losses: importance correction of stale samples, already truncated (min(c, π/π_sampled));
+   * scales the policy term and never the KL. 1 where absent.
+   */
   readonly importance?: Float32Array;
 }
-
-/** Loss of token t, before its weight. `clipHigh` and `clipLow` are epsilons (0.28, 0.2). */
-export type Loss =
-  | { readonly kind: "crossEntropy" }
-  | {
-      readonly kind: "grpo";
-      readonly clipLow: number;
-      readonly clipHigh: number;
-      /** Bound c of the dual clip for negative advantages; null switches it off. */
-      readonly dualClip: number | null;
-      /** Weight of the k3 KL to the reference. */
-      readonly klCoef: number;
-      /** Use the learner's own log-probabilities as π_old (exactly on-policy updates: ratio 1). */
-      readonly onPolicy: boolean;
-    };
 
 /** What a forward pass says of one datum; arrays over T, 0 where nothing was scored. */
 export interface DatumOutput {
@@ -121,6 +136,8 @@ export interface DatumOutput {
   readonly logprobs: Float32Array;
   /** Entropy of the distribution that predicted each of these tokens, in nats. */
   readonly entropy: Float32Array;
+  /** Hashes of its images from the pixels that were read; absent where an engine has none. */
+  readonly imageHashes?: readonly string[];
 }
 
 export interface StepOutput {
@@ -139,6 +156,8 @@ export interface ForwardOptions {
   readonly blind?: boolean;
   /** What to score: tokens with weight ≠ 0 (default), or every text token but the first. */
   readonly positions?: "weighted" | "all";
+  /** Run the vision tower again instead of using features that it gave before. */
+  readonly anew?: boolean;
 }
 
 export interface OptimParams {
@@ -147,6 +166,8 @@ export interface OptimParams {
   readonly beta2: number;
   readonly eps: number;
   readonly weightDecay: number;
+  /** Decay gains of norms and biases too. Default false. */
+  readonly decayAll?: boolean;
   /** Global L2 norm bound; 0 switches clipping off. */
   readonly clipNorm: number;
 }

@@ -4,7 +4,6 @@
  * what it will see; where the teacher saw other crops than these, that is an error.
  */
 import { VigorlError } from "../core/errors.ts";
-import type { Chunk } from "../engine/types.ts";
 import type { ModelImage } from "../image/model-image.ts";
 import type { ChatMessage } from "../text/chat.ts";
 import { parseTurn } from "../text/grammar.ts";
@@ -13,7 +12,7 @@ import { conversationToChunks } from "../task/conversation.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import { observationMessage, promptMessages } from "../task/prompt.ts";
 import type { TaskRecord } from "../task/record.ts";
-import { episodeToDatum, type AuthoredChunk } from "../task/trajectory.ts";
+import type { AuthoredChunk, Transcript } from "../task/trajectory.ts";
 import { openScene } from "../task/turn.ts";
 import { zoomStep } from "../task/zoom.ts";
 import type { ChainLine } from "./linearize.ts";
@@ -22,15 +21,6 @@ export interface RenderedChain {
   readonly messages: readonly ChatMessage[];
   /** One for each image part, in order, as the model sees them. */
   readonly images: readonly ModelImage[];
-}
-
-/** A chain as `sft` takes it. */
-export interface ChainExample {
-  readonly id: string;
-  readonly category: string;
-  readonly chunks: readonly Chunk[];
-  /** Over positions: 1 where the assistant speaks. */
-  readonly mask_T: Float32Array;
 }
 
 /**
@@ -77,36 +67,41 @@ export async function chainExample(
   record: TaskRecord,
   episode: EpisodeConfig,
   { trainDetours = false }: { readonly trainDetours?: boolean } = {},
-): Promise<ChainExample> {
+): Promise<Transcript> {
   const { messages, images } = await renderChain(chain, record, episode);
-  const authored = conversationToChunks(episode.chat, messages, images);
-  const { chunks, weights } = episodeToDatum({ chunks: authored });
-  if (!trainDetours) maskDetours(chain, authored, weights, episode.chat.tokenizer);
-  return { id: chain.id, category: record.category ?? "", chunks, mask_T: weights };
+  const said = conversationToChunks(episode.chat, messages, images);
+  const chunks = trainDetours
+    ? said
+    : said.flatMap((chunk) => withoutDetours(chunk, chain, episode.chat.tokenizer));
+  return { id: chain.id, task: record.task ?? "", category: record.category ?? "", chunks };
 }
 
-/** Puts 0 where a token ends within a detour; that of a whole turn takes the end of turn along. */
-function maskDetours(
+/**
+ * Cuts a turn so that the tokens that end within a detour are written in the model's name ("forced")
+ * and not by it; a detour of a whole turn takes the end of turn along.
+ */
+function withoutDetours(
+  chunk: AuthoredChunk,
   { turns, detours }: ChainLine,
-  authored: readonly AuthoredChunk[],
-  mask_T: Float32Array,
   tokenizer: Tokenizer,
-): void {
-  let position = 0;
-  for (const chunk of authored) {
-    if (chunk.type === "text" && chunk.author === "model") {
-      const text = turns[chunk.turn];
-      for (const { start, end } of detours.filter(({ turn }) => turn === chunk.turn)) {
-        const isWhole = start === 0 && end === text.length;
-        const [from, to] = [start, end].map((at) => Buffer.byteLength(text.slice(0, at)));
-        let at = 0;
-        for (const [i, token] of chunk.tokens.entries()) {
-          const next = at + tokenizer.bytes(token).length;
-          if (isWhole || (next > from && next <= to)) mask_T[position + i] = 0;
-          at = next;
-        }
-      }
-    }
-    position += chunk.type === "text" ? chunk.tokens.length : chunk.image.numTokens;
+): AuthoredChunk[] {
+  if (chunk.type === "image" || chunk.author !== "model") return [chunk];
+  const text = turns[chunk.turn];
+  const spans = detours
+    .filter(({ turn }) => turn === chunk.turn)
+    .map(({ start, end }) => {
+      const [from, to] = [start, end].map((at) => Buffer.byteLength(text.slice(0, at)));
+      return { from, to, isWhole: start === 0 && end === text.length };
+    });
+  const pieces: { author: "model" | "forced"; tokens: number[] }[] = [];
+  let at = 0;
+  for (const token of chunk.tokens) {
+    const next = at + tokenizer.bytes(token).length;
+    const isDetour = spans.some(({ from, to, isWhole }) => isWhole || (next > from && next <= to));
+    const author = isDetour ? "forced" : "model";
+    if (pieces.at(-1)?.author !== author) pieces.push({ author, tokens: [] });
+    pieces.at(-1)!.tokens.push(token);
+    at = next;
   }
+  return pieces.map((piece) => ({ ...chunk, ...piece }));
 }

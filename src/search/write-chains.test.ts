@@ -3,13 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { numPositions } from "../engine/types.ts";
+import { numPositions, type Chunk } from "../engine/types.ts";
 import { decodeImage } from "../image/decode.ts";
 import { imageHash } from "../image/model-image.ts";
 import { runEpisode } from "../task/episode.ts";
 import { answerTurn, chat, digitRecord, smallConfig, zoomCall } from "../task/fixtures/scene.ts";
 import { ScriptedSampler } from "../task/fixtures/scripted-sampler.ts";
-import { episodeToDatum } from "../task/trajectory.ts";
+import { episodeToDatum, type Transcript } from "../task/trajectory.ts";
 import { TableSampler, type Teacher } from "./fixtures/table-sampler.ts";
 import { linearize, type ChainLine } from "./linearize.ts";
 import { linearizeConfig } from "./linearize-config.ts";
@@ -57,16 +57,17 @@ test("a chain is the tokens and pictures of an episode in which the model says t
   expect(played.stopReason).toBe("answered");
   const datum = episodeToDatum(played);
   const example = await chainExample(direct, digitRecord, episode);
-  const ids = (chunks: typeof example.chunks) =>
+  const taught = episodeToDatum(example);
+  const ids = (chunks: readonly Chunk[]) =>
     chunks.flatMap<number | string>((chunk) =>
       chunk.type === "text" ? [...chunk.tokens] : [chunk.image.hash],
     );
   const total = numPositions(datum.chunks);
   expect(ids(example.chunks).slice(0, ids(datum.chunks).length)).toEqual(ids(datum.chunks));
   expect(
-    example.mask_T.slice(0, total - 1).reduce((sum, weight) => sum + weight, 0),
+    taught.weights.slice(0, total - 1).reduce((sum, weight) => sum + weight, 0),
   ).toBeGreaterThan(20);
-  expect(example.mask_T.length).toBe(numPositions(example.chunks));
+  expect(taught.weights.length).toBe(numPositions(taught.chunks));
   expect(spoken(example)).toBe(direct.turns.join(""));
 });
 
@@ -82,16 +83,17 @@ test("the way that turned out wrong is read, not imitated", async () => {
   expect(spoken(example)).toBe(right.join("").replace("  ", " "));
   const all = await chainExample(back, digitRecord, episode, { trainDetours: true });
   expect(spoken(all)).toBe(back.turns.join(""));
-  expect(all.chunks).toEqual(example.chunks);
+  expect(episodeToDatum(all).chunks).toEqual(episodeToDatum(example).chunks);
 });
 
 /** The text that an example trains on. */
-function spoken({ chunks, mask_T }: Awaited<ReturnType<typeof chainExample>>): string {
+function spoken(example: Transcript): string {
+  const { chunks, weights } = episodeToDatum(example);
   const ids = chunks.flatMap((chunk) =>
     chunk.type === "text" ? [...chunk.tokens] : Array<number>(chunk.image.numTokens).fill(-1),
   );
   return chat.tokenizer.decode(
-    ids.filter((_, i) => mask_T[i] === 1),
+    ids.filter((_, i) => weights[i] === 1),
     { skipSpecial: true },
   );
 }

@@ -74,6 +74,8 @@ export interface Sampling {
   readonly temperature: number;
   readonly topP: number;
   readonly topK: number;
+  /** Let the model end its turns itself behind a closing tag: what it says there is trained on. */
+  readonly endOfTurn?: boolean;
 }
 
 export interface EpisodeConfig {

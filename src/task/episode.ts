@@ -6,7 +6,7 @@
  * differs from the published rollout: a failed tool call is told to the model and the episode goes
  * on; tokens are kept as sampled, with their author, and never decoded and encoded again.
  */
-import type { Sampler } from "../engine/types.ts";
+import { scoredTemperature, type Sampler } from "../engine/types.ts";
 import type { EpisodeConfig } from "./episode-config.ts";
 import type { TaskRecord } from "./record.ts";
 import { countTokens, type Trajectory } from "./trajectory.ts";
@@ -22,6 +22,8 @@ import {
 } from "./turn.ts";
 
 export interface EpisodeOptions {
+  /** Names the episode in messages. Default: the record's id. */
+  readonly id?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -39,11 +41,11 @@ export async function runEpisode(
 ): Promise<Trajectory> {
   const started = performance.now();
   const session = `${record.id}#${seed}#${numSessions++}`;
-  const { signal } = options;
+  const { signal, id = record.id } = options;
   try {
     const turnOptions = { seed, session, ...(signal === undefined ? {} : { signal }) };
     const played = await play(sampler, record, config, turnOptions);
-    return { ...played, seconds: (performance.now() - started) / 1000 };
+    return { ...played, id, seconds: (performance.now() - started) / 1000 };
   } finally {
     sampler.release(session);
   }
@@ -56,9 +58,15 @@ async function play(
   record: TaskRecord,
   config: EpisodeConfig,
   options: TurnOptions,
-): Promise<Omit<Trajectory, "seconds">> {
+): Promise<Omit<Trajectory, "id" | "seconds">> {
   options.signal?.throwIfAborted();
-  const about = { recordId: record.id, seed: options.seed };
+  const about = {
+    recordId: record.id,
+    task: record.task ?? "",
+    category: record.category ?? "",
+    seed: options.seed,
+    temperature: scoredTemperature(config.sampling.temperature),
+  };
   let scene: Scene;
   try {
     scene = await openScene(record, config);
@@ -79,7 +87,7 @@ function summary(
   scene: Scene | null,
   { chunks, turns, points, zooms }: TurnState,
   { stopReason, answer, error }: TurnEnd,
-): Omit<Trajectory, "recordId" | "seed" | "seconds"> {
+): Omit<Trajectory, "id" | "task" | "category" | "recordId" | "seed" | "temperature" | "seconds"> {
   const response = chunks
     .filter((chunk) => chunk.author !== "prompt")
     .flatMap((chunk) => (chunk.type === "text" ? chunk.tokens : []));

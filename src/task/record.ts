@@ -32,6 +32,8 @@ export interface TaskRecord {
   readonly choices?: readonly string[];
   /** Reports are broken down by it. */
   readonly category?: string;
+  /** The task of the recipe that it is asked in. */
+  readonly task?: string;
   /** The data set that the record comes from. */
   readonly source?: string;
 }

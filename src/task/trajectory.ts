@@ -17,8 +17,8 @@ import type { ToolFault } from "../text/prompts.ts";
 export type Author = "prompt" | "model" | "environment" | "forced";
 
 /**
- * A chunk with its author. Model text carries one log-probability a token (temperature 1), or says
- * why its tokens may not be those that were sampled.
+ * A chunk with its author. Model text carries one log-probability a token, at the temperature of its
+ * trajectory, or says why its tokens may not be those that were sampled.
  */
 export type AuthoredChunk =
   | {
@@ -28,6 +28,8 @@ export type AuthoredChunk =
       readonly tokens: readonly number[];
       readonly logprobs?: readonly number[];
       readonly inexact?: Inexact;
+      /** Of all images before it, worked out from the pixels by the engine that read them. */
+      readonly imageHashes?: readonly string[];
     }
   | {
       readonly type: "image";
@@ -106,10 +108,23 @@ export interface TokenCounts {
   readonly forced: number;
 }
 
-export interface Trajectory {
+/** What can be learned from: an episode, or a conversation that a search or a file has written. */
+export interface Transcript {
+  /** Names it in messages. */
+  readonly id: string;
+  /** The task that its record belongs to; "" where there is but one. */
+  readonly task: string;
+  /** Of its record; "" where there is none. */
+  readonly category: string;
+  readonly chunks: readonly AuthoredChunk[];
+}
+
+/** What an episode leaves. */
+export interface Trajectory extends Transcript {
   readonly recordId: string;
   readonly seed: number;
-  readonly chunks: readonly AuthoredChunk[];
+  /** Of its log-probabilities: that of sampling, 1 where greedy. */
+  readonly temperature: number;
   readonly turns: readonly EpisodeTurn[];
   readonly points: readonly EpisodePoint[];
   readonly zooms: readonly EpisodeZoom[];

@@ -235,9 +235,10 @@ export async function speak(
     }
     const fault = faultOf(sample, scene.config);
     if (fault !== null) return { stopReason: "badOutput", answer: null, error: fault };
-    const { tokens: sampled, logprobs, inexact } = sample;
+    const { tokens: sampled, logprobs, inexact, imageHashes } = sample;
     const known = inexact === "text" ? {} : { logprobs };
     const marked = inexact === undefined ? {} : { inexact };
+    const seen = imageHashes === undefined ? {} : { imageHashes };
     chunks.push({
       type: "text",
       author: "model",
@@ -245,6 +246,7 @@ export async function speak(
       tokens: sampled,
       ...known,
       ...marked,
+      ...seen,
     });
     tokens.push(...sampled);
     const text = (prefix ?? "") + chat.tokenizer.decode(tokens, { skipSpecial: true });

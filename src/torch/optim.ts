@@ -37,10 +37,15 @@ export interface AdamWOptions {
   weightDecay?: number;
 }
 
+/** Where the gradient of a parameter is; of the parameter's own dtype or float32. */
+export type GradientOf = (parameter: Tensor) => Tensor | null;
+
+const ownGradient: GradientOf = (parameter) => parameter.grad;
+
 /** What training loops need of an optimiser. */
 export interface Optimizer {
   /** Updates the parameters that have a gradient. */
-  step(learningRate: number): void;
+  step(learningRate: number, gradientOf?: GradientOf): void;
   /** Drops all gradients. */
   zeroGrad(): void;
   /** The state by name: handles on the optimiser's own tensors, not to be disposed of. */
@@ -82,11 +87,11 @@ export class AdamW implements Optimizer {
     }));
   }
 
-  step(learningRate: number): void {
+  step(learningRate: number, gradientOf: GradientOf = ownGradient): void {
     noGrad(() => {
       for (const { slots, weightDecay, scale } of this.groups) {
         for (const sameDevice of byDevice(slots)) {
-          scope(() => this.stepSlots(sameDevice, learningRate * scale, weightDecay));
+          scope(() => this.stepSlots(sameDevice, learningRate * scale, weightDecay, gradientOf));
         }
       }
     });
@@ -130,11 +135,16 @@ export class AdamW implements Optimizer {
     return this.groups.flatMap((group) => group.slots);
   }
 
-  private stepSlots(all: readonly Slot[], learningRate: number, weightDecay: number): void {
+  private stepSlots(
+    all: readonly Slot[],
+    learningRate: number,
+    weightDecay: number,
+    gradientOf: GradientOf,
+  ): void {
     const slots: Slot[] = [];
     const gradients: Tensor[] = [];
     for (const slot of all) {
-      const gradient = slot.parameter.grad;
+      const gradient = gradientOf(slot.parameter);
       if (gradient === null) continue;
       slots.push(slot);
       gradients.push(slot.master === null ? gradient : gradient.to("float32"));
@@ -206,12 +216,16 @@ export class AdamW implements Optimizer {
  * returns the norm from before (one wait for the device). A norm that is not finite is returned and
  * nothing is scaled: the caller skips the step.
  */
-export function clipGradNorm(parameters: Iterable<Tensor>, maxNorm: number): number {
+export function clipGradNorm(
+  parameters: Iterable<Tensor>,
+  maxNorm: number,
+  gradientOf: GradientOf = ownGradient,
+): number {
   return noGrad(() =>
     scope(() => {
       const gradients: Tensor[] = [];
       for (const parameter of parameters) {
-        const gradient = parameter.grad;
+        const gradient = gradientOf(parameter);
         if (gradient !== null) gradients.push(gradient);
       }
       if (gradients.length === 0) return 0;

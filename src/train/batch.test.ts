@@ -1,48 +1,37 @@
 import { expect, test } from "vitest";
-import { grpoData, hasGradient, selectRollouts, splitUpdates, type Rollout } from "./batch.ts";
-
-function rollout(reward: number, status: Rollout["status"] = "complete"): Rollout {
-  return {
-    id: `r${reward}`,
-    chunks: [{ type: "text", tokens: [1, 2, 3] }],
-    mask_T: Float32Array.of(0, 1, 1),
-    logprobs_T: Float32Array.of(0, -1, -1),
-    reward,
-    status,
-    imageHashes: [],
-    weightsVersion: 0,
-  };
-}
+import { hasGradient, selectEpisodes, splitUpdates, updateData } from "./batch.ts";
+import { scored } from "./fixtures/scored.ts";
+import type { ScoredEpisode } from "./rollouts.ts";
 
 const base = { advantage: "centred", zeroVariance: "drop", overlong: "exclude" } as const;
-const advantages = (groups: Rollout[][], config: Parameters<typeof selectRollouts>[1]) =>
-  selectRollouts(groups, config).rollouts_N.map((r) => r.advantage);
+const advantages = (groups: ScoredEpisode[][], config: Parameters<typeof selectEpisodes>[1]) =>
+  selectEpisodes(groups, config).episodes_N.map((r) => r.advantage);
 
 test("flat groups are dropped and counted, or kept with advantage 0", () => {
   const groups = [
-    [rollout(1), rollout(1)],
-    [rollout(1), rollout(0)],
+    [scored(1), scored(1)],
+    [scored(1), scored(0)],
   ];
-  const selection = selectRollouts(groups, base);
+  const selection = selectEpisodes(groups, base);
   expect(selection).toMatchObject({ numGroups: 2, numZeroVariance: 1, numOverlong: 0 });
-  expect(selection.rollouts_N.map((r) => r.advantage)).toEqual([0.5, -0.5]);
+  expect(selection.episodes_N.map((r) => r.advantage)).toEqual([0.5, -0.5]);
   expect(advantages(groups, { ...base, zeroVariance: "keep" })).toEqual([0, 0, 0.5, -0.5]);
 });
 
 test("an episode without advantage counts in the average and is not read", () => {
-  const group = [rollout(0.1), rollout(0.1), rollout(0.1)];
-  const { rollouts_N } = selectRollouts([group], { ...base, zeroVariance: "keep" });
-  expect(rollouts_N.map((r) => r.advantage)).toEqual([0, 0, 0]);
-  expect(rollouts_N.map((r) => hasGradient(r, { klCoef: 0 }))).toEqual([false, false, false]);
-  expect(hasGradient(rollouts_N[0], { klCoef: 0.01 })).toBe(true);
+  const group = [scored(0.1), scored(0.1), scored(0.1)];
+  const { episodes_N } = selectEpisodes([group], { ...base, zeroVariance: "keep" });
+  expect(episodes_N.map((r) => r.advantage)).toEqual([0, 0, 0]);
+  expect(episodes_N.map((r) => hasGradient(r, { klCoef: 0 }))).toEqual([false, false, false]);
+  expect(hasGradient(episodes_N[0], { klCoef: 0.01 })).toBe(true);
 });
 
 test("episodes that were cut off: excluded, masked as the repository does, or kept", () => {
-  const group = [[rollout(1), rollout(0.5), rollout(0.6, "cutOff")]];
+  const group = [[scored(1), scored(0.5), scored(0.6, "cutOff")]];
   expect(advantages(group, base)).toEqual([0.25, -0.25]);
-  expect(advantages(group, { ...base, overlong: "mask" })).toEqual([0.5, 0]);
+  expect(advantages(group, { ...base, overlong: "mask" })).toEqual([0.5, 0, -0.5]);
   expect(advantages(group, { ...base, overlong: "keep" }).length).toBe(3);
-  const failed = [[rollout(1), rollout(0.5), rollout(0, "failed")]];
+  const failed = [[scored(1), scored(0.5), scored(0, "failed")]];
   expect(advantages(failed, { ...base, overlong: "keep" })).toEqual([0.25, -0.25]);
 });
 
@@ -57,16 +46,35 @@ test("updates share the episodes evenly, each once, in a seeded order", () => {
   expect(splitUpdates(2, 16, 7, 4, 0).length).toBe(2);
 });
 
-test("data carry weights and advantages; bad ones stop the run and name the episode", () => {
-  const chosen = { ...rollout(1), advantage: 0.5 };
-  const [datum] = grpoData([chosen], [{}], { kind: "tokenMean" });
-  expect([...datum.weights]).toEqual([0, 0.5, 0.5]);
-  expect([...datum.advantages!]).toEqual([0.5, 0.5, 0.5]);
-  const short = { refLogprobs_T: new Float32Array(2) };
-  expect(() => grpoData([chosen], [short], { kind: "tokenMean" })).toThrow(
-    "r1: refLogprobs has 2 entries for 3 positions",
-  );
-  const nan = { ...chosen, advantage: NaN };
-  expect(() => grpoData([nan], [{}], { kind: "tokenMean" })).toThrow("r1: advantages[0] is NaN");
-  expect(() => grpoData([], [], { kind: "tokenMean" })).toThrow("empty batch");
+test("a datum keeps what it was sampled at; only weights change from update to update", () => {
+  const { episodes_N } = selectEpisodes([[scored(1), scored(0)]], base);
+  expect(episodes_N[0].datum).toEqual({
+    chunks: [{ type: "text", tokens: [1, 2, 3] }],
+    temperature: 0.7,
+    weights: Float32Array.of(0, 1, 1),
+    advantages: Float32Array.of(0.5, 0.5, 0.5),
+  });
+  const [datum] = updateData(episodes_N.slice(0, 1), { kind: "tokenMean" });
+  expect(datum).toEqual({ ...episodes_N[0].datum, weights: Float32Array.of(0, 0.5, 0.5) });
+  expect(() => updateData([], { kind: "tokenMean" })).toThrow("empty batch");
+});
+
+test("masked episodes keep their place in micro-batches and in the divisor", () => {
+  const group = [scored(1), scored(0, "cutOff"), scored(0, "cutOff"), scored(0, "cutOff")];
+  const { episodes_N } = selectEpisodes([group], { ...base, overlong: "mask" });
+  expect(episodes_N.map((one) => one.advantage)).toEqual([0.75, -0.25, -0.25, -0.25]);
+  expect(episodes_N.map((one) => hasGradient(one, { klCoef: 0.1 }))).toEqual([
+    true,
+    false,
+    false,
+    false,
+  ]);
+  const [first, second] = updateData(episodes_N, { kind: "microBatchMean", microBatch: 2 });
+  expect([...first.weights]).toEqual([0, 0.25, 0.25]);
+  expect([...second.weights]).toEqual([0, 0, 0]);
+});
+
+test("a bad number stops the run and names the episode", () => {
+  const select = () => selectEpisodes([[scored(NaN), scored(0)]], base);
+  expect(select).toThrow("reward 0 of a group is NaN");
 });

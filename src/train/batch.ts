@@ -1,61 +1,55 @@
 /**
  * From the scored episodes of a step to training data: advantages, what is left out, and the cut
- * into updates. Pure; everything that is dropped is counted.
+ * into updates. An episode becomes one datum, which only its weights change from update to update.
+ * Pure; everything that is dropped is counted.
  *
  * Axes: P prompts, G members of a group, N episodes that are learned from, T positions.
  */
-import { VigorlError } from "../core/errors.ts";
 import { stream } from "../core/random.ts";
-import { numPositions, type Chunk, type Datum } from "../engine/types.ts";
+import { checkDatum } from "../engine/losses/table.ts";
+import { numPositions, type Datum } from "../engine/types.ts";
+import { episodeToDatum } from "../task/trajectory.ts";
 import { aggregationWeights, type Aggregation } from "./aggregation.ts";
 import { groupAdvantages, isZeroVariance } from "./advantages.ts";
 import type { RlConfig } from "./rl-config.ts";
+import { statusOf, type ScoredEpisode } from "./rollouts.ts";
 
-/** An episode as the loss sees it. Arrays over the T positions of its chunks. */
-export interface Rollout {
-  /** Names the episode in messages: record, member. */
-  readonly id: string;
-  readonly chunks: readonly Chunk[];
-  /** 1 where the model itself chose the token. */
-  readonly mask_T: Float32Array;
-  /** Log-probabilities at sampling time; 0 where the mask is 0. */
-  readonly logprobs_T: Float32Array;
-  readonly reward: number;
-  /** `cutOff`: ended by a limit and not by the model. `failed`: by an error or without a word, never learned from. */
-  readonly status: "complete" | "cutOff" | "failed";
-  /** Hashes of its images, as recorded when the model was shown them. */
-  readonly imageHashes: readonly string[];
-  /** Optimiser steps that the sampling weights had seen; -1 where unknown. */
-  readonly weightsVersion: number;
-}
-
-export interface LearnedRollout extends Rollout {
+/** An episode of the batch, and what the learner adds. Arrays over the T positions of its datum. */
+export interface LearnedEpisode extends ScoredEpisode {
   readonly advantage: number;
+  /** The sampler's log-probabilities; 0 where the model did not choose the token. */
+  readonly logprobs_T: Float32Array;
+  /**
+   * Weights: 1 where the model itself chose the token, 0 throughout for an episode that counts in its
+   * micro-batch and is not learned from. π_old and the reference come in before the first update.
+   */
+  readonly datum: Datum;
 }
 
 export interface Selection {
-  readonly rollouts_N: LearnedRollout[];
+  readonly episodes_N: LearnedEpisode[];
   readonly numGroups: number;
   readonly numZeroVariance: number;
   readonly numOverlong: number;
 }
 
 /** Advantages of every group, and which episodes enter the loss. */
-export function selectRollouts(
-  groups_P_G: readonly (readonly Rollout[])[],
+export function selectEpisodes(
+  groups_P_G: readonly (readonly ScoredEpisode[])[],
   config: Pick<RlConfig, "advantage" | "zeroVariance" | "overlong">,
 ): Selection {
-  const rollouts_N: LearnedRollout[] = [];
+  const episodes_N: LearnedEpisode[] = [];
   let numZeroVariance = 0;
   let numOverlong = 0;
   for (const group of groups_P_G) {
-    const cut_G = group.map((rollout) => rollout.status === "cutOff");
+    const status_G = group.map(({ episode }) => statusOf(episode));
+    const cut_G = status_G.map((status) => status === "cutOff");
     numOverlong += cut_G.filter(Boolean).length;
-    const inBaseline_G = group.map(
-      ({ status }, g) => status !== "failed" && !(cut_G[g] && config.overlong === "exclude"),
+    const inBaseline_G = status_G.map(
+      (status, g) => status !== "failed" && !(cut_G[g] && config.overlong === "exclude"),
     );
-    const rewards_G = group.map((rollout, g) =>
-      cut_G[g] && config.overlong === "mask" ? 0 : rollout.reward,
+    const rewards_G = group.map(({ reward }, g) =>
+      cut_G[g] && config.overlong === "mask" ? 0 : reward.total,
     );
     const flat = isZeroVariance(rewards_G, inBaseline_G);
     const advantages_G = flat
@@ -63,12 +57,26 @@ export function selectRollouts(
       : groupAdvantages(rewards_G, config.advantage, inBaseline_G);
     if (flat) numZeroVariance++;
     if (flat && config.zeroVariance === "drop") continue;
-    group.forEach((rollout, g) => {
-      const masked = rollout.status === "failed" || (cut_G[g] && config.overlong !== "keep");
-      if (!masked) rollouts_N.push({ ...rollout, advantage: advantages_G[g] });
+    group.forEach((scored, g) => {
+      const isMasked = cut_G[g] && config.overlong === "mask";
+      if (inBaseline_G[g]) episodes_N.push(toLearn(scored, advantages_G[g], isMasked));
     });
   }
-  return { rollouts_N, numGroups: groups_P_G.length, numZeroVariance, numOverlong };
+  return { episodes_N, numGroups: groups_P_G.length, numZeroVariance, numOverlong };
+}
+
+function toLearn(scored: ScoredEpisode, advantage: number, isMasked: boolean): LearnedEpisode {
+  const { chunks, weights, oldLogprobs } = episodeToDatum(scored.episode);
+  const { id, temperature } = scored.episode;
+  const datum: Datum = {
+    chunks,
+    temperature,
+    weights: isMasked ? new Float32Array(weights.length) : weights,
+    advantages: new Float32Array(weights.length).fill(advantage),
+  };
+  checkDatum(datum, id, numPositions(chunks));
+  const logprobs_T = oldLogprobs ?? new Float32Array(weights.length);
+  return { ...scored, advantage, logprobs_T, datum };
 }
 
 /**
@@ -92,62 +100,32 @@ export function splitUpdates(
   );
 }
 
-/** What forward passes before the update found out, per episode. */
-export interface Recomputed {
-  readonly oldLogprobs_T?: Float32Array;
-  readonly refLogprobs_T?: Float32Array;
-  readonly importance_T?: Float32Array;
-}
-
-/** The data of one update. Throws VigorlError("numerics") on an empty batch or a bad number. */
-export function grpoData(
-  rollouts_N: readonly LearnedRollout[],
-  recomputed_N: readonly Recomputed[],
+/** The data of one update, weighed. Throws VigorlError("numerics") on an empty batch. */
+export function updateData(
+  episodes_N: readonly LearnedEpisode[],
   aggregation: Aggregation,
 ): Datum[] {
   const weights_N = aggregationWeights(
-    rollouts_N.map((rollout) => rollout.mask_T),
+    episodes_N.map(({ datum }) => datum.weights),
     aggregation,
   );
-  return rollouts_N.map((rollout, n) => {
-    const { oldLogprobs_T, refLogprobs_T, importance_T } = recomputed_N[n];
-    const datum: Datum = {
-      chunks: rollout.chunks,
-      weights: weights_N[n],
-      advantages: new Float32Array(rollout.mask_T.length).fill(rollout.advantage),
-      ...(oldLogprobs_T === undefined ? {} : { oldLogprobs: oldLogprobs_T }),
-      ...(refLogprobs_T === undefined ? {} : { refLogprobs: refLogprobs_T }),
-      ...(importance_T === undefined ? {} : { importance: importance_T }),
-    };
-    checkDatum(datum, rollout.id);
-    return datum;
-  });
+  return episodes_N.map(({ datum }, n) => ({ ...datum, weights: weights_N[n] }));
 }
 
 /**
- * False where a datum of `grpoData` has no gradient, so that the learner need not read it. It has
+ * False where the datum of an episode has no gradient, so that the learner need not read it. It has
  * counted in the average all the same.
  */
-export function hasGradient(rollout: LearnedRollout, config: Pick<RlConfig, "klCoef">): boolean {
-  return rollout.advantage !== 0 || config.klCoef > 0;
+export function hasGradient(
+  { advantage, datum }: LearnedEpisode,
+  config: Pick<RlConfig, "klCoef">,
+): boolean {
+  return (advantage !== 0 || config.klCoef > 0) && numTrained(datum) > 0;
 }
 
-/** Throws VigorlError("numerics") where an array does not fit the chunks or holds no number. */
-export function checkDatum(datum: Datum, id: string): void {
-  const length = numPositions(datum.chunks);
-  const { weights, oldLogprobs, refLogprobs, advantages, importance } = datum;
-  const arrays = { weights, oldLogprobs, refLogprobs, advantages, importance };
-  for (const [name, values] of Object.entries(arrays)) {
-    if (values === undefined) continue;
-    if (values.length !== length) {
-      throw new VigorlError(
-        "numerics",
-        `${id}: ${name} has ${values.length} entries for ${length} positions`,
-      );
-    }
-    const bad = values.findIndex((value) => !Number.isFinite(value));
-    if (bad >= 0) throw new VigorlError("numerics", `${id}: ${name}[${bad}] is ${values[bad]}`);
-  }
+/** Tokens of a datum that are trained. */
+export function numTrained({ weights }: Datum): number {
+  return weights.reduce((count, weight) => count + (weight === 0 ? 0 : 1), 0);
 }
 
 /** The aggregation that the flat keys of a recipe describe. */

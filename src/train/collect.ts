@@ -10,10 +10,10 @@ import type { Sampler } from "../engine/types.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import type { TaskRecord } from "../task/record.ts";
 import type { RewardConfig } from "../task/reward.ts";
-import { exampleFromEpisode } from "./examples.ts";
+import type { Transcript } from "../task/trajectory.ts";
+import { describeReplies } from "./idle-watch.ts";
 import { sampleGroups, type ScoredEpisode } from "./rollouts.ts";
 import type { SftConfig } from "./sft-config.ts";
-import type { SftExample } from "./sft.ts";
 
 export interface CollectOptions {
   readonly sampler: Sampler;
@@ -27,7 +27,7 @@ export interface CollectOptions {
 }
 
 export interface Collected {
-  readonly examples: SftExample[];
+  readonly examples: Transcript[];
   readonly numEpisodes: number;
   /** Correct, well formed and with enough zooms. */
   readonly numCorrect: number;
@@ -42,10 +42,12 @@ export interface Collected {
 export async function collectExamples(options: CollectOptions): Promise<Collected> {
   const { config, seed, sampler, reward, signal } = options;
   const { temperature, samplesPerPrompt, concurrency } = config;
-  const episode = { ...options.episode, sampling: { temperature, topP: 1, topK: 0 } };
+  const sampling = { temperature, topP: 1, topK: 0, endOfTurn: true };
+  const episode = { ...options.episode, sampling };
   const records = stream(seed, "collect").shuffle(options.records).slice(0, config.prompts);
   const total = records.length * samplesPerPrompt;
   const kept: ScoredEpisode[] = [];
+  let last: ScoredEpisode[] = [];
   let numCorrect = 0;
   for (let start = 0; start < records.length; start += promptsAtOnce) {
     const part = records.slice(start, start + promptsAtOnce);
@@ -60,6 +62,7 @@ export async function collectExamples(options: CollectOptions): Promise<Collecte
       ...(signal === undefined ? {} : { signal }),
       onEpisode: (done) => options.onProgress?.(start * samplesPerPrompt + done, total),
     });
+    last = groups.flat();
     for (const group of groups) {
       const correct = group.filter((one) => isGood(one, config));
       numCorrect += correct.length;
@@ -67,13 +70,14 @@ export async function collectExamples(options: CollectOptions): Promise<Collecte
     }
   }
   if (kept.length === 0) {
-    throw new VigorlError("input", `sft.collect: none of ${total} episodes was correct`, {
-      hint: "ask easier records, sample more, or lower sft.collect.minAccuracy",
+    const problem = `sft.collect: none of ${total} episodes was right and in form`;
+    throw new VigorlError("input", `${problem}\n${describeReplies(last)}`, {
+      hint: "ask easier records, sample more, or lower sft.collect.minAccuracy or minZooms",
     });
   }
   const chosen = config.balance ? inTurnsBy(kept, ({ record }) => record.category ?? "") : kept;
   return {
-    examples: chosen.slice(0, config.maxExamples).map(exampleFromEpisode),
+    examples: chosen.slice(0, config.maxExamples).map(({ episode: one }) => one),
     numEpisodes: total,
     numCorrect,
     numDistinct: kept.length,

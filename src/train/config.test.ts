@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { parseConfig } from "../core/config.ts";
-import { optimParams } from "./optimiser.ts";
+import { optimParams } from "./optimizer.ts";
 import { rlSchema } from "./rl-config.ts";
 import { sftSchema } from "./sft-config.ts";
 
@@ -31,6 +31,50 @@ test("presets of the warm start", () => {
   const common = { batchSize: 32, learningRate: 1e-6, warmupRatio: 0.03, schedule: "cosine" };
   expect(sftSchema.parse({ profile: "paper" })).toMatchObject({ ...common, epochs: 3 });
   expect(sftSchema.parse({ profile: "repo" })).toMatchObject({ ...common, epochs: 1 });
+});
+
+test("a loss brings its authors' clips along; what it has no use for is refused", () => {
+  expect(rl({})).toMatchObject({ loss: "grpo", clipHigh: 0.28, dualClip: 3 });
+  expect(rl({ loss: "gspo" })).toMatchObject({
+    clipLow: 3e-4,
+    clipHigh: 4e-4,
+    dualClip: null,
+    aggregation: "sequenceMean",
+  });
+  const written = { profile: "repo", loss: "cispo", clipHigh: 2 };
+  expect(rl(written)).toMatchObject({ clipLow: 1, clipHigh: 2, aggregation: "tokenMean" });
+  expect(() => rl({ loss: "cispo", dualClip: 3 })).toThrow("cispo has no use for it");
+});
+
+test("sampling that the loss would not know of is refused", () => {
+  const recipe = z.strictObject({ rl: rlSchema.prefault({}) });
+  const read = (text: string) => () => parseConfig(`rl:\n  ${text}`, "rl.yaml", recipe);
+  expect(read("temperature: 0")).toThrow(/rl\.temperature must be .*greedy episodes/);
+  expect(read("temperature: 1e-50")).toThrow("greedy episodes");
+  expect(read("topP: 0.9")).toThrow(/rl\.yaml:2: rl\.topP must be .*draw from fewer/);
+  expect(read("topK: 20")).toThrow("draw from fewer");
+  expect(rl({ topP: 0.9, truncation: "ignored" })).toMatchObject({ topP: 0.9 });
+});
+
+test("the published rules of cut-off answers, warm-up and decay", () => {
+  const of = (profile: string) => {
+    const { overlong, warmup, decayNorms } = rl({ profile });
+    return { overlong, warmup, decayNorms };
+  };
+  expect(of("repo")).toEqual({ overlong: "keep", warmup: "perStep", decayNorms: true });
+  expect(of("repo-multi")).toEqual({ overlong: "mask", warmup: "perStep", decayNorms: true });
+  expect(of("paper")).toEqual({ overlong: "keep", warmup: "perUpdate", decayNorms: false });
+  expect(of("paper-multi")).toMatchObject({ overlong: "mask" });
+  const repo = rl({ profile: "repo-multi" });
+  const rate = (k: number) => optimParams(repo, k, repo.steps).learningRate;
+  const rates = [0, 1, 24, 25, 499].map((k) => +(rate(k) * 1e6).toFixed(9));
+  expect(rates).toEqual([0, 0.04, 0.96, 1, 1]);
+  const cold = rl({ profile: "repo" });
+  expect([0, 1].map((k) => optimParams(cold, k, 500).learningRate)).toEqual([0, 1e-6]);
+  const sft = sftSchema.parse({ profile: "repo" });
+  expect(sft).toMatchObject({ aggregation: "sequenceMean", trainLineBreak: true });
+  const warm = [0, 1, 3].map((k) => optimParams(sft, k, 100).learningRate * 3e6);
+  expect(warm.map((x) => +x.toFixed(9))).toEqual([0, 1, 3]);
 });
 
 test("what is written beats the preset; an empty section is valid; unknown keys are not", () => {

@@ -1,6 +1,6 @@
 /**
- * Examples of `sft` from episodes and from files. The file keeps token ids and who chose them, and
- * images beside it by the hash of their pixels, so that what was sampled is what is trained on.
+ * Transcripts in a file: token ids with who wrote them, and images beside it by the hash of their
+ * pixels, so that what was sampled is what is trained on.
  */
 import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -9,43 +9,37 @@ import { forEachBounded, mapBounded } from "../core/bounded.ts";
 import { VigorlError } from "../core/errors.ts";
 import { ioError } from "../core/files.ts";
 import { readJsonlAll, writeJsonl } from "../core/jsonl.ts";
-import type { Chunk } from "../engine/types.ts";
 import { decodeImage } from "../image/decode.ts";
 import { toModelImage, type ModelImage } from "../image/model-image.ts";
 import { pictureFile, writePicture } from "../image/picture-file.ts";
 import type { PreprocessorConfig } from "../image/preprocessor-config.ts";
-import { episodeToDatum } from "../task/trajectory.ts";
-import type { ScoredEpisode } from "./rollouts.ts";
-import type { SftExample } from "./sft.ts";
+import type { AuthoredChunk, Transcript } from "../task/trajectory.ts";
 
-/** One line: parts in order; `trained` tokens are those that the assistant chose. */
+const place = { turn: z.int() };
+const byOthers = z.enum(["prompt", "environment"]);
+
+/** One line: parts in order. Tokens of author "model" are trained. */
 export const exampleLineSchema = z.strictObject({
-  version: z.literal(1),
+  version: z.literal(2),
   id: z.string(),
+  task: z.string(),
   category: z.string(),
   parts: z.array(
     z.union([
-      z.strictObject({ trained: z.boolean(), tokens: z.array(z.int().min(0)).min(1) }),
-      z.strictObject({ image: z.string() }),
+      z.strictObject({
+        author: z.enum(["prompt", "model", "environment", "forced"]),
+        ...place,
+        tokens: z.array(z.int().min(0)),
+      }),
+      z.strictObject({ author: byOthers, ...place, image: z.string() }),
     ]),
   ),
 });
 
 type ExampleLine = z.infer<typeof exampleLineSchema>;
 
-/** The episode as an example: its own tokens are trained, those of prompt and environment not. */
-export function exampleFromEpisode({ record, member, episode }: ScoredEpisode): SftExample {
-  const { chunks, weights } = episodeToDatum(episode);
-  return {
-    id: `${record.id}#${member}`,
-    category: record.category ?? "",
-    chunks,
-    mask_T: weights,
-  };
-}
-
 /** Writes `file` (JSONL) and images/<hash>.png beside it. Throws VigorlError("io"). */
-export async function writeExamples(file: string, examples: readonly SftExample[]): Promise<void> {
+export async function writeExamples(file: string, examples: readonly Transcript[]): Promise<void> {
   const images = new Map<string, ModelImage>();
   for (const { chunks } of examples)
     for (const chunk of chunks)
@@ -60,7 +54,7 @@ export async function writeExamples(file: string, examples: readonly SftExample[
 export async function readExamples(
   file: string,
   preprocessor: PreprocessorConfig,
-): Promise<SftExample[]> {
+): Promise<Transcript[]> {
   const lines = await readJsonlAll(file, exampleLineSchema);
   const hashes = lines.flatMap((line) =>
     line.parts.flatMap((part) => ("image" in part ? [part.image] : [])),
@@ -74,50 +68,26 @@ export async function readExamples(
 
 const picturesAtOnce = 8;
 
-function toLine({ id, category, chunks, mask_T }: SftExample): ExampleLine {
-  const parts: ExampleLine["parts"] = [];
-  let at = 0;
-  for (const chunk of chunks) {
-    if (chunk.type === "image") {
-      parts.push({ image: chunk.image.hash });
-      at += chunk.image.numTokens;
-      continue;
-    }
-    let start = 0;
-    for (let i = 1; i <= chunk.tokens.length; i++) {
-      const trained = mask_T[at + start] !== 0;
-      if (i < chunk.tokens.length && (mask_T[at + i] !== 0) === trained) continue;
-      parts.push({ trained, tokens: chunk.tokens.slice(start, i) });
-      start = i;
-    }
-    at += chunk.tokens.length;
-  }
-  return { version: 1, id, category, parts };
+function toLine({ id, task, category, chunks }: Transcript): ExampleLine {
+  const parts = chunks.map((chunk): ExampleLine["parts"][number] => {
+    const { author, turn } = chunk;
+    if (chunk.type === "image") return { author: chunk.author, turn, image: chunk.image.hash };
+    return { author, turn, tokens: [...chunk.tokens] };
+  });
+  return { version: 2, id, task, category, parts };
 }
 
-function fromLine(line: ExampleLine, images: ReadonlyMap<string, ModelImage>): SftExample {
-  const chunks: Chunk[] = [];
-  const mask: number[] = [];
-  let tokens: number[] = [];
-  const flush = (): void => {
-    if (tokens.length > 0) chunks.push({ type: "text", tokens });
-    tokens = [];
-  };
-  for (const part of line.parts) {
-    if ("image" in part) {
-      flush();
-      const image = images.get(part.image)!;
-      chunks.push({ type: "image", image });
-      for (let i = 0; i < image.numTokens; i++) mask.push(0);
-    } else {
-      for (const token of part.tokens) {
-        tokens.push(token);
-        mask.push(part.trained ? 1 : 0);
-      }
-    }
-  }
-  flush();
-  return { id: line.id, category: line.category, chunks, mask_T: Float32Array.from(mask) };
+function fromLine(
+  { id, task, category, parts }: ExampleLine,
+  images: ReadonlyMap<string, ModelImage>,
+): Transcript {
+  const chunks = parts.map((part): AuthoredChunk => {
+    const { turn } = part;
+    return "image" in part
+      ? { type: "image", author: part.author, turn, image: images.get(part.image)! }
+      : { type: "text", author: part.author, turn, tokens: part.tokens };
+  });
+  return { id, task, category, chunks };
 }
 
 async function readImage(

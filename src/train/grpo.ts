@@ -1,32 +1,33 @@
 /**
  * GRPO on grounded episodes, single-turn and multi-turn by the same code (Shao et al. 2024; for
- * images and zoom, the ViGoRL paper §4.3). One step, top to bottom: prompts → episodes → rewards →
+ * images and zoom, the ViGoRL paper §4.3); `rl.loss` chooses the objective. One step, top to bottom: prompts → episodes → rewards →
  * advantages → reference → parity gate → updates → metrics, traces, checkpoint.
  * Left out: critics, per-turn advantages, entropy bonuses, sampling ahead of the learner.
  *
  * Axes: P prompts, G members of a group, N episodes that are learned from, T positions.
  */
 import { VigorlError } from "../core/errors.ts";
-import type { Datum, Learner, Loss, StepOutput } from "../engine/types.ts";
+import type { Learner, Loss, StepOutput } from "../engine/types.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import type { TaskRecord } from "../task/record.ts";
 import { toTrace, TraceWriter } from "../task/trace.ts";
 import {
   aggregationOf,
-  grpoData,
   hasGradient,
-  selectRollouts,
+  numTrained,
+  selectEpisodes,
   splitUpdates,
-  type LearnedRollout,
-  type Recomputed,
+  updateData,
+  type LearnedEpisode,
 } from "./batch.ts";
+import { IdleWatch } from "./idle-watch.ts";
 import { importanceWeights } from "./importance.ts";
 import { runSteps, type LoopOptions, type LoopResult } from "./loop.ts";
 import { maskedMean, meanOf, PhaseClock, type Metrics } from "./metrics.ts";
-import { optimParams } from "./optimiser.ts";
-import { ParityGate } from "./parity.ts";
+import { optimParams } from "./optimizer.ts";
+import { ParityGate, type ParityRecord } from "./parity.ts";
 import type { RlConfig } from "./rl-config.ts";
-import { episodeMetrics, PromptSource, sampleGroups, toRollout } from "./rollouts.ts";
+import { episodeMetrics, oldestVersion, PromptSource, sampleGroups } from "./rollouts.ts";
 import { requireFinite } from "./sft.ts";
 
 export interface RlOptions extends Pick<
@@ -37,31 +38,38 @@ export interface RlOptions extends Pick<
   readonly episode: EpisodeConfig;
   readonly config: RlConfig;
   readonly seed: number;
+  /** Told what does not stop the run. */
+  readonly onWarning?: (message: string) => void;
 }
 
 /**
  * Trains on the records and leaves checkpoints, metrics and traces in the run folder. The learner's
  * present weights are the start and the reference.
- * Throws VigorlError("numerics" | "interrupted" | "input" | "io").
+ * Throws VigorlError("numerics" | "interrupted" | "input" | "io"); "input" also where nothing can be
+ * learned from the episodes.
  */
 export async function trainRl(options: RlOptions): Promise<LoopResult> {
   const { learner, run, config, seed, signal } = options;
   if (options.records.length === 0) throw new VigorlError("input", "rl: there are no records");
   if (config.klCoef > 0) await learner.setReference();
   const { temperature, topP, topK } = config;
-  const episode = { ...options.episode, sampling: { temperature, topP, topK } };
+  const sampling = { temperature, topP, topK, endOfTurn: true };
+  const episode = { ...options.episode, sampling };
   const { tokenizer } = episode.chat;
   const prompts = new PromptSource(options.records, episode, config.promptsPerStep, seed);
-  const gate = new ParityGate(learner, config.parity, {
+  const placeholders = {
     visionStartId: tokenizer.visionStartId,
     visionEndId: tokenizer.visionEndId,
     mergeSize: episode.preprocessor.mergeSize,
-  });
+  };
+  const warn = options.onWarning ?? (() => undefined);
+  const gate = new ParityGate(learner, config.parity, placeholders, warn);
   const traces = new TraceWriter(run.path);
+  const idle = new IdleWatch("rl", config.maxIdleSteps);
   let version: number | undefined;
 
   const loop = { ...options, ...config, verb: "rl" as const, totalSteps: config.steps };
-  return runSteps(loop, async (step, updatesBefore) => {
+  const result = await runSteps(loop, async (step, updatesBefore) => {
     const clock = new PhaseClock();
     const started = performance.now();
 
@@ -83,17 +91,14 @@ export async function trainRl(options: RlOptions): Promise<LoopResult> {
       });
     }
 
-    const selection = selectRollouts(
-      groups_P_G.map((group) => group.map(toRollout)),
-      config,
-    );
-    const { rollouts_N } = selection;
-    const recomputed_N = await clock.measure("reference", () =>
-      recompute(learner, rollouts_N, config, version),
+    const selection = selectEpisodes(groups_P_G, config);
+    idle.note(step, scored, selection);
+    const episodes_N = await clock.measure("reference", () =>
+      recompute(learner, selection.episodes_N, config, version),
     );
 
     const learned = await clock.measure("learn", () =>
-      learn(learner, { rollouts_N, recomputed_N }, config, { seed, step, updatesBefore, gate }),
+      learn(learner, episodes_N, config, { seed, step, updatesBefore, gate }),
     );
     version = learned.weightsVersion ?? version;
 
@@ -106,16 +111,17 @@ export async function trainRl(options: RlOptions): Promise<LoopResult> {
         }
       });
 
-    const read_N = rollouts_N.filter((rollout) => hasGradient(rollout, config));
-    const numPositions = sum(read_N, ({ mask_T }) => mask_T.length) * config.epochs;
+    const read_N = episodes_N.filter((one) => hasGradient(one, config));
+    const numPositions = sum(read_N, ({ datum }) => datum.weights.length) * config.epochs;
+    const trained_N = episodes_N.map(({ datum }) => numTrained(datum));
     const numWritten = sum(scored, (one) => one.episode.numTokens.model);
     const metrics: Metrics = {
       step,
       epoch: prompts.epochOf(step),
       ...episodeMetrics(scored, config.reward.minDistancePx),
       zeroVarianceShare: selection.numZeroVariance / selection.numGroups,
-      trainedEpisodes: rollouts_N.length,
-      trainedTokens: sum(rollouts_N, ({ mask_T }) => mask_T.filter((one) => one !== 0).length),
+      trainedEpisodes: trained_N.filter((count) => count > 0).length,
+      trainedTokens: sum(trained_N, (count) => count),
       ...learned.metrics,
       ...gate.takeMetrics(),
       "tokensPerSecond/sample": numWritten / clock.seconds("sample"),
@@ -128,11 +134,8 @@ export async function trainRl(options: RlOptions): Promise<LoopResult> {
     };
     return { metrics, updates: learned.numUpdates };
   });
-}
-
-interface Batch {
-  readonly rollouts_N: readonly LearnedRollout[];
-  readonly recomputed_N: readonly Recomputed[];
+  idle.requireSome(result.updates, options.resume !== true);
+  return result;
 }
 
 interface Learned {
@@ -142,46 +145,67 @@ interface Learned {
   readonly metrics: Omit<Metrics, "step">;
 }
 
-/** All updates on the batch of a step; the parity gate stands before the first. */
+/** All updates on the batch of a step; the parity gate stands before one of them. */
 async function learn(
   learner: Learner,
-  { rollouts_N, recomputed_N }: Batch,
+  episodes_N: readonly LearnedEpisode[],
   config: RlConfig,
   place: { seed: number; step: number; updatesBefore: number; gate: ParityGate },
 ): Promise<Learned> {
   const { seed, step, updatesBefore, gate } = place;
   const totalUpdates = config.steps * config.numUpdates * config.epochs;
-  const isRead = (rollout: LearnedRollout): boolean => hasGradient(rollout, config);
+  const parts = Array.from({ length: config.epochs }, (_, epoch) =>
+    splitUpdates(episodes_N.length, config.numUpdates, seed, step, epoch),
+  ).flat();
+  const updates = parts
+    .map((part) => part.map((n) => episodes_N[n]))
+    .filter((part) => part.some((one) => hasGradient(one, config)));
+  const checked = gate.updateToCheck(step, updates.length, seed);
   const outputs: StepOutput[] = [];
   const gradNorms: number[] = [];
+  const entropies: number[] = [];
   let weightsVersion: number | undefined;
   let learningRate = 0;
-  for (let epoch = 0; epoch < config.epochs; epoch++) {
-    for (const part of splitUpdates(rollouts_N.length, config.numUpdates, seed, step, epoch)) {
-      const rollouts = part.map((n) => rollouts_N[n]);
-      const recomputed = part.map((n) => recomputed_N[n]);
-      const averaged = grpoData(rollouts, recomputed, aggregationOf(config));
-      const data = averaged.filter((_, n) => isRead(rollouts[n]));
-      if (data.length === 0) continue;
-      const output = await learner.forwardBackward(data, lossOf(config));
-      requireFinite(output.loss, step);
-      if (config.parity.enabled && outputs.length === 0)
-        await gate.check(step, rollouts.filter(isRead), data, output.outputs);
-      const params = optimParams(config, updatesBefore + outputs.length, totalUpdates);
-      const optim = await learner.optimStep(params);
-      outputs.push(output);
-      gradNorms.push(optim.gradNorm);
-      weightsVersion = optim.weightsVersion;
-      learningRate = params.learningRate;
+  for (const [index, part] of updates.entries()) {
+    const isRead = part.map((one) => hasGradient(one, config));
+    const episodes = part.filter((_, n) => isRead[n]);
+    const data = updateData(part, aggregationOf(config)).filter((_, n) => isRead[n]);
+    const output = await learner.forwardBackward(data, lossOf(config));
+    requireFinite(output.loss, step);
+    if (config.parity.enabled && index === checked) {
+      const old_N = episodes.flatMap(({ datum }) => datum.oldLogprobs ?? []);
+      await gate.check({
+        step,
+        records_N: episodes.map(asSampled),
+        data_N: data,
+        outputs_N: output.outputs,
+        ...(index === 0 ? {} : { oldLogprobs_N: old_N }),
+      });
     }
+    const [at, total] =
+      config.warmup === "perStep"
+        ? [step - 1, config.steps]
+        : [updatesBefore + outputs.length, totalUpdates];
+    const params = optimParams(config, at, total);
+    const optim = await learner.optimStep(params);
+    outputs.push(output);
+    gradNorms.push(optim.gradNorm);
+    entropies.push(
+      maskedMean(
+        output.outputs.map(({ entropy }) => entropy),
+        data.map(({ weights }) => weights),
+      ),
+    );
+    weightsVersion = optim.weightsVersion;
+    learningRate = params.learningRate;
   }
   const numUpdates = outputs.length;
   if (numUpdates === 0) return { numUpdates, weightsVersion, metrics: { learningRate } };
-  const corrections = recomputed_N.flatMap((each) => each.importance_T ?? []);
-  const masks = rollouts_N.map((each) => each.mask_T);
+  const corrections = episodes_N.flatMap(({ datum }) => datum.importance ?? []);
+  const masks = episodes_N.map(({ datum }) => datum.weights);
   const metrics = {
     loss: outputs.at(-1)!.loss,
-    entropy: meanOf(outputs.map((output) => entropyOf(output))),
+    entropy: meanOf(entropies),
     kl: meanOf(outputs.map((output) => output.kl)),
     clipFraction: meanOf(outputs.map((output) => output.clipFraction)),
     ...(corrections.length === 0 ? {} : { importance: maskedMean(corrections, masks) }),
@@ -189,6 +213,15 @@ async function learn(
     learningRate,
   };
   return { numUpdates, weightsVersion, metrics };
+}
+
+/** What the sampler saw and said, for the parity gate. */
+function asSampled({ episode, logprobs_T, datum }: LearnedEpisode): ParityRecord {
+  const shown = episode.chunks.findLast((chunk) => chunk.author === "model");
+  const told = shown?.type === "text" ? shown.imageHashes : undefined;
+  const imageHashes =
+    told ?? datum.chunks.flatMap((chunk) => (chunk.type === "image" ? [chunk.image.hash] : []));
+  return { id: episode.id, imageHashes, mask_T: datum.weights, logprobs_T };
 }
 
 /**
@@ -199,30 +232,33 @@ async function learn(
  */
 async function recompute(
   learner: Learner,
-  rollouts_N: readonly LearnedRollout[],
+  episodes_N: readonly LearnedEpisode[],
   config: RlConfig,
   version: number | undefined,
-): Promise<Recomputed[]> {
-  if (rollouts_N.length === 0) return [];
-  const stale = rollouts_N.some(
-    ({ weightsVersion }) =>
-      version !== undefined && weightsVersion >= 0 && weightsVersion !== version,
-  );
+): Promise<readonly LearnedEpisode[]> {
+  if (episodes_N.length === 0) return [];
+  const stale = episodes_N.some(({ episode }) => {
+    const sampledBy = oldestVersion(episode);
+    return version !== undefined && sampledBy >= 0 && sampledBy !== version;
+  });
   const correct = config.importance === "always" || (config.importance === "stale" && stale);
   const needsOld = correct || !isOnPolicy(config);
-  const data: Datum[] = rollouts_N.map(({ chunks, mask_T }) => ({ chunks, weights: mask_T }));
+  const data = episodes_N.map(({ datum }) => datum);
   const old_N = needsOld ? await learner.forward(data) : undefined;
   const ref_N =
     config.klCoef > 0 ? await learner.forward(data, { weights: "reference" }) : undefined;
-  return rollouts_N.map(({ mask_T, logprobs_T }, n) => {
+  return episodes_N.map((one, n) => {
     const old = old_N?.[n].logprobs;
-    return {
-      ...(old === undefined ? {} : { oldLogprobs_T: old }),
-      ...(ref_N === undefined ? {} : { refLogprobs_T: ref_N[n].logprobs }),
+    const { weights } = one.datum;
+    const datum = {
+      ...one.datum,
+      ...(old === undefined ? {} : { oldLogprobs: old }),
+      ...(ref_N === undefined ? {} : { refLogprobs: ref_N[n].logprobs }),
       ...(correct && old !== undefined
-        ? { importance_T: importanceWeights(old, logprobs_T, mask_T, config.importanceCap) }
+        ? { importance: importanceWeights(old, one.logprobs_T, weights, config.importanceCap) }
         : {}),
     };
+    return { ...one, datum };
   });
 }
 
@@ -232,14 +268,8 @@ function isOnPolicy(config: RlConfig): boolean {
 }
 
 function lossOf(config: RlConfig): Loss {
-  const { clipLow, clipHigh, dualClip, klCoef } = config;
-  return { kind: "grpo", clipLow, clipHigh, dualClip, klCoef, onPolicy: isOnPolicy(config) };
-}
-
-/** Mean over trained tokens; entropies are 0 elsewhere. */
-function entropyOf({ outputs }: StepOutput): number {
-  const entropies = outputs.map((output) => output.entropy);
-  return maskedMean(entropies, entropies);
+  const { loss, clipLow, clipHigh, dualClip, klCoef } = config;
+  return { kind: loss, clipLow, clipHigh, dualClip, klCoef, onPolicy: isOnPolicy(config) };
 }
 
 function sum<T>(values: readonly T[], of: (value: T) => number): number {

@@ -33,6 +33,8 @@ export interface StepResult {
 export interface LoopResult {
   /** Steps done. */
   readonly step: number;
+  /** Optimiser steps done. */
+  readonly updates: number;
   /** The last checkpoint: a model folder. */
   readonly folder: string;
   /** Of the last step; undefined where a resumed run had nothing left to do. */
@@ -81,7 +83,7 @@ export async function runSteps(
     if (step % options.checkpointEvery === 0) await save();
   }
   await save();
-  return { step, folder: `${run.checkpointsPath}/step-${step}`, metrics };
+  return { step, updates, folder: `${run.checkpointsPath}/step-${step}`, metrics };
 }
 
 async function startOf(options: LoopOptions): Promise<{ step: number; updates: number }> {

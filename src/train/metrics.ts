@@ -18,6 +18,7 @@ export const metricTable = {
   reward: "mean reward of all episodes",
   ...rewardRows,
   accuracy: "mean score of the judge, in [0, 1]",
+  "task/": "reward and accuracy of one task, where there are several: task/<name>/reward",
   zoomsPerEpisode: "crops that the model asked for and got",
   distinctPoints: "different points named per episode",
   invalidCalls: "tool calls per episode that could not be carried out",
@@ -48,7 +49,7 @@ export const metricTable = {
   "seconds/step": "time for everything",
 } as const;
 
-export type MetricName = keyof typeof metricTable;
+export type MetricName = Exclude<keyof typeof metricTable, "task/"> | `task/${string}`;
 
 /** One line of metrics.jsonl. */
 export type Metrics = { readonly step: number } & Partial<Readonly<Record<MetricName, number>>>;

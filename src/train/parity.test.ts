@@ -1,10 +1,12 @@
 import { expect, test } from "vitest";
 import { numPositions, type Chunk, type Datum } from "../engine/types.ts";
 import { blankLike, toModelImage, type ModelImage } from "../image/model-image.ts";
+import type { Learner } from "../engine/types.ts";
 import {
   checkImages,
   gapsOf,
   joinGaps,
+  ParityGate,
   requireBlindGap,
   requireSmallGaps,
   type ParityRecord,
@@ -113,4 +115,74 @@ test("a learner that does not look at the pixels is found", () => {
     max: 5,
     numTokens: 40,
   });
+});
+
+test("hashes of both sides of the wire are compared, whatever the trainer itself holds", () => {
+  const same = datum(trajectory(first, second));
+  const check = (hashes: string[]) => () => checkImages([record], [same], placeholders, [hashes]);
+  expect(check([first.hash, second.hash])()).toBe(2);
+  expect(check([first.hash, "0".repeat(32)])).toThrow(
+    "in the place of image 2 the learner gets other pixels",
+  );
+});
+
+const scene = datum(trajectory(first, second));
+const logprobs = (value: number) => new Float32Array(length).fill(value, length - 1);
+
+/** A gate over a learner that says `anew` with the tower run again, and `blind` without pixels. */
+function gateOver(anew: number, blind: number) {
+  const warnings: string[] = [];
+  const asked: unknown[] = [];
+  const learner = {
+    forward: (data: readonly Datum[], how: { blind?: boolean }) => {
+      asked.push(how);
+      const value = logprobs(how.blind === true ? blind : anew);
+      return Promise.resolve(data.map(() => ({ logprobs: value, entropy: value })));
+    },
+  } as unknown as Learner;
+  const gate = new ParityGate(learner, config, placeholders, (text) => warnings.push(text));
+  const check = (step: number, said: number, old?: number) =>
+    gate.check({
+      step,
+      records_N: [record],
+      data_N: [scene],
+      outputs_N: [{ logprobs: logprobs(said), entropy: logprobs(0) }],
+      ...(old === undefined ? {} : { oldLogprobs_N: [logprobs(old)] }),
+    });
+  return { gate, check, warnings, asked };
+}
+
+test("the gate stops the first time, later it warns once and stops at the second failure", async () => {
+  await expect(gateOver(-1, -3).check(1, -1.5)).rejects.toThrow("disagree by 0.5000 nats");
+  const { gate, check, warnings } = gateOver(-1, -3);
+  await check(1, -1);
+  expect(gate.takeMetrics()).toMatchObject({ "parity/blindGap": 2, "parity/images": 2 });
+  await check(2, -1.5);
+  expect(warnings).toEqual([expect.stringContaining("step 2: parity: scene-12#3: sampler and")]);
+  expect(gate.takeMetrics()).toMatchObject({ "parity/gapMean": 0.5 });
+  await check(3, -1);
+  await check(4, -1.5);
+  await expect(check(5, -1.5)).rejects.toThrow("disagree");
+});
+
+test("kept features that no longer fit the pixels are found where the tower runs again", async () => {
+  await expect(gateOver(-1.4, -3).check(1, -1)).rejects.toThrow("disagree by 0.4000 nats");
+});
+
+test("what is read again follows the number of the step, so that a resumed run says the same", async () => {
+  const { gate, check, asked } = gateOver(-1, -3);
+  for (let step = 1; step <= 12; step++) await check(step, -1);
+  expect(asked).toEqual([{ anew: true }, { blind: true }, { anew: true }, { blind: true }]);
+  expect([1, 11, 21].map((step) => gate.updateToCheck(step, 16, 5))).toEqual([0, 0, 0]);
+  const later = Array.from({ length: 40 }, (_, i) => gate.updateToCheck(i + 2, 16, 5));
+  expect(new Set(later).size).toBeGreaterThan(8);
+  expect(Math.max(...later)).toBeLessThan(16);
+  const other = gateOver(-1, -3).gate;
+  expect(Array.from({ length: 40 }, (_, i) => other.updateToCheck(i + 2, 16, 5))).toEqual(later);
+});
+
+test("behind moved weights the gap is that of the log-probabilities from before", async () => {
+  const { gate, check } = gateOver(-1, -3);
+  await check(2, -1.5, -1);
+  expect(gate.takeMetrics()["parity/gapMean"]).toBe(0);
 });

@@ -1,15 +1,19 @@
 /**
  * The parity gate: proof, before anything is learned, that the learner sees what the sampler saw.
- * 1. The images are the same, by the hash of their pixels, in the same order.
+ * 1. The images are the same, in the same order: hashes of the pixels that the sampler read against
+ *    hashes of those that the learner read, each worked out where they were used.
  * 2. Each image stands at its placeholder: as many positions as its grid has tokens, between
  *    `<|vision_start|>` and `<|vision_end|>`.
- * 3. |log p(sampler) − log p(learner)| is small with the images.
+ * 3. |log p(sampler) − log p(learner)| is small with the images, also where the learner's tower runs
+ *    again and no kept feature is used.
  * 4. It is large without them: the learner looks at the pixels at all.
- * A failure names the episode and stops the run.
+ * A failure names the episode. Until a check of this process has passed it stops the run; after that a
+ * first failure is told and a second one in a row stops it.
  *
  * Axes: N episodes, T positions.
  */
 import { VigorlError } from "../core/errors.ts";
+import { stream } from "../core/random.ts";
 import type { Datum, DatumOutput, Learner } from "../engine/types.ts";
 import { imageHash, type ModelImage } from "../image/model-image.ts";
 import type { MetricName } from "./metrics.ts";
@@ -43,31 +47,37 @@ type ParityConfig = RlConfig["parity"];
 type ParityNumbers = Partial<Record<Extract<MetricName, `parity/${string}`>, number>>;
 
 /**
- * Checks 1 and 2 on the very data that the learner will get. Returns how many different images
- * were hashed. Throws VigorlError("numerics") naming the episode.
+ * Checks 1 and 2 on the very data that the learner gets. `learner_N` are the hashes that it worked out
+ * itself; where it has none, those of the data's pixels stand for them. Returns how many different
+ * images there were. Throws VigorlError("numerics") naming the episode.
  */
 export function checkImages(
   records_N: readonly ParityRecord[],
   data_N: readonly Datum[],
   placeholders: Placeholders,
+  learner_N: readonly (readonly string[] | undefined)[] = [],
 ): number {
-  const hashes = new Map<ModelImage, string>();
+  const seen = new Set<string>();
+  const known = new Map<ModelImage, string>();
   const hashOf = (image: ModelImage): string => {
-    const known = hashes.get(image) ?? imageHash(image);
-    hashes.set(image, known);
-    return known;
+    const hash = known.get(image) ?? imageHash(image);
+    known.set(image, hash);
+    return hash;
   };
   data_N.forEach(({ chunks }, n) => {
     const { id, imageHashes } = records_N[n];
+    const hashes = learner_N[n];
     const images = chunks.flatMap((chunk) => (chunk.type === "image" ? [chunk.image] : []));
     if (images.length !== imageHashes.length) {
       stop(id, `the sampler saw ${imageHashes.length} images, the learner gets ${images.length}`);
     }
     images.forEach((image, i) => {
       checkGrid(image, id, i, placeholders.mergeSize);
-      if (hashOf(image) !== imageHashes[i]) {
-        const seen = imageHashes.indexOf(hashOf(image));
-        const what = seen < 0 ? "other pixels" : `image ${seen + 1}`;
+      const hash = hashes?.[i] ?? hashOf(image);
+      seen.add(hash);
+      if (hash !== imageHashes[i]) {
+        const other = imageHashes.indexOf(hash);
+        const what = other < 0 ? "other pixels" : `image ${other + 1}`;
         stop(id, `in the place of image ${i + 1} the learner gets ${what}`);
       }
     });
@@ -81,7 +91,7 @@ export function checkImages(
         stop(id, `chunk ${i + 1}, an image, does not stand at its placeholder`);
     });
   });
-  return hashes.size;
+  return seen.size;
 }
 
 /** Distance between what the sampler and the learner say of the trained tokens of each episode. */
@@ -149,74 +159,95 @@ export function requireBlindGap(seeing: Gap, blind: Gap, config: ParityConfig): 
   );
 }
 
-/** Reads a few episodes with their pixels blanked; those without an image do not count. */
-export async function blindGaps(
-  learner: Learner,
-  records_N: readonly ParityRecord[],
-  data_N: readonly Datum[],
-  count: number,
-): Promise<{ chosen: number[]; gaps: Gap[] }> {
-  const chosen = records_N.flatMap((record, n) => (record.imageHashes.length > 0 ? [n] : []));
-  chosen.splice(count);
-  const outputs = await learner.forward(
-    chosen.map((n) => data_N[n]),
-    { blind: true },
-  );
-  const records = chosen.map((n) => records_N[n]);
-  return {
-    chosen,
-    gaps: gapsOf(
-      records,
-      outputs.map((output) => output.logprobs),
-    ),
-  };
+/** The data of an update, and what the learner said of them before a weight moved. */
+export interface ParityCheck {
+  readonly step: number;
+  readonly records_N: readonly ParityRecord[];
+  readonly data_N: readonly Datum[];
+  readonly outputs_N: readonly DatumOutput[];
+  /** Where the weights had moved before `outputs_N`: the log-probabilities from before. */
+  readonly oldLogprobs_N?: readonly Float32Array[];
 }
 
 /**
- * The gate of a run: it costs nothing where the learner's forward pass is made anyway, plus one
- * blind reading of a few episodes in the first step that learns and now and then after it.
+ * The gate of a run: it costs nothing where the learner's forward pass is made anyway, plus two more
+ * readings of a few episodes, by the number of the step: one with the tower run anew, one blind.
  */
 export class ParityGate {
+  /** A check has passed in this process. */
+  hasPassed = false;
   private readonly learner: Learner;
   private readonly config: ParityConfig;
   private readonly placeholders: Placeholders;
-  private blindAt: number | undefined;
+  private readonly warn: (message: string) => void;
   private numbers: ParityNumbers = {};
+  private failures = 0;
 
-  constructor(learner: Learner, config: ParityConfig, placeholders: Placeholders) {
+  constructor(
+    learner: Learner,
+    config: ParityConfig,
+    placeholders: Placeholders,
+    warn: (message: string) => void,
+  ) {
     this.learner = learner;
     this.config = config;
     this.placeholders = placeholders;
+    this.warn = warn;
   }
 
   /**
-   * All checks on the data of an update and on what the learner said of them, before the optimiser
-   * moves a weight. Throws VigorlError("numerics").
+   * Which of a step's updates is checked: the first where the images are read anew and blind too, so
+   * that no weight has moved, else one by chance. By seed and step, so that a resumed run checks the same.
    */
-  async check(
-    step: number,
-    records_N: readonly ParityRecord[],
-    data_N: readonly Datum[],
-    outputs_N: readonly DatumOutput[],
-  ): Promise<void> {
-    const numImages = checkImages(records_N, data_N, this.placeholders);
-    const gaps_N = gapsOf(
-      records_N,
-      outputs_N.map((output) => output.logprobs),
-    );
-    requireSmallGaps(records_N, gaps_N, this.config);
+  updateToCheck(step: number, numUpdates: number, seed: number): number {
+    if (this.isBlindStep(step)) return 0;
+    return stream(seed, "parity", step).int(0, Math.max(0, numUpdates - 1));
+  }
+
+  /** All checks on an update. Throws VigorlError("numerics"), or warns once it has passed before. */
+  async check(update: ParityCheck): Promise<void> {
+    try {
+      await this.examine(update);
+      this.hasPassed = true;
+      this.failures = 0;
+    } catch (error) {
+      const isFailure = error instanceof VigorlError && error.code === "numerics";
+      if (!isFailure || !this.hasPassed || ++this.failures > 1) throw error;
+      this.warn(`step ${update.step}: ${error.message}; one more in a row stops the run`);
+    }
+  }
+
+  private async examine(update: ParityCheck): Promise<void> {
+    const { step, records_N, data_N, outputs_N, oldLogprobs_N } = update;
+    const hashes_N = outputs_N.map((output) => output.imageHashes);
+    const logprobs_N = oldLogprobs_N ?? outputs_N.map((output) => output.logprobs);
+    const gaps_N = gapsOf(records_N, logprobs_N);
     const all = joinGaps(gaps_N);
-    this.numbers = {
-      "parity/gapMean": all.mean,
-      "parity/gapMax": all.max,
-      "parity/images": numImages,
+    this.numbers = { "parity/gapMean": all.mean, "parity/gapMax": all.max };
+    const images = checkImages(records_N, data_N, this.placeholders, hashes_N);
+    this.numbers = { ...this.numbers, "parity/images": images };
+    requireSmallGaps(records_N, gaps_N, this.config);
+    if (!this.isBlindStep(step)) return;
+    const chosen = records_N.flatMap((record, n) => (record.imageHashes.length > 0 ? [n] : []));
+    chosen.splice(this.config.blindEpisodes);
+    const records = chosen.map((n) => records_N[n]);
+    const read = async (how: { anew: true } | { blind: true }): Promise<Gap[]> => {
+      const data = chosen.map((n) => data_N[n]);
+      const outputs = data.length === 0 ? [] : await this.learner.forward(data, how);
+      return gapsOf(
+        records,
+        outputs.map((output) => output.logprobs),
+      );
     };
-    if (this.blindAt !== undefined && step < this.blindAt + this.config.blindEvery) return;
-    const blind = await blindGaps(this.learner, records_N, data_N, this.config.blindEpisodes);
-    const blindGap = joinGaps(blind.gaps);
-    requireBlindGap(joinGaps(blind.chosen.map((n) => gaps_N[n])), blindGap, this.config);
+    const anew = await read({ anew: true });
+    requireSmallGaps(records, anew, this.config);
+    const blindGap = joinGaps(await read({ blind: true }));
+    requireBlindGap(joinGaps(anew), blindGap, this.config);
     this.numbers = { ...this.numbers, "parity/blindGap": blindGap.mean };
-    this.blindAt = step;
+  }
+
+  private isBlindStep(step: number): boolean {
+    return (step - 1) % this.config.blindEvery === 0;
   }
 
   /** The numbers of the last check, once. */

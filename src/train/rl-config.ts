@@ -7,8 +7,13 @@
  */
 import { z } from "zod";
 import { withPreset } from "../core/preset.ts";
+import { policyLosses, type PolicyLossName } from "../engine/losses/table.ts";
+import { GREEDY_TEMPERATURE } from "../engine/types.ts";
 import { rewardConfigSchema } from "../task/reward.ts";
-import { optimiserFields } from "./optimiser.ts";
+import { optimizerFields } from "./optimizer.ts";
+
+const lossNames = Object.keys(policyLosses) as [PolicyLossName, ...PolicyLossName[]];
+const defaults = policyLosses.grpo.preset;
 
 const rlFields = z.strictObject({
   profile: z
@@ -19,9 +24,22 @@ const rlFields = z.strictObject({
   promptsPerStep: z.int().min(1).default(16).describe("prompts sampled for each step (P)"),
   groupSize: z.int().min(2).default(8).describe("episodes for each prompt (G)"),
   concurrency: z.int().min(1).default(64).describe("episodes in flight at once"),
-  temperature: z.number().min(0).default(1).describe("sampling temperature"),
+  temperature: z
+    .number()
+    .refine(
+      (temperature) => temperature >= GREEDY_TEMPERATURE,
+      "above 0: greedy episodes of a group are all the same, so none is better than another",
+    )
+    .default(1)
+    .describe("sampling temperature, of the log-probabilities in the loss too"),
   topP: z.number().gt(0).max(1).default(1).describe("nucleus sampling; 1 switches it off"),
   topK: z.int().min(0).default(0).describe("keep the k likeliest tokens; 0 switches it off"),
+  truncation: z
+    .enum(["refused", "ignored"])
+    .default("refused")
+    .describe(
+      "topP and topK draw from other probabilities than the loss assumes: refused, or ignored as in the published code",
+    ),
   reward: rewardConfigSchema.prefault({}).describe("reward rules and their weights"),
   advantage: z
     .enum(["centred", "normalised"])
@@ -37,11 +55,17 @@ const rlFields = z.strictObject({
     .enum(["exclude", "mask", "keep"])
     .default("exclude")
     .describe(
-      "episodes that were cut off: out of baseline and loss, out of the loss only, or as any other",
+      "episodes that were cut off: out of baseline and loss, out of the loss only (with reward 0), or as any other",
+    ),
+  loss: z
+    .enum(lossNames)
+    .default("grpo")
+    .describe(
+      "ratio of each token (grpo), of the whole sequence (gspo), or clipped ratio as a weight (cispo); also sets the clips and the aggregation that its authors use",
     ),
   aggregation: z
     .enum(["tokenMean", "sequenceMean", "constantLength", "microBatchMean"])
-    .default("tokenMean")
+    .default(defaults.aggregation)
     .describe("how token losses are averaged over a batch"),
   aggregationLength: z
     .int()
@@ -53,13 +77,18 @@ const rlFields = z.strictObject({
     .min(1)
     .default(2)
     .describe("sequences in a micro-batch under microBatchMean"),
-  clipLow: z.number().min(0).max(1).default(0.2).describe("ratio may fall to 1 − this"),
-  clipHigh: z.number().min(0).default(0.28).describe("ratio may rise to 1 + this"),
+  clipLow: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(defaults.clipLow)
+    .describe("ratio may fall to 1 − this"),
+  clipHigh: z.number().min(0).default(defaults.clipHigh).describe("ratio may rise to 1 + this"),
   dualClip: z
     .number()
     .gt(1)
     .nullable()
-    .default(3)
+    .default(defaults.dualClip)
     .describe("bound c of the dual clip for negative advantages; null switches it off"),
   klCoef: z
     .number()
@@ -81,7 +110,7 @@ const rlFields = z.strictObject({
     .enum(["all", "language"])
     .default("all")
     .describe("what learns: everything, or the language model with the vision tower frozen"),
-  ...optimiserFields({ learningRate: 1e-4, warmupRatio: 0.05, schedule: "constant", clipNorm: 1 }),
+  ...optimizerFields({ learningRate: 1e-4, warmupRatio: 0.05, schedule: "constant", clipNorm: 1 }),
   parity: z
     .strictObject({
       enabled: z.boolean().default(true).describe("stop where learner and sampler disagree"),
@@ -104,6 +133,11 @@ const rlFields = z.strictObject({
       blindEvery: z.int().min(1).default(10).describe("steps between two such readings"),
     })
     .prefault({}),
+  maxIdleSteps: z
+    .int()
+    .min(1)
+    .default(10)
+    .describe("steps in a row without anything to learn from, after which the run stops"),
   checkpointEvery: z.int().min(1).default(25).describe("steps between two checkpoints"),
   keepCheckpoints: z.int().min(1).default(2).describe("the newest so many checkpoints stay"),
   tracesEvery: z.int().min(1).default(10).describe("steps between two looks at whole episodes"),
@@ -118,6 +152,7 @@ const shared: RlPreset = {
   steps: 500,
   promptsPerStep: 128,
   topP: 0.99,
+  truncation: "ignored",
   learningRate: 1e-6,
   schedule: "constant",
   weightDecay: 0.01,
@@ -126,7 +161,6 @@ const shared: RlPreset = {
   clipLow: 0.2,
   clipHigh: 0.28,
   zeroVariance: "keep",
-  overlong: "mask",
   importance: "never",
   trainable: "language",
   checkpointEvery: 25,
@@ -149,6 +183,8 @@ const repo: RlPreset = {
   aggregation: "microBatchMean",
   aggregationMicroBatch: 2,
   dualClip: 3,
+  warmup: "perStep",
+  decayNorms: true,
 };
 
 /**
@@ -157,11 +193,41 @@ const repo: RlPreset = {
  */
 export const rlProfiles: Readonly<Record<RlConfig["profile"], RlPreset>> = {
   default: {},
-  paper: { ...paper, groupSize: 5, numUpdates: 4, clipNorm: 1 },
-  "paper-multi": { ...paper, groupSize: 8, numUpdates: 2, clipNorm: 0.2 },
-  repo: { ...repo, groupSize: 5, numUpdates: 2, warmupRatio: 0, clipNorm: 1 },
-  "repo-multi": { ...repo, groupSize: 8, numUpdates: 16, warmupRatio: 0.05, clipNorm: 0.2 },
+  paper: { ...paper, groupSize: 5, numUpdates: 4, clipNorm: 1, overlong: "keep" },
+  "paper-multi": { ...paper, groupSize: 8, numUpdates: 2, clipNorm: 0.2, overlong: "mask" },
+  repo: { ...repo, groupSize: 5, numUpdates: 2, warmupRatio: 0, clipNorm: 1, overlong: "keep" },
+  "repo-multi": {
+    ...repo,
+    groupSize: 8,
+    numUpdates: 16,
+    warmupRatio: 0.05,
+    clipNorm: 0.2,
+    overlong: "mask",
+  },
 };
 
-/** Parses the `rl` section of a recipe: written keys over the preset over the defaults. */
-export const rlSchema = z.preprocess((input) => withPreset(input, rlProfiles), rlFields);
+/**
+ * Parses the `rl` section of a recipe: written keys over what a written loss brings along over the
+ * preset over the defaults.
+ */
+export const rlSchema = z.preprocess(
+  (input) => withPreset(withLoss(input), rlProfiles),
+  rlFields.superRefine((config, context) => {
+    const refuse = (key: keyof RlConfig, message: string) =>
+      context.addIssue({ code: "custom", path: [key], message, input: config[key] });
+    const why = "the loss takes probabilities over all tokens, and these draw from fewer";
+    if (config.truncation === "refused") {
+      if (config.topP < 1) refuse("topP", `1, or rl.truncation "ignored": ${why}`);
+      if (config.topK > 0) refuse("topK", `0, or rl.truncation "ignored": ${why}`);
+    }
+    for (const key of policyLosses[config.loss].unused)
+      if (config[key] !== null) refuse(key, `null: ${config.loss} has no use for it`);
+  }),
+);
+
+/** Lays the written keys over what the authors of a written loss set. */
+function withLoss(input: unknown): unknown {
+  if (typeof input !== "object" || input === null || !("loss" in input)) return input;
+  const name = lossNames.find((one) => one === input.loss && one !== "grpo");
+  return name === undefined ? input : { ...policyLosses[name].preset, ...input };
+}

@@ -13,8 +13,7 @@ import type { EpisodeConfig } from "../task/episode-config.ts";
 import type { TaskRecord } from "../task/record.ts";
 import { scoreEpisode, type Reward, type RewardConfig } from "../task/reward.ts";
 import { openScene } from "../task/turn.ts";
-import { episodeToDatum, type Trajectory, type StopReason } from "../task/trajectory.ts";
-import type { Rollout } from "./batch.ts";
+import type { StopReason, Trajectory } from "../task/trajectory.ts";
 import { meanOf, type Metrics } from "./metrics.ts";
 
 export interface ScoredEpisode {
@@ -50,7 +49,8 @@ export async function sampleGroups(
   const scored = await mapBounded(asked, options.concurrency, signal, async (one, halt) => {
     const { record, p, member } = one;
     const episodeSeed = deriveSeed(seed, ...key, p, member);
-    const episode = await runEpisode(sampler, record, config, episodeSeed, { signal: halt });
+    const id = `${record.id}#${member}`;
+    const episode = await runEpisode(sampler, record, config, episodeSeed, { id, signal: halt });
     options.onEpisode?.(++done);
     return { record, member, episode, reward: scoreEpisode(episode, record, options.reward) };
   });
@@ -60,23 +60,15 @@ export async function sampleGroups(
 /** Reasons that are a limit and not the model's own end. */
 const cutOff: ReadonlySet<StopReason> = new Set(["turnTokenLimit", "tokenLimit", "contextLimit"]);
 
-/** An episode as the loss sees it. */
-export function toRollout({ record, member, episode, reward }: ScoredEpisode): Rollout {
-  const { chunks, weights, oldLogprobs } = episodeToDatum(episode);
-  return {
-    id: `${record.id}#${member}`,
-    chunks,
-    mask_T: weights,
-    logprobs_T: oldLogprobs ?? new Float32Array(weights.length),
-    reward: reward.total,
-    status: statusOf(episode),
-    weightsVersion: oldestVersion(episode),
-    imageHashes: shownImages(episode),
-  };
-}
-
-/** An episode that wrote nothing, because its prompt fills the context, has failed too. */
-function statusOf({ error, numTokens, stopReason }: Trajectory): Rollout["status"] {
+/**
+ * `cutOff`: ended by a limit and not by the model. `failed`: by an error, or without a word because its
+ * prompt fills the context; never learned from.
+ */
+export function statusOf({
+  error,
+  numTokens,
+  stopReason,
+}: Trajectory): "complete" | "cutOff" | "failed" {
   if (error !== null || numTokens.model === 0) return "failed";
   return cutOff.has(stopReason) ? "cutOff" : "complete";
 }
@@ -101,7 +93,22 @@ export function episodeMetrics(
     episodeTurns: each(({ episode }) => episode.turns.length),
     overlongShare: each(({ episode }) => (cutOff.has(episode.stopReason) ? 1 : 0)),
     errorShare: each(({ episode }) => (episode.error === null ? 0 : 1)),
+    ...taskMetrics(scored),
   };
+}
+
+/** Reward and accuracy of each task, where there are several. */
+function taskMetrics(scored: readonly ScoredEpisode[]): Omit<Metrics, "step"> {
+  const tasks = [...new Set(scored.map(({ episode }) => episode.task))];
+  if (tasks.length < 2) return {};
+  const rows = tasks.flatMap((task) => {
+    const rewards = scored.filter(({ episode }) => episode.task === task);
+    return [
+      [`task/${task}/reward`, meanOf(rewards.map(({ reward }) => reward.total))],
+      [`task/${task}/accuracy`, meanOf(rewards.map(({ reward }) => reward.accuracy))],
+    ];
+  });
+  return Object.fromEntries(rows) as Record<`task/${string}`, number>;
 }
 
 /**
@@ -163,18 +170,7 @@ export class PromptSource {
   }
 }
 
-function oldestVersion(episode: Trajectory): number {
-  const versions = episode.turns.map((turn) => turn.weightsVersion);
-  return versions.length === 0 ? -1 : Math.min(...versions);
-}
-
-/** Hashes of the images that the model was shown, as the episode recorded them when it showed them. */
-function shownImages(episode: Trajectory): string[] {
-  const last = episode.chunks.findLastIndex((chunk) => chunk.author === "model");
-  const crops = episode.zooms.map((zoom) => zoom.imageHash);
-  let crop = 0;
-  return episode.chunks.slice(0, last + 1).flatMap((chunk) => {
-    if (chunk.type !== "image") return [];
-    return [chunk.author === "environment" ? (crops[crop++] ?? "unrecorded") : chunk.image.hash];
-  });
+/** Optimiser steps that the oldest of the sampling weights had seen; -1 where unknown. */
+export function oldestVersion({ turns }: Trajectory): number {
+  return turns.length === 0 ? -1 : Math.min(...turns.map((turn) => turn.weightsVersion));
 }

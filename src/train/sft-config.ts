@@ -1,10 +1,10 @@
 /**
  * Every knob of `sft`, with its default and its meaning, and the presets of the paper and of its
- * repository (which differ in the number of epochs alone).
+ * repository, which also differ in what a sequence weighs, the line break behind a turn and warm-up.
  */
 import { z } from "zod";
 import { withPreset } from "../core/preset.ts";
-import { optimiserFields } from "./optimiser.ts";
+import { optimizerFields } from "./optimizer.ts";
 
 const sftFields = z.strictObject({
   profile: z
@@ -26,7 +26,7 @@ const sftFields = z.strictObject({
     .enum(["all", "language"])
     .default("all")
     .describe("what learns: everything, or the language model with the vision tower frozen"),
-  ...optimiserFields({ learningRate: 2e-4, warmupRatio: 0.03, schedule: "cosine", clipNorm: 1 }),
+  ...optimizerFields({ learningRate: 2e-4, warmupRatio: 0.03, schedule: "cosine", clipNorm: 1 }),
   checkpointEvery: z.int().min(1).default(100).describe("optimiser steps between two checkpoints"),
   keepCheckpoints: z.int().min(1).default(2).describe("the newest so many checkpoints stay"),
   chains: z
@@ -44,6 +44,10 @@ const sftFields = z.strictObject({
     })
     .optional()
     .describe("examples are the chains of a search, not episodes collected below"),
+  trainLineBreak: z
+    .boolean()
+    .default(false)
+    .describe("also imitate the line break behind the end of a turn"),
   trainDetours: z
     .boolean()
     .default(false)
@@ -86,7 +90,13 @@ export const sftProfiles: Readonly<
 > = {
   default: {},
   paper: { ...shared, epochs: 3 },
-  repo: { ...shared, epochs: 1 },
+  repo: {
+    ...shared,
+    epochs: 1,
+    aggregation: "sequenceMean",
+    trainLineBreak: true,
+    warmup: "perStep",
+  },
 };
 
 /** Parses the `sft` section of a recipe: written keys over the preset over the defaults. */

@@ -7,28 +7,21 @@
  */
 import { VigorlError } from "../core/errors.ts";
 import { stream } from "../core/random.ts";
-import { numPositions, type Chunk, type Datum } from "../engine/types.ts";
+import { checkDatum } from "../engine/losses/table.ts";
+import { numPositions, type Datum } from "../engine/types.ts";
+import { episodeToDatum, type Transcript } from "../task/trajectory.ts";
 import { aggregationWeights } from "./aggregation.ts";
-import { checkDatum } from "./batch.ts";
+import { numTrained } from "./batch.ts";
 import { runSteps, type LoopOptions, type LoopResult } from "./loop.ts";
 import { maskedMean, PhaseClock } from "./metrics.ts";
-import { optimParams } from "./optimiser.ts";
+import { optimParams } from "./optimizer.ts";
 import type { SftConfig } from "./sft-config.ts";
-
-export interface SftExample {
-  readonly id: string;
-  /** For balance and reports; "" where there is none. */
-  readonly category: string;
-  readonly chunks: readonly Chunk[];
-  /** Over positions: 1 where the assistant wrote the token. */
-  readonly mask_T: Float32Array;
-}
 
 export interface SftOptions extends Pick<
   LoopOptions,
   "learner" | "run" | "resume" | "signal" | "onStep"
 > {
-  readonly examples: readonly SftExample[];
+  readonly examples: readonly Transcript[];
   readonly config: SftConfig;
   readonly seed: number;
 }
@@ -41,10 +34,9 @@ export interface SftResult extends LoopResult {
 /** Trains on the examples and leaves a checkpoint. Throws VigorlError("numerics" | "interrupted"). */
 export async function trainSft(options: SftOptions): Promise<SftResult> {
   const { learner, config, seed } = options;
-  const examples = options.examples.filter(
-    ({ chunks }) => numPositions(chunks) <= config.maxTokens,
-  );
-  const numTooLong = options.examples.length - examples.length;
+  const all = options.examples.map(toLesson);
+  const examples = all.filter(({ chunks }) => numPositions(chunks) <= config.maxTokens);
+  const numTooLong = all.length - examples.length;
   if (examples.length === 0) {
     throw new VigorlError("input", `sft: no example is left (${numTooLong} are too long)`, {
       hint: "give it examples, or raise sft.maxTokens",
@@ -65,8 +57,8 @@ export async function trainSft(options: SftOptions): Promise<SftResult> {
         optim: await learner.optimStep(params),
       }));
       requireFinite(output.loss, step);
-      const positions = batch.reduce((sum, example) => sum + example.mask_T.length, 0);
-      const masks = batch.map((example) => example.mask_T);
+      const positions = batch.reduce((sum, { weights }) => sum + weights.length, 0);
+      const masks = batch.map(({ weights }) => weights);
       const seconds = clock.seconds("learn");
       const metrics = {
         step,
@@ -79,10 +71,7 @@ export async function trainSft(options: SftOptions): Promise<SftResult> {
         learningRate: params.learningRate,
         epoch: step / stepsPerEpoch,
         trainedEpisodes: batch.length,
-        trainedTokens: masks.reduce(
-          (sum, mask_T) => sum + mask_T.filter((one) => one !== 0).length,
-          0,
-        ),
+        trainedTokens: batch.reduce((sum, datum) => sum + numTrained(datum), 0),
         "tokensPerSecond/learn": positions / seconds,
         "seconds/learn": seconds,
       };
@@ -92,20 +81,20 @@ export async function trainSft(options: SftOptions): Promise<SftResult> {
   return { ...result, numTooLong };
 }
 
-/** Data of one batch: weights 0 outside the mask. Throws VigorlError("numerics"). */
-export function sftData(
-  batch: readonly SftExample[],
-  aggregation: SftConfig["aggregation"],
-): Datum[] {
+/** The datum of an example, weight 1 where the assistant speaks. Throws VigorlError("numerics"). */
+function toLesson(example: Transcript): Datum {
+  const { chunks, weights } = episodeToDatum(example);
+  checkDatum({ chunks, weights }, example.id, numPositions(chunks));
+  return { chunks, weights };
+}
+
+/** Data of one batch, weighed. */
+function sftData(batch: readonly Datum[], aggregation: SftConfig["aggregation"]): Datum[] {
   const weights_N = aggregationWeights(
-    batch.map((example) => example.mask_T),
+    batch.map(({ weights }) => weights),
     { kind: aggregation },
   );
-  return batch.map(({ id, chunks }, n) => {
-    const datum = { chunks, weights: weights_N[n] };
-    checkDatum(datum, id);
-    return datum;
-  });
+  return batch.map((datum, n) => ({ ...datum, weights: weights_N[n] }));
 }
 
 /** Stops a run whose loss is not a number. */
@@ -118,12 +107,12 @@ export function requireFinite(loss: number, step: number): void {
 
 /** Batch `index` (from 0): each epoch is its own shuffle, and its last batch may be smaller. */
 function batchOf(
-  examples: readonly SftExample[],
+  examples: readonly Datum[],
   index: number,
   stepsPerEpoch: number,
   batchSize: number,
   seed: number,
-): SftExample[] {
+): Datum[] {
   const epoch = Math.floor(index / stepsPerEpoch);
   const start = (index % stepsPerEpoch) * batchSize;
   const order = stream(seed, "sft", epoch).shuffle(examples);

@@ -57,13 +57,36 @@ test("a row drawn alone gives the bits that it gives in a batch", () => {
   }
 });
 
-test("greedy takes the likeliest; log-probabilities are those of temperature 1", () => {
-  const drawn = scope(() => drawFused(tensor(data, { shape: [rows, vocabulary] }), requests));
-  for (const [row, { token, logprob }] of drawn.entries()) {
-    const logits = data.slice(row * vocabulary, (row + 1) * vocabulary);
-    if (row % 6 === 1) expect(token).toBe(logits.indexOf(Math.max(...logits)));
-    const logSum = Math.log(logits.reduce((sum, x) => sum + Math.exp(x), 0));
-    expect(logprob).toBeCloseTo(logits[token] - logSum, 4);
+test("greedy takes the likeliest; log-probabilities are those of the temperature, 1 if greedy", () => {
+  for (const draw of [drawFused, drawPlain]) {
+    const drawn = scope(() => draw(tensor(data, { shape: [rows, vocabulary] }), requests));
+    for (const [row, { token, logprob }] of drawn.entries()) {
+      const raw = data.slice(row * vocabulary, (row + 1) * vocabulary);
+      if (row % 6 === 1) expect(token).toBe(raw.indexOf(Math.max(...raw)));
+      const logits = raw.map((x) => x / (requests[row].params.temperature || 1));
+      const logSum = Math.log(logits.reduce((sum, x) => sum + Math.exp(x), 0));
+      expect(logprob).toBeCloseTo(logits[token] - logSum, 4);
+    }
+  }
+});
+
+test("a temperature near 0 is greedy, a cold one finite, and a broken row fails alone", () => {
+  const params = (temperature: number) => ({ ...base, temperature });
+  for (const draw of [drawFused, drawPlain]) {
+    const logits = Float32Array.of(1, 3, 2, NaN, 0, 1, 40, -40, -Infinity);
+    const [tiny, cold, broken, wide] = scope(() =>
+      draw(tensor(logits, { shape: [3, 3] }), [
+        { row: 0, n: 0, params: params(1e-50) },
+        { row: 0, n: 0, params: params(1e-5) },
+        { row: 1, n: 0, params: params(1) },
+        { row: 2, n: 0, params: params(0.01) },
+      ]),
+    );
+    expect(tiny.token).toBe(1);
+    expect(tiny.logprob).toBeCloseTo(-0.4076, 4);
+    expect(cold).toEqual({ token: 1, logprob: 0 });
+    expect(broken.token).toBe(-1);
+    expect(wide).toEqual({ token: 0, logprob: 0 });
   }
 });
 
@@ -142,6 +165,6 @@ test("requests must fit the logits", () => {
     const learnt = tensor([0, 0], { shape: [1, 2] }).requiresGrad_();
     expect(() => kernels.drawTokens(learnt, request(0, 0, 1, 1, 0))).toThrow(/no gradient/);
     const nothing = tensor([NaN, 0], { shape: [1, 2] });
-    expect(() => kernels.drawTokens(nothing, request(0, 0, 1, 1, 0))).toThrow(/not finite/);
+    expect(kernels.drawTokens(nothing, request(0, 0, 1, 1, 0)).toNumbers()).toEqual([-1, NaN]);
   });
 });

@@ -5,7 +5,7 @@
  * row is computed for itself: who else is in the batch changes nothing.
  * Legend: R rows of logits, D draws, V vocabulary.
  */
-import type { SampleParams } from "../types.ts";
+import { GREEDY_TEMPERATURE, type SampleParams } from "../types.ts";
 import { hasKernels, kernels } from "../../torch/kernels.ts";
 import type { Tensor } from "../../torch/ops.ts";
 import { noGrad, scope } from "../../torch/scope.ts";
@@ -20,8 +20,9 @@ export interface DrawRequest {
 }
 
 export interface Drawn {
+  /** −1 where the logits of the row are not finite: nothing can be drawn from them. */
   readonly token: number;
-  /** At temperature 1, of the whole distribution. */
+  /** At the temperature of the request (1 where greedy), of the whole distribution. */
   readonly logprob: number;
 }
 
@@ -43,7 +44,7 @@ export function drawFused(logits: Tensor, requests: readonly DrawRequest[]): Dra
     const { seed, temperature, topP, topK } = params;
     columns[5 * i] = row;
     columns[5 * i + 1] = counterUniform(seed, n);
-    columns[5 * i + 2] = temperature;
+    columns[5 * i + 2] = temperature < GREEDY_TEMPERATURE ? 0 : temperature;
     columns[5 * i + 3] = topP;
     columns[5 * i + 4] = topK;
   }
@@ -57,22 +58,26 @@ export function drawFused(logits: Tensor, requests: readonly DrawRequest[]): Dra
 
 /** Draws in libtorch's operators; only tokens and log-probabilities are pulled. */
 export function drawPlain(logits: Tensor, requests: readonly DrawRequest[]): Drawn[] {
-  const all = requests.map((_, i) => i);
-  const rows = pickRows(logits, all, requests);
-  const sampled = all.filter((i) => requests[i].params.temperature !== 0);
+  const { device } = logits;
+  const isGreedy = requests.map(({ params }) => params.temperature < GREEDY_TEMPERATURE);
+  const rows = pickRows(logits, requests);
+  const rates = requests.map(({ params }, i) => (isGreedy[i] ? 1 : 1 / params.temperature));
+  const scaled = rows.mul(tensor(rates, { device }).unsqueeze(-1));
   const tokens = Array.from(rows.argmax(-1).toArray() as BigInt64Array, Number);
+  const sampled = requests.map((_, i) => i).filter((i) => !isGreedy[i]);
   if (sampled.length > 0) {
-    const hot = pickRows(logits, sampled, requests);
-    const scaled = hot.mul(inverseTemperatures(logits, sampled, requests)).softmax(-1);
+    const hot = scaled.indexSelect(0, tensor(sampled, { dtype: "int64", device })).softmax(-1);
     const ids = drawFromProbabilities(
-      scaled,
+      hot,
       sampled.map((i) => requests[i]),
     );
     for (const [k, i] of sampled.entries()) tokens[i] = ids[k];
   }
-  const index = tensor(tokens, { dtype: "int64", device: logits.device }).unsqueeze(-1);
-  const logprobs = rows.logSoftmax(-1).gather(-1, index).toArray() as Float32Array;
-  return tokens.map((token, i) => ({ token, logprob: logprobs[i] }));
+  const index = tensor(tokens, { dtype: "int64", device }).unsqueeze(-1);
+  const logprobs = scaled.logSoftmax(-1).gather(-1, index).toArray() as Float32Array;
+  return tokens.map((token, i) =>
+    Number.isFinite(logprobs[i]) ? { token, logprob: logprobs[i] } : { token: -1, logprob: NaN },
+  );
 }
 
 /** One id for each row of probabilities [D, V]. */
@@ -103,20 +108,7 @@ function drawFromProbabilities(probabilities: Tensor, requests: readonly DrawReq
   return Array.from(drawn, (id, k) => Number(id < last[k] ? id : last[k]));
 }
 
-function pickRows(
-  logits: Tensor,
-  which: readonly number[],
-  requests: readonly DrawRequest[],
-): Tensor {
-  const rows = which.map((i) => requests[i].row);
+function pickRows(logits: Tensor, requests: readonly DrawRequest[]): Tensor {
+  const rows = requests.map(({ row }) => row);
   return logits.indexSelect(0, tensor(rows, { dtype: "int64", device: logits.device }));
-}
-
-function inverseTemperatures(
-  logits: Tensor,
-  which: readonly number[],
-  requests: readonly DrawRequest[],
-): Tensor {
-  const values = which.map((i) => 1 / requests[i].params.temperature);
-  return tensor(values, { device: logits.device }).unsqueeze(-1);
 }

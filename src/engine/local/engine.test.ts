@@ -186,8 +186,9 @@ describe("sampling", () => {
     const engine = await open();
     const chunks = prompt(1);
     const sample = await engine.sample(chunks, params(1, { temperature: 0.8, topP: 0.9 }));
-    const datum = answered(chunks, sample);
-    const [{ logprobs, entropy }] = await engine.forward([datum]);
+    const datum = { ...answered(chunks, sample), temperature: 0.8 };
+    const [{ logprobs, entropy, imageHashes }] = await engine.forward([datum]);
+    expect(imageHashes).toEqual(sample.imageHashes);
     const first = logprobs.length - sample.tokens.length;
     for (const [i, logprob] of sample.logprobs.entries())
       expect(logprobs[first + i]).toBeCloseTo(logprob, 4);
@@ -201,6 +202,22 @@ describe("sampling", () => {
     expect((await engine.sample(chunks, params(2))).tokens).not.toEqual(
       (await engine.sample(chunks, params(3))).tokens,
     );
+  });
+
+  test("behind a stop string one token more may be drawn, the model's own", async () => {
+    const engine = await open();
+    const long = await engine.sample(prompt(2), params(5, { maxTokens: 40 }));
+    const stop = [tokenizer.decode(long.tokens.slice(0, 6)).slice(-2)];
+    const ask = (more: Partial<SampleParams>) =>
+      engine.sample(prompt(2), params(5, { maxTokens: 40, stop, ...more }));
+    const stopped = await ask({});
+    const { length } = stopped.tokens;
+    const ended = await ask({ endOfTurn: true });
+    expect(ended.tokens).toEqual(long.tokens.slice(0, length + 1));
+    expect(ended.logprobs).toEqual(long.logprobs.slice(0, length + 1));
+    expect(ended.stopReason).toBe("stop");
+    const full = await ask({ endOfTurn: true, maxTokens: length });
+    expect(full).toEqual(stopped);
   });
 
   test("a stop string ends the sample and stays in it; so does an end token", async () => {

@@ -16,6 +16,7 @@ import { scope } from "../../torch/scope.ts";
 import { tensor } from "../../torch/tensor.ts";
 import { numPositions, type Chunk, type Datum, type Loss } from "../types.ts";
 import { FeatureCache } from "./feature-cache.ts";
+import { GradientSums } from "./gradient-sums.ts";
 import { forwardBackward, type LearnerSettings } from "./learner.ts";
 
 let folder: string;
@@ -79,6 +80,72 @@ test("GRPO: the gradient of the plain expression, clips and KL included", () => 
   expectClose(grads, direct.grads);
 });
 
+test("GSPO at temperature 0.7: a sequence's ratio, with its logits in one block or in many", () => {
+  const loss: Loss = {
+    kind: "gspo",
+    clipLow: 0.2,
+    clipHigh: 0.3,
+    dualClip: null,
+    klCoef: 0,
+    onPolicy: false,
+  };
+  const cold = data.map((datum) => {
+    const advantages = datum.advantages!.map(() => datum.advantages![0]);
+    return { ...datum, advantages, temperature: 0.7 };
+  });
+  const direct = gradients(() =>
+    directLoss((logprobs, datum) => {
+      const scored = datum.weights.gt(0).to("float32");
+      const ratio = logprobs.sub(datum.oldLogprobs).mul(scored).sum().div(scored.sum()).exp();
+      const plain = ratio.mul(datum.advantages).neg();
+      const cut = ratio.clamp(0.8, 1.3).mul(datum.advantages).neg();
+      return where(cut.gt(plain), cut, plain).mul(datum.importance).mul(datum.weights);
+    }, cold),
+  );
+  for (const logitsBytes of [2 ** 14, 2 ** 16, 2 ** 24]) {
+    const { result, grads } = learned(loss, cold, { ...settings, logitsBytes });
+    expect(result).toBeCloseTo(direct.result, 4);
+    expectClose(grads, direct.grads);
+  }
+});
+
+test("gradients of half-precision weights add up in float32 over micro-batches", async () => {
+  const half = await loadModelFolder(folder, { device: testDevice, dtype: "bfloat16" });
+  try {
+    const trained = half.setTrainable("language");
+    const loss: Loss = { kind: "crossEntropy" };
+    const many = Array.from({ length: 192 }, (_, i) => data[i % 2]);
+    const one = { ...settings, trainable: "language" as const, tokensPerMicroBatch: 1 };
+    const run = (batch: readonly Datum[]) => {
+      const features = new FeatureCache(half, patches14, 2 ** 20);
+      const sums = new GradientSums(trained);
+      forwardBackward({ model: half, features }, batch, loss, one, () => sums.collect());
+      features.dispose();
+      const found = scope(
+        () =>
+          new Map(
+            [...trained].map(([name, parameter]) => [
+              name,
+              sums.of(parameter)?.to("float32").toArray() as Float32Array,
+            ]),
+          ),
+      );
+      sums.clear();
+      return found;
+    };
+    const [a, b] = [run([data[0]]), run([data[1]])];
+    const all = run(many);
+    for (const [name, values] of all) {
+      const exact = values.map((_, i) => 96 * (a.get(name)![i] + b.get(name)![i]));
+      const scale = Math.max(...exact.map(Math.abs)) || 1;
+      const error = Math.max(...values.map((value, i) => Math.abs(value - exact[i]))) / scale;
+      expect({ name, close: error < 1e-4 }).toEqual({ name, close: true });
+    }
+  } finally {
+    half.dispose();
+  }
+});
+
 interface Row {
   readonly weights: Tensor;
   readonly oldLogprobs: Tensor;
@@ -88,14 +155,19 @@ interface Row {
 }
 
 /** Sum over all data of a loss on the log-probabilities of tokens 1 … T − 1. */
-function directLoss(lossOf: (logprobs: Tensor, row: Row) => Tensor): Tensor {
-  const sums = data.map((datum) => {
+function directLoss(
+  lossOf: (logprobs: Tensor, row: Row) => Tensor,
+  among: readonly Datum[] = data,
+): Tensor {
+  const sums = among.map((datum) => {
     const batch = planBatch([datum.chunks], model.config);
     const hidden = model.hidden(batch, {
       features: model.encodeImages(batch.images, (image) => patches(image, patches14)),
     });
     const positions = numPositions(datum.chunks);
-    const logprobs = model.logits(hidden.narrow(0, flatRow(batch, 0, 0), positions - 1));
+    const logprobs = model
+      .logits(hidden.narrow(0, flatRow(batch, 0, 0), positions - 1))
+      .div(datum.temperature ?? 1);
     const targets = tensor(batch.tokens.slice(1), { dtype: "int64", device: testDevice }).unsqueeze(
       -1,
     );
@@ -123,9 +195,13 @@ function gradients(lossOf: () => Tensor): { result: number; grads: Map<string, F
   return { result, grads: takeGradients() };
 }
 
-function learned(loss: Loss): { result: number; grads: Map<string, Float32Array> } {
+function learned(
+  loss: Loss,
+  among: readonly Datum[] = data,
+  how: LearnerSettings = settings,
+): { result: number; grads: Map<string, Float32Array> } {
   const features = new FeatureCache(model, patches14, 2 ** 20);
-  const { loss: result } = forwardBackward({ model, features }, data, loss, settings);
+  const { loss: result } = forwardBackward({ model, features }, among, loss, how);
   features.dispose();
   return { result, grads: takeGradients() };
 }

@@ -1,7 +1,8 @@
 /**
  * Forward and backward passes over data: micro-batches of neighbouring lengths, logits only where
  * something is scored and only a block of them at a time. The loss itself is plain numbers
- * (`losses.ts`): log-probabilities go out, their derivatives come back and autograd does the rest.
+ * (`losses/`): all log-probabilities of a datum go out, their derivatives come back and autograd does
+ * the rest. A datum whose logits do not fit one block is scored twice, first without gradients.
  * Same data in the same order give the same bits.
  */
 import { VigorlError } from "../../core/errors.ts";
@@ -11,6 +12,7 @@ import type { VisionLanguageModel } from "../../model/vision-language-model.ts";
 import type { Tensor } from "../../torch/ops.ts";
 import { noGrad, scope } from "../../torch/scope.ts";
 import { tensor } from "../../torch/tensor.ts";
+import { checkDatum, datumLoss } from "../losses/table.ts";
 import {
   numPositions,
   type Chunk,
@@ -21,7 +23,7 @@ import {
   type StepOutput,
 } from "../types.ts";
 import type { FeatureCache } from "./feature-cache.ts";
-import { checkDatum, tokenLoss } from "./losses.ts";
+import { pixelHashes } from "./pixel-hashes.ts";
 import { layOut, microBatches, type Layout } from "./micro-batches.ts";
 
 /** Copies of the logits that a block needs at once: raw, log-softmax, and their gradients. */
@@ -50,35 +52,56 @@ export function forward(
 ): DatumOutput[] {
   const seen = options.blind === true ? data.map(blinded) : data;
   const lengths = checkData(seen);
-  const outputs = emptyOutputs(lengths);
+  const outputs = emptyOutputs(seen, lengths);
   for (const members of microBatches(lengths, settings.tokensPerMicroBatch)) {
     noGrad(() =>
       scope(() => {
         const layout = layOut(seen, members, model.config, options.positions ?? "weighted");
         if (layout.rows.length === 0) return;
         const { batch, rows } = layout;
-        const hidden = model.hidden(batch, { features: features.take(batch.images), rows });
-        for (const [start, end] of blocks(model, layout, settings))
-          scope(() => {
-            const scored = score(model, hidden, layout, start, end);
-            note(outputs, layout, start, scored);
-          });
+        const looked =
+          options.anew === true && batch.images.length > 0
+            ? model.encodeImages(batch.images, (image) => patches(image, settings.preprocessor))
+            : features.take(batch.images);
+        const hidden = model.hidden(batch, { features: looked, rows });
+        for (const [start, end] of blocks(
+          0,
+          layout.rows.length,
+          rowsPerBlock(model, layout, settings),
+        ))
+          scope(() => note(outputs, layout, start, score(model, hidden, layout, start, end)));
       }),
     );
   }
   return outputs;
 }
 
-/** As `forward`, and adds the gradients of Σ weight · loss to the trained parameters. */
+/**
+ * As `forward`, and adds the gradients of Σ weight · loss to the trained parameters. `collect` is
+ * called after each backward pass that has added some.
+ */
 export function forwardBackward(
   { model, features }: Sighted,
   data: readonly Datum[],
   loss: Loss,
   settings: LearnerSettings,
+  collect: () => void = () => undefined,
 ): StepOutput {
   const lengths = checkData(data, loss);
-  const outputs = emptyOutputs(lengths);
+  const outputs = emptyOutputs(data, lengths);
   const sums = { loss: 0, clipped: 0, kl: 0, tokens: 0 };
+  const gradientsOf = (index: number): Float64Array => {
+    const {
+      loss: value,
+      gradient_T,
+      stats,
+    } = datumLoss(loss, outputs[index].logprobs, data[index], index);
+    sums.loss += value;
+    sums.clipped += stats.numClipped;
+    sums.kl += stats.kl;
+    sums.tokens += stats.numTokens;
+    return gradient_T;
+  };
   for (const members of microBatches(lengths, settings.tokensPerMicroBatch)) {
     scope(() => {
       const layout = layOut(data, members, model.config, "weighted");
@@ -91,31 +114,30 @@ export function forwardBackward(
       const hidden = model.hidden(batch, { features: seen, rows });
       // The head runs block by block on a cut leaf, so that only one block of logits is alive.
       const leaf = hidden.detach().requiresGrad_();
-      for (const [start, end] of blocks(model, layout, settings))
-        scope(() => {
-          const scored = score(model, leaf, layout, start, end);
-          const logprobs = note(outputs, layout, start, scored);
-          const gradients = new Float32Array(end - start);
-          for (let i = start; i < end; i++) {
-            const datum = layout.datumOf[i];
-            const t = layout.positionOf[i];
-            const token = tokenLoss(loss, data[datum], t, logprobs[i - start]);
-            if (!Number.isFinite(token.loss + token.gradient))
-              throw new VigorlError(
-                "numerics",
-                `datum ${datum}: the loss of token ${t} is ${token.loss}`,
-                { hint: "lower the learning rate, or look at the log-probabilities of this datum" },
-              );
-            gradients[i - start] = token.gradient;
-            sums.loss += token.loss;
-            sums.clipped += token.clipped ? 1 : 0;
-            sums.kl += token.kl;
-            sums.tokens++;
-          }
-          scored.logprobs.backward(tensor(gradients, { device: model.device }));
-        });
+      const size = rowsPerBlock(model, layout, settings);
+      for (const [first, last] of wholeData(layout, size)) {
+        const pieces = blocks(first, last, size);
+        if (pieces.length > 1)
+          for (const [start, end] of pieces)
+            noGrad(() =>
+              scope(() => note(outputs, layout, start, score(model, leaf, layout, start, end))),
+            );
+        let gradients: ReadonlyMap<number, Float64Array> | undefined;
+        for (const [start, end] of pieces)
+          scope(() => {
+            const scored = score(model, leaf, layout, start, end);
+            if (pieces.length === 1) note(outputs, layout, start, scored);
+            gradients ??= mapOf(layout.datumOf.subarray(first, last), gradientsOf);
+            const slopes = new Float32Array(end - start);
+            for (let i = start; i < end; i++)
+              slopes[i - start] = gradients.get(layout.datumOf[i])![layout.positionOf[i]];
+            scored.logprobs.backward(tensor(slopes, { device: model.device }));
+            collect();
+          });
+      }
       const gradient = leaf.grad;
       if (gradient !== null) hidden.backward(gradient);
+      collect();
       leaf.zeroGrad();
     });
   }
@@ -126,6 +148,11 @@ export function forwardBackward(
     clipFraction: sums.clipped * perToken,
     kl: sums.kl * perToken,
   };
+}
+
+/** The value of each different key, worked out once, in the order of the keys. */
+function mapOf<T>(keys: Int32Array, of: (key: number) => T): Map<number, T> {
+  return new Map([...new Set(keys)].map((key) => [key, of(key)]));
 }
 
 interface Scored {
@@ -143,7 +170,12 @@ function score(
   end: number,
 ): Scored {
   const logits = model.logits(hidden.narrow(0, start, end - start)).to("float32");
-  const all = logits.logSoftmax(-1);
+  const rates = layout.rates?.subarray(start, end);
+  const scaled =
+    rates === undefined
+      ? logits
+      : logits.mul(tensor(rates, { device: model.device }).unsqueeze(-1));
+  const all = scaled.logSoftmax(-1);
   const targets = tensor(layout.targets.subarray(start, end), {
     dtype: "int64",
     device: model.device,
@@ -156,13 +188,13 @@ function score(
   return { logprobs, entropy };
 }
 
-/** Pulls a block's numbers over, files them by datum and returns the log-probabilities. */
+/** Pulls a block's numbers over and files them by datum. */
 function note(
   outputs: readonly DatumOutput[],
   layout: Layout,
   start: number,
   scored: Scored,
-): Float32Array {
+): void {
   const logprobs = scored.logprobs.toArray() as Float32Array;
   const entropy = scored.entropy.toArray() as Float32Array;
   for (let i = 0; i < logprobs.length; i++) {
@@ -171,21 +203,40 @@ function note(
     output.logprobs[t] = logprobs[i];
     output.entropy[t] = entropy[i];
   }
-  return logprobs;
 }
 
-/** Ranges of rows whose logits fit the bound. */
-function blocks(
+/** How many rows of logits fit the bound; those at a temperature have one more copy. */
+function rowsPerBlock(
   model: VisionLanguageModel,
-  layout: Layout,
+  { rates }: Layout,
   settings: LearnerSettings,
-): [start: number, end: number][] {
-  const total = layout.rows.length;
-  const bytesPerRow = model.config.text.vocabSize * BYTES_PER_LOGIT * LOGITS_COPIES;
-  const size = Math.max(1, Math.floor(settings.logitsBytes / bytesPerRow));
+): number {
+  const copies = LOGITS_COPIES + (rates === undefined ? 0 : 1);
+  const bytesPerRow = model.config.text.vocabSize * BYTES_PER_LOGIT * copies;
+  return Math.max(1, Math.floor(settings.logitsBytes / bytesPerRow));
+}
+
+type Range = readonly [start: number, end: number];
+
+/** Cuts rows `first … last` into ranges of at most `size`. */
+function blocks(first: number, last: number, size: number): Range[] {
+  const ranges: Range[] = [];
+  for (let start = first; start < last; start += size)
+    ranges.push([start, Math.min(start + size, last)]);
+  return ranges;
+}
+
+/** Ranges of whole data, of at most `size` rows each where one datum does not have more alone. */
+function wholeData({ datumOf }: Layout, size: number): Range[] {
   const ranges: [number, number][] = [];
-  for (let start = 0; start < total; start += size)
-    ranges.push([start, Math.min(start + size, total)]);
+  for (let start = 0; start < datumOf.length;) {
+    let end = start + 1;
+    while (end < datumOf.length && datumOf[end] === datumOf[start]) end++;
+    const before = ranges.at(-1);
+    if (before !== undefined && end - before[0] <= size) before[1] = end;
+    else ranges.push([start, end]);
+    start = end;
+  }
   return ranges;
 }
 
@@ -199,10 +250,11 @@ function checkData(data: readonly Datum[], loss?: Loss): number[] {
   });
 }
 
-function emptyOutputs(lengths: readonly number[]): DatumOutput[] {
-  return lengths.map((length) => ({
+function emptyOutputs(data: readonly Datum[], lengths: readonly number[]): DatumOutput[] {
+  return lengths.map((length, n) => ({
     logprobs: new Float32Array(length),
     entropy: new Float32Array(length),
+    imageHashes: pixelHashes(data[n].chunks),
   }));
 }
 

@@ -85,7 +85,8 @@ export class LocalModel {
   }
 
   forwardBackward(data: readonly Datum[], loss: Loss): StepOutput {
-    return forwardBackward(this.policy, data, loss, this.settings);
+    const { gradients } = this.optimizer;
+    return forwardBackward(this.policy, data, loss, this.settings, () => gradients.collect());
   }
 
   optimStep(params: OptimParams): OptimOutput {

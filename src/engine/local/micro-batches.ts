@@ -18,6 +18,8 @@ export interface Layout {
   /** Index of the datum (in the caller's order) and position of each scored token. */
   readonly datumOf: Int32Array;
   readonly positionOf: Int32Array;
+  /** 1 / temperature of each row; absent where all are 1. */
+  readonly rates: Float32Array | undefined;
 }
 
 /**
@@ -78,8 +80,12 @@ export function layOut(
       positionOf.push(t);
     }
   }
+  const isPlain = members.every((index) => (data[index].temperature ?? 1) === 1);
   return {
     batch,
+    rates: isPlain
+      ? undefined
+      : Float32Array.from(datumOf, (index) => 1 / (data[index].temperature ?? 1)),
     rows: Int32Array.from(rows),
     targets: Int32Array.from(targets),
     datumOf: Int32Array.from(datumOf),

@@ -1,7 +1,7 @@
 /**
  * AdamW over the trained parameters, and its state on disk: `optimizer.safetensors` for the moments,
  * `optimizer.json` for the counters and settings. A resumed run goes on with the same bits. Gains of
- * norms and biases are not decayed.
+ * norms and biases are decayed only where `decayAll` says so.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -15,12 +15,14 @@ import { openSafetensors } from "../../torch/safetensors.ts";
 import { writeSafetensors } from "../../torch/safetensors-write.ts";
 import { scope } from "../../torch/scope.ts";
 import type { OptimParams } from "../types.ts";
+import { GradientSums } from "./gradient-sums.ts";
 
 const settingsSchema = z.strictObject({
   beta1: z.number(),
   beta2: z.number(),
   eps: z.number(),
   weightDecay: z.number(),
+  decayAll: z.boolean().default(false),
 });
 const stateSchema = z.strictObject({
   weightsVersion: z.int().nonnegative(),
@@ -33,12 +35,14 @@ type Settings = z.infer<typeof settingsSchema>;
 export class Optimizer {
   /** Steps taken so far. */
   weightsVersion = 0;
+  readonly gradients: GradientSums;
   private readonly trained: Parameters;
   private settings: Settings | null = null;
   private adam: AdamW | null = null;
 
   constructor(trained: Parameters) {
     this.trained = trained;
+    this.gradients = new GradientSums(trained);
   }
 
   /**
@@ -46,23 +50,21 @@ export class Optimizer {
    * @throws VigorlError "numerics" where the norm is not finite; the weights stay, the gradients go
    */
   step({ learningRate, clipNorm, ...params }: OptimParams): number {
-    const { beta1, beta2, eps, weightDecay } = params;
-    this.adamFor({ beta1, beta2, eps, weightDecay });
-    const norm = clipGradNorm(this.trained.values(), clipNorm > 0 ? clipNorm : Infinity);
+    const { beta1, beta2, eps, weightDecay, decayAll = false } = params;
+    this.adamFor({ beta1, beta2, eps, weightDecay, decayAll });
+    const gradientOf = (parameter: Tensor) => this.gradients.of(parameter);
+    const bound = clipNorm > 0 ? clipNorm : Infinity;
+    const norm = clipGradNorm(this.trained.values(), bound, gradientOf);
     if (!Number.isFinite(norm)) {
-      this.zeroGrad();
+      this.gradients.clear();
       throw new VigorlError("numerics", `optimStep: the gradient norm is ${norm}`, {
         hint: "lower the learning rate, or look for a datum with extreme log-probabilities",
       });
     }
-    this.adam!.step(learningRate);
-    this.zeroGrad();
+    this.adam!.step(learningRate, gradientOf);
+    this.gradients.clear();
     this.weightsVersion++;
     return norm;
-  }
-
-  zeroGrad(): void {
-    for (const parameter of this.trained.values()) parameter.zeroGrad();
   }
 
   /** Forgets all moments, as before the first step. */
@@ -71,7 +73,7 @@ export class Optimizer {
     this.adam = null;
     this.settings = null;
     this.weightsVersion = 0;
-    this.zeroGrad();
+    this.gradients.clear();
   }
 
   async save(folder: string): Promise<void> {
@@ -118,11 +120,11 @@ export class Optimizer {
 }
 
 function newAdam(trained: Parameters, settings: Settings): AdamW {
-  const { beta1, beta2, eps, weightDecay } = settings;
+  const { beta1, beta2, eps, weightDecay, decayAll } = settings;
   const decayed: Parameters = new Map();
   const plain: Parameters = new Map();
   for (const [name, parameter] of trained)
-    (isNorm(name) || name.endsWith(".bias") ? plain : decayed).set(name, parameter);
+    (!decayAll && (isNorm(name) || name.endsWith(".bias")) ? plain : decayed).set(name, parameter);
   return new AdamW([{ parameters: decayed }, { parameters: plain, weightDecay: 0 }], {
     betas: [beta1, beta2],
     eps,

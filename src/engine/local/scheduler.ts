@@ -17,6 +17,7 @@ import { scope } from "../../torch/scope.ts";
 import type { Chunk, Sample, SampleParams } from "../types.ts";
 import { drawTokens, type Drawn, type DrawRequest } from "./draw.ts";
 import type { FeatureCache } from "./feature-cache.ts";
+import { pixelHashes } from "./pixel-hashes.ts";
 import { chunksFrom, contentKey, flatten, History, type Segment } from "./sequence.ts";
 import { Slots, type Conversation } from "./slots.ts";
 import { StopMatcher, type TokenBytes } from "./stop.ts";
@@ -51,6 +52,8 @@ interface Run {
   readonly task: SampleTask;
   readonly conversation: Conversation;
   readonly stop: StopMatcher;
+  /** A stop string has come. */
+  stopped: boolean;
   readonly tokens: number[];
   readonly logprobs: number[];
   /** What still has to enter the cache before sampling begins. */
@@ -170,7 +173,17 @@ export class Scheduler {
     plan.push({ kind: "prefill", chunks: chunksFrom(prompt, kept) });
     conversation.busy = true;
     const stop = new StopMatcher(params.stop, tokenBytes ?? (() => ""));
-    return { task, conversation, stop, tokens: [], logprobs: [], plan, replay: [], newest: -1 };
+    return {
+      task,
+      conversation,
+      stop,
+      stopped: false,
+      tokens: [],
+      logprobs: [],
+      plan,
+      replay: [],
+      newest: -1,
+    };
   }
 
   private conversationOf(session: string | undefined): Conversation {
@@ -335,8 +348,10 @@ export class Scheduler {
   }
 
   private takeAll(runs: readonly Run[], drawn: readonly Drawn[]): void {
-    for (const [i, { token, logprob }] of drawn.entries())
-      if (!this.take(runs[i], token, logprob)) this.decoding.push(runs[i]);
+    for (const [i, { token, logprob }] of drawn.entries()) {
+      if (token < 0) this.fail(runs[i], notFinite());
+      else if (!this.take(runs[i], token, logprob)) this.decoding.push(runs[i]);
+    }
   }
 
   /** Adds a sampled token; true where it ends the sample, which is then reported. */
@@ -348,17 +363,23 @@ export class Scheduler {
     run.newest = token;
     this.counts.sampledTokens++;
     const room = this.model.decoder.cache.maxPositions - run.conversation.history.length;
+    const isFull = run.tokens.length >= params.maxTokens || room < 1;
+    const wasStopped = run.stopped;
+    run.stopped ||= run.stop.push(token);
+    const goesOn = params.endOfTurn === true && !wasStopped && !isFull;
     const stopReason = this.model.eosIds.has(token)
       ? "eos"
-      : run.stop.push(token)
+      : run.stopped && !goesOn
         ? "stop"
-        : run.tokens.length >= params.maxTokens || room < 1
+        : isFull
           ? "length"
           : undefined;
     if (stopReason === undefined) return false;
     const { tokens, logprobs } = run;
     this.leave(run);
-    this.events.sampled(id, { tokens, logprobs, stopReason, weightsVersion: this.weightsVersion });
+    const imageHashes = pixelHashes(run.task.prompt);
+    const { weightsVersion } = this;
+    this.events.sampled(id, { tokens, logprobs, stopReason, weightsVersion, imageHashes });
     return true;
   }
 
@@ -377,4 +398,10 @@ export class Scheduler {
     this.leave(run);
     this.events.failed(run.task.id, error);
   }
+}
+
+function notFinite(): VigorlError {
+  return new VigorlError("numerics", "sample: the model's logits are not finite", {
+    hint: "look at the weights, and at the images of the prompt",
+  });
 }

@@ -1,14 +1,16 @@
 /**
- * The optimiser's knobs, shared by `sft` and `rl`: AdamW, and a learning rate that warms up and
+ * The optimizer's knobs, shared by `sft` and `rl`: AdamW, and a learning rate that warms up and
  * then stays or falls along half a cosine to zero.
  */
 import { z } from "zod";
 import type { OptimParams } from "../engine/types.ts";
 import { learningRateAt } from "../torch/schedule.ts";
 
-export interface OptimiserConfig {
+export interface OptimizerConfig {
   readonly learningRate: number;
   readonly warmupRatio: number;
+  readonly warmup: "perUpdate" | "perStep";
+  readonly decayNorms: boolean;
   readonly schedule: "constant" | "cosine";
   readonly weightDecay: number;
   readonly beta1: number;
@@ -18,8 +20,8 @@ export interface OptimiserConfig {
 }
 
 /** Schema fields of AdamW and its schedule with a verb's own defaults. */
-export function optimiserFields(
-  defaults: Pick<OptimiserConfig, "learningRate" | "warmupRatio" | "schedule" | "clipNorm">,
+export function optimizerFields(
+  defaults: Pick<OptimizerConfig, "learningRate" | "warmupRatio" | "schedule" | "clipNorm">,
 ) {
   return {
     learningRate: z
@@ -32,12 +34,19 @@ export function optimiserFields(
       .min(0)
       .max(1)
       .default(defaults.warmupRatio)
-      .describe("share of the optimiser steps over which the rate rises from 0"),
+      .describe("share of the run over which the rate rises"),
+    warmup: z
+      .enum(["perUpdate", "perStep"])
+      .default("perUpdate")
+      .describe(
+        "the rate follows the optimiser steps and is never 0, or the steps of the run from 0 on, as in the published code",
+      ),
     schedule: z
       .enum(["constant", "cosine"])
       .default(defaults.schedule)
       .describe("the rate after warm-up"),
     weightDecay: z.number().min(0).default(0.01).describe("decoupled weight decay"),
+    decayNorms: z.boolean().default(false).describe("decay gains of norms and biases too"),
     beta1: z.number().min(0).lt(1).default(0.9).describe("decay of the first moment"),
     beta2: z.number().min(0).lt(1).default(0.99).describe("decay of the second moment"),
     eps: z.number().gt(0).default(1e-8).describe("added to the root of the second moment"),
@@ -49,10 +58,17 @@ export function optimiserFields(
   };
 }
 
-/** Parameters of optimiser step `index` (from 0) of `total`. */
-export function optimParams(config: OptimiserConfig, index: number, total: number): OptimParams {
+/** Parameters of step `index` (from 0) of `total`: of optimiser steps, or those that `warmup` names. */
+export function optimParams(config: OptimizerConfig, index: number, total: number): OptimParams {
   const { learningRate: peak, schedule: kind, warmupRatio } = config;
-  const { beta1, beta2, eps, weightDecay, clipNorm } = config;
-  const learningRate = learningRateAt(index, { kind, peak, warmupRatio, totalSteps: total });
-  return { learningRate, beta1, beta2, eps, weightDecay, clipNorm };
+  const { beta1, beta2, eps, weightDecay, decayNorms: decayAll, clipNorm } = config;
+  const fromZero = config.warmup === "perStep";
+  const learningRate = learningRateAt(index, {
+    kind,
+    peak,
+    warmupRatio,
+    totalSteps: total,
+    fromZero,
+  });
+  return { learningRate, beta1, beta2, eps, weightDecay, decayAll, clipNorm };
 }
