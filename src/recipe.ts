@@ -7,10 +7,11 @@ import { z } from "zod";
 import { loadConfig, type Override } from "./core/config.ts";
 import { VigorlError } from "./core/errors.ts";
 import { nameFrom, nameSchema } from "./core/inside.ts";
+import { sinkNames } from "./core/metric-sinks.ts";
 import { findPath } from "./core/paths.ts";
 import { readDataset } from "./data/dataset.ts";
 import { evalSchema } from "./eval/evaluate.ts";
-import { nanoRecords } from "./nano/tasks.ts";
+import { nanoRecords, nanoTaskNames } from "./nano/tasks.ts";
 import { linearizeConfig } from "./search/linearize-config.ts";
 import { searchConfig } from "./search/search-config.ts";
 import { episodeSettingsSchema } from "./task/episode-config.ts";
@@ -18,12 +19,10 @@ import type { TaskRecord } from "./task/record.ts";
 import { rlSchema } from "./train/rl-config.ts";
 import { sftSchema } from "./train/sft-config.ts";
 
-export const nanoTasks = ["search", "relation", "click"] as const;
-
 /** Where questions come from: the nano world, or a file. */
 const sourceSchema = z
   .strictObject({
-    nano: z.enum(nanoTasks).optional().describe("a task of the nano world"),
+    nano: z.enum(nanoTaskNames).optional().describe("a task of the nano world"),
     file: z.string().min(1).optional().describe("a dataset: .jsonl or .parquet"),
     images: z.string().min(1).optional().describe("folder of the images; default the file's own"),
     task: nameSchema.optional().describe("name in reports; default the task or file name"),
@@ -48,6 +47,10 @@ export const recipeSchema = z.strictObject({
   device: z.string().default("auto").describe("auto, cpu, cuda or cuda:N"),
   dtype: z.enum(["float32", "bfloat16"]).default("float32").describe("arithmetic of the engine"),
   threads: z.int().min(1).optional().describe("threads of the tensor engine; default all cores"),
+  log: z
+    .array(z.enum(sinkNames))
+    .default([])
+    .describe("where the figures of each step go besides metrics.jsonl"),
   ...episodeSettingsSchema.omit({ sampling: true }).shape,
   promptsNoTool: episodeSettingsSchema.shape.prompts.describe(
     "laid over prompts where the tool is off",

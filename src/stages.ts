@@ -172,6 +172,7 @@ export async function openRun(
         hint: "resume with the recipe and flags of its manifest.json, or start again with --overwrite",
       });
     }
+    run.logTo(recipe.log);
     return { run, resume: true };
   }
   const dataHashes: Record<string, string> = {};
@@ -186,6 +187,7 @@ export async function openRun(
     { verb, name, seed, recipe: asJson(recipe), versions, dataHashes },
     { overwrite },
   );
+  run.logTo(recipe.log);
   return { run, resume: false };
 }
 

@@ -12,7 +12,7 @@ export function dataVerb(): Verb {
       .description("make and check datasets")
       .argument("<action>", "nano: write nano questions; check: read a dataset through")
       .argument("[file]", "check: the dataset, .jsonl or .parquet")
-      .option("--task <name>", "nano: search, relation or click", "search")
+      .option("--task <name>", "nano: a task of the nano world", "search")
       .option("--split <name>", "nano: train or heldout", "train")
       .option("--count <number>", "nano: how many", "1000")
       .option("--seed <number>", "nano: seed", "1")
@@ -26,12 +26,12 @@ export function dataVerb(): Verb {
 }
 
 async function writeNano(options: Options): Promise<Result> {
-  const task = oneOf("--task", options.task, ["search", "relation", "click"]);
+  const { nanoRecords, nanoTaskNames } = await import("../nano/tasks.ts");
+  const task = oneOf("--task", options.task, nanoTaskNames);
   const split = oneOf("--split", options.split, ["train", "heldout"]);
   const count = wholeNumber("--count", options.count, 1);
   const seed = wholeNumber("--seed", options.seed);
   const out = String(options.out ?? `data/nano-${task}-${split}.jsonl`);
-  const { nanoRecords } = await import("../nano/tasks.ts");
   const { writeDataset } = await import("../data/write.ts");
   await writeDataset(out, nanoRecords({ task, split, count, seed }), { images: "copy" });
   return { json: { file: out, task, split, count, seed }, text: `${count} questions\n${out}` };

@@ -6,9 +6,11 @@ import { readdir, rm, rmdir } from "node:fs/promises";
 import { errno } from "./errors.ts";
 import { ioError, isUnfinished } from "./files.ts";
 import { inside } from "./inside.ts";
+import { sinkNames } from "./metric-sinks.ts";
 
 /** Names in a run's folder. Stages of a pipeline are runs of their own in it. */
 export const runEntries = [
+  ...sinkNames,
   "manifest.json",
   "metrics.jsonl",
   "traces.jsonl",

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { appendJsonl } from "./jsonl.ts";
+import { sinkNames, type SinkName } from "./metric-sinks.ts";
 import { createRunFolder, isRunFolder, openRunFolder } from "./run-folder.ts";
 
 const description = { verb: "rl", name: "a", seed: 1, recipe: { rl: { groupSize: 8 } } };
@@ -23,6 +24,23 @@ test("a run is created once, opened again and rewound to a step", async () => {
   );
   expect(await readFile(again.file("traces.jsonl"), "utf8")).toBe('{"step":1}\n');
 
+  await createRunFolder(path, description, { overwrite: true });
+  expect(await readdir(path)).toEqual(["checkpoints", "manifest.json"]);
+});
+
+test("a run writes to the sinks it is given, and starting again removes what they made", async () => {
+  const path = join(await mkdtemp(join(tmpdir(), "vigorl-run-")), "a");
+  const files = async (name: SinkName) => readdir(join(path, name));
+  const run = await createRunFolder(path, description);
+  run.logTo(sinkNames);
+  await run.appendMetrics({ step: 1, reward: 0.5 });
+  for (const name of sinkNames) expect(await files(name)).toHaveLength(1);
+  const again = await openRunFolder(path);
+  again.logTo(["tensorboard"]);
+  await again.rewind(0);
+  await again.appendMetrics({ step: 1, reward: 0.5 });
+  expect(await files("tensorboard")).toHaveLength(2);
+  expect(await readFile(again.file("metrics.jsonl"), "utf8")).toBe('{"step":1,"reward":0.5}\n');
   await createRunFolder(path, description, { overwrite: true });
   expect(await readdir(path)).toEqual(["checkpoints", "manifest.json"]);
 });

@@ -1,6 +1,6 @@
 /**
  * A run is a folder that can be read: manifest.json (what was run), metrics.jsonl (one line a
- * step), traces.jsonl with images/<hash>.png (what the model saw and wrote), checkpoints/step-N/.
+ * step, and the same in other sinks where a recipe asks for them), traces.jsonl with images/<hash>.png (what the model saw and wrote), checkpoints/step-N/.
  * Metrics and traces carry their step, so that a resumed run can forget what came after its
  * checkpoint and end with the same files as one that was never stopped.
  */
@@ -13,8 +13,10 @@ import { errno, VigorlError } from "./errors.ts";
 import { ioError, isUnfinished, removeUnfinished, writeFileAtomic } from "./files.ts";
 import { inside } from "./inside.ts";
 import { appendJsonl, parseAt, truncateJsonl } from "./jsonl.ts";
+import { metricSinks, type SinkName } from "./metric-sinks.ts";
 import { ownPath, ownVersion } from "./paths.ts";
 import { removeRun, type RunEntry } from "./run-entries.ts";
+import type { MetricRow, MetricSink } from "./sinks/sink.ts";
 
 export const manifestSchema = z.strictObject({
   version: z.literal(1),
@@ -48,6 +50,7 @@ export interface RunDescription {
 export class RunFolder {
   readonly path: string;
   readonly manifest: Manifest;
+  private readonly sinks: MetricSink[] = [];
 
   constructor(path: string, manifest: Manifest) {
     this.path = path;
@@ -68,8 +71,14 @@ export class RunFolder {
     return inside(this.path, name);
   }
 
-  async appendMetrics(row: Readonly<Record<string, unknown>>): Promise<void> {
+  /** Sends the figures of every step to these sinks, too. */
+  logTo(names: readonly SinkName[]): void {
+    this.sinks.push(...names.map((name) => metricSinks[name](this.file(name))));
+  }
+
+  async appendMetrics(row: MetricRow): Promise<void> {
     await appendJsonl(this.file("metrics.jsonl"), [row]);
+    for (const sink of this.sinks) await sink.append(row);
   }
 
   /** Forgets metrics and traces behind `step`, and half-written files. */
@@ -80,6 +89,7 @@ export class RunFolder {
     };
     await truncateJsonl(this.file("metrics.jsonl"), upTo);
     await truncateJsonl(this.file("traces.jsonl"), upTo);
+    for (const sink of this.sinks) await sink.rewind(step);
     await removeUnfinished(this.path);
     await removeUnfinished(this.checkpointsPath);
     await removeUnfinished(this.file("images"));

@@ -1,11 +1,13 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { imageHash } from "../image/model-image.ts";
 import { judge } from "../task/judge.ts";
 import { loadImages } from "../task/record.ts";
-import { nanoRecords, nanoTasks } from "./tasks.ts";
+import { nanoRecords, nanoTaskNames } from "./tasks.ts";
 import { relations } from "./world.ts";
 
-test.each(nanoTasks)("%s records are reproducible and extend each other", async (task) => {
+test.each(nanoTaskNames)("%s records are reproducible and extend each other", async (task) => {
   const options = { task, split: "heldout", seed: 5 } as const;
   const few = nanoRecords({ ...options, count: 3 });
   const more = nanoRecords({ ...options, count: 6 });
@@ -22,7 +24,7 @@ test.each(nanoTasks)("%s records are reproducible and extend each other", async 
 });
 
 test("answers are what the judge takes for right", () => {
-  const records = nanoTasks.flatMap((task) =>
+  const records = nanoTaskNames.flatMap((task) =>
     nanoRecords({ task, split: "train", count: 5, seed: 1 }),
   );
   for (const record of records) {
@@ -40,4 +42,15 @@ test("each relation comes up", () => {
   const records = nanoRecords({ task: "relation", split: "train", count: 60, seed: 2 });
   for (const relation of relations)
     expect(records.filter(({ answer }) => answer === relation).length).toBeGreaterThan(4);
+});
+
+test("tasks are listed in their table alone; chats of the base have kinds of their own", () => {
+  const source = new URL("../", import.meta.url).pathname;
+  const lists = readdirSync(source, { recursive: true, encoding: "utf8" }).filter((file) => {
+    if (!file.endsWith(".ts") || file.endsWith(".test.ts") || file.startsWith("nano/"))
+      return false;
+    const text = readFileSync(join(source, file), "utf8");
+    return nanoTaskNames.every((name) => new RegExp(`\\b${name}\\b`).test(text));
+  });
+  expect(lists).toEqual([]);
 });

@@ -1,0 +1,14 @@
+/**
+ * Where the figures of a run's steps go besides metrics.jsonl. One file a sink; `../metric-sinks.ts` is
+ * their table.
+ */
+
+/** One line of metrics: a step and named figures. */
+export type MetricRow = Readonly<Record<string, unknown>>;
+
+export interface MetricSink {
+  /** Takes the figures of a step; each step comes once, in order. */
+  append(row: MetricRow): Promise<void>;
+  /** Forgets every step behind `step`; called before a resumed run goes on. */
+  rewind(step: number): Promise<void>;
+}
