@@ -9,7 +9,7 @@ step() {
   "$@"
 }
 step format node_modules/.bin/prettier --check .
-step lint node_modules/.bin/oxlint --type-aware src test bench scripts
+step lint node_modules/.bin/oxlint --type-aware src test bench scripts examples
 step types node_modules/.bin/tsc --noEmit
 step build npm run --silent build
 step package node --import ./node_modules/tsx/dist/loader.mjs scripts/package-matrix.ts
