@@ -2,9 +2,9 @@ import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { smallTree, thought, tree, node, rollout, answerStep } from "./fixtures/small-tree.ts";
+import { thought, tree, node, rollout, answerStep } from "./fixtures/small-tree.ts";
 import { repoChains } from "./linearize-repo.ts";
-import { fromRepoRecord, readRepoTrees, repoRecordSchema, toRepoRecord } from "./repo-trees.ts";
+import { fromRepoRecord, readRepoTrees, repoRecordSchema } from "./repo-trees.ts";
 import { attemptsOf } from "./attempts.ts";
 
 const question = "<image>Where is the cup?";
@@ -27,8 +27,10 @@ const end = (reward: number | boolean, ...texts: string[]) => ({
   ephemeral_texts: [question, ...texts],
   ephemeral_depth: texts.length,
 });
+const chainsFrom = (rollouts: unknown[], children: unknown[] = []) =>
+  repoChains(fromRepoRecord(record(rollouts, children), { kind: "text" }), "Wait.");
 const counts = (rollouts: unknown[]) => {
-  const chains = repoChains(record(rollouts), "Wait.");
+  const chains = chainsFrom(rollouts);
   return [
     chains.filter(({ kind }) => kind === "direct").length,
     chains.filter(({ kind }) => kind === "backtrack").length,
@@ -47,13 +49,10 @@ test("two rollouts of a node give 2, 1 + 1 or 0 chains", () => {
 
 test("texts come out as published: wrong half, sentence, right half with the shared part again", () => {
   const shared = "<think> A table (5, 6). </think>";
-  const chains = repoChains(
-    record([
-      end(0, shared, "<think> Right of it (9, 9). </think>", "<answer> right </answer>"),
-      end(1, shared, "<think>Left of it (1, 1).</think>", "<answer> left </answer>"),
-    ]),
-    "Wait.",
-  );
+  const chains = chainsFrom([
+    end(0, shared, "<think> Right of it (9, 9). </think>", "<answer> right </answer>"),
+    end(1, shared, "<think>Left of it (1, 1).</think>", "<answer> left </answer>"),
+  ]);
   expect(chains).toEqual([
     {
       kind: "backtrack",
@@ -69,14 +68,12 @@ test("texts come out as published: wrong half, sentence, right half with the sha
 });
 
 test("its faults come out too: empty thoughts, tags in answers, a question that is kept", () => {
-  const [empty] = repoChains(record([end(1, "left")]), "Wait.");
+  const [empty] = chainsFrom([end(1, "left")]);
   expect(empty.text).toBe("<think>\n\n</think>\n<answer> left </answer>");
-  const [tagged] = repoChains(record([end(1, "<think>x</think> <answer>left</answer>")]), "Wait.");
+  const [tagged] = chainsFrom([end(1, "<think>x</think> <answer>left</answer>")]);
   expect(tagged.answer).toBe("<think>x</think> left");
   const middle = { reward: 1, final_answer: "left", ephemeral_texts: ["Is <image> it?", "left"] };
-  expect(repoChains(record([middle]), "Wait.")[0].text).toBe(
-    "<think>\nIs  it?\n</think>\n<answer> left </answer>",
-  );
+  expect(chainsFrom([middle])[0].text).toBe("<think>\nIs  it?\n</think>\n<answer> left </answer>");
 });
 
 test("each node is looked at alone, terminals are not walked below, equal chains come once", () => {
@@ -86,7 +83,7 @@ test("each node is looked at alone, terminals are not walked below, equal chains
     rollouts: [end(1, "left"), end(1, "left")],
     children: [{ thought_text: "x", is_terminal: false, rollouts: [end(1, "never", "left")] }],
   };
-  const chains = repoChains(record([end(0, "<think>n</think>", "right")], [child]), "Wait.");
+  const chains = chainsFrom([end(0, "<think>n</think>", "right")], [child]);
   expect(chains.map(({ kind, answer }) => ({ kind, answer }))).toEqual([
     { kind: "direct", answer: "left" },
   ]);
@@ -171,19 +168,9 @@ test("our trees go through the published builder", () => {
       }),
     ],
   });
-  const published = toRepoRecord(tree(root, { steps: "packed" }));
-  expect(published.tree.children[0].rollouts[0].ephemeral_texts).toEqual([
-    "<image>which digit is on the red star?",
-    "<think> A star (50, 50). </think>",
-    "<think> A bell (9, 9). </think>",
-    "7",
-  ]);
-  expect(repoChains(published, "Wait.").map(({ kind }) => kind)).toEqual([
-    "backtrack",
-    "direct",
-    "direct",
-  ]);
-  expect(repoRecordSchema.parse(JSON.parse(JSON.stringify(toRepoRecord(smallTree))))).toEqual(
-    toRepoRecord(smallTree),
+  const published = repoChains(tree(root, { steps: "packed" }), "Wait.");
+  expect(published.map(({ kind }) => kind)).toEqual(["backtrack", "direct", "direct"]);
+  expect(published[0].text).toBe(
+    "<think>\nA star (50, 50).\nWait.\nA star (50, 50). A bell (9, 9).\n</think>\n<answer> 7 </answer>",
   );
 });

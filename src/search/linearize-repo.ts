@@ -7,15 +7,16 @@
  */
 import { stream } from "../core/random.ts";
 import { formatTurn } from "../text/grammar.ts";
+import { IMAGE_TAG, removeTags } from "./repo-trees.ts";
 import {
-  IMAGE_TAG,
-  isQuestion,
-  removeTags,
-  type RepoNode,
-  type RepoRecord,
-  type RepoRollout,
-} from "./repo-trees.ts";
-import { correctReward } from "./tree-line.ts";
+  correctReward,
+  stepsOf,
+  walk,
+  type NodeLine,
+  type RolloutLine,
+  type StepLine,
+  type TreeLine,
+} from "./tree-line.ts";
 
 export interface RepoChain {
   readonly kind: "direct" | "backtrack";
@@ -28,15 +29,18 @@ export interface RepoChain {
 export const maxRepoChains = 10_000;
 
 /** The chains of a tree, each text once. */
-export function repoChains(record: RepoRecord, correction: string, seed = 42): RepoChain[] {
+export function repoChains(tree: TreeLine, correction: string, seed = 42): RepoChain[] {
   const chains = new Map<string, RepoChain>();
-  for (const chain of chainsBelow(record.tree, correction))
-    if (!chains.has(chain.text)) chains.set(chain.text, chain);
+  for (const path of walk(tree.root)) {
+    if (path.slice(0, -1).some(isTerminal)) continue;
+    for (const chain of chainsAt(path, correction))
+      if (!chains.has(chain.text)) chains.set(chain.text, chain);
+  }
   const all = [...chains.values()];
   const kept =
     all.length <= maxRepoChains
       ? all
-      : stream(seed, "chains", record.id).shuffle(all).slice(0, maxRepoChains);
+      : stream(seed, "chains", tree.recordId).shuffle(all).slice(0, maxRepoChains);
   return kept.map((chain) => ({ ...chain, text: withoutImageTags(chain.text) }));
 }
 
@@ -44,9 +48,13 @@ function withoutImageTags(text: string): string {
   return text.replaceAll(IMAGE_TAG, "").replaceAll("</image>", "");
 }
 
-function* chainsBelow(node: RepoNode, correction: string): Generator<RepoChain> {
-  const right = node.rollouts.filter(isRight).map(spoken);
-  const wrong = node.rollouts.filter((rollout) => !isRight(rollout)).map(spoken);
+function* chainsAt(path: readonly NodeLine[], correction: string): Generator<RepoChain> {
+  const { rollouts } = path[path.length - 1];
+  const above = stepsOf(path);
+  const right = rollouts.filter(isRight).map((rollout) => spoken(above, rollout));
+  const wrong = rollouts
+    .filter((rollout) => !isRight(rollout))
+    .map((rollout) => spoken(above, rollout));
   for (const detour of wrong) {
     for (const way of right) {
       const think = `${detour.think}\n${correction}\n${way.think}`;
@@ -54,18 +62,25 @@ function* chainsBelow(node: RepoNode, correction: string): Generator<RepoChain> 
     }
   }
   for (const way of right) yield chainOf("direct", way.think, way.answer);
-  if (!node.is_terminal) for (const child of node.children) yield* chainsBelow(child, correction);
 }
 
-function isRight({ reward }: RepoRollout): boolean {
+function isRight({ reward }: RolloutLine): boolean {
   return reward >= correctReward;
 }
 
-/** A rollout's thoughts in one line, and its last text as the answer. */
-function spoken({ ephemeral_texts: texts }: RepoRollout): { think: string; answer: string } {
-  const told = isQuestion(texts[0] ?? "") ? texts.slice(1) : texts;
-  const thoughts = told.slice(0, -1).map((text) => removeTags(text, ["think", "answer"]).trim());
-  return { think: thoughts.join(" "), answer: removeTags(told.at(-1) ?? "", ["answer"]).trim() };
+function isTerminal({ step }: NodeLine): boolean {
+  return step !== null && step.answer !== null;
+}
+
+/** The thoughts on the way to a node and behind it in one line, and the last text as the answer. */
+function spoken(
+  above: readonly StepLine[],
+  { steps }: RolloutLine,
+): { think: string; answer: string } {
+  // Of an answering step the published files keep the answer alone.
+  const texts = [...above, ...steps].map(({ text, answer }) => answer ?? text);
+  const thoughts = texts.slice(0, -1).map((text) => removeTags(text, ["think", "answer"]).trim());
+  return { think: thoughts.join(" "), answer: removeTags(texts.at(-1) ?? "", ["answer"]).trim() };
 }
 
 function chainOf(kind: RepoChain["kind"], think: string, answer: string): RepoChain {

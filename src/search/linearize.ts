@@ -13,7 +13,6 @@ import { chooseChains } from "./choose.ts";
 import { findDuplicates } from "./duplicates.ts";
 import type { LinearizeConfig } from "./linearize-config.ts";
 import { repoChains } from "./linearize-repo.ts";
-import { toRepoRecord, type RepoRecord } from "./repo-trees.ts";
 import { splice } from "./splice.ts";
 import type { TreeLine } from "./tree-line.ts";
 
@@ -93,8 +92,8 @@ export async function linearize(
 }
 
 /** The chains of the reference builder for one tree, in our form. */
-export function publishedChains(record: RepoRecord, tree: TreeLine, correction: string): Chain[] {
-  return repoChains(record, correction).map(({ kind, text, answer }) => ({
+function publishedChains(tree: TreeLine, correction: string): Chain[] {
+  return repoChains(tree, correction).map(({ kind, text, answer }) => ({
     recordId: tree.recordId,
     question: tree.question,
     category: tree.category,
@@ -118,7 +117,7 @@ function findChains(
   const isIn = ours ? contains : touches;
   const all: Found[] = ours
     ? chainsOf(tree, config)
-    : publishedChains(toRepoRecord(tree), tree, config.correction)
+    : publishedChains(tree, config.correction)
         .filter(({ kind }) => config[kind])
         .map((chain) => ({ chain, fault: null }));
   if (config.turns !== "spliced" || tree.steps === "zoom") return all;

@@ -1,7 +1,6 @@
 /**
  * Tree files of the reference repository: records with a nested tree whose rollouts carry all their
- * texts. They are read into our trees, and our trees are written in that form for its chain builder.
- * Coordinates in them are taken as pixels of the image as the model sees it; who knows better gives
+ * texts, read into our trees. Coordinates in them are taken as pixels of the image as the model sees it; who knows better gives
  * the image's view.
  */
 import { readFile } from "node:fs/promises";
@@ -12,14 +11,7 @@ import { parseAt } from "../core/jsonl.ts";
 import { defaultTags } from "../text/grammar.ts";
 import { scanPoints } from "../text/points.ts";
 import type { KindName } from "../task/kinds.ts";
-import {
-  correctReward,
-  stepsOf,
-  walk,
-  type NodeLine,
-  type StepLine,
-  type TreeLine,
-} from "./tree-line.ts";
+import { correctReward, walk, type NodeLine, type StepLine, type TreeLine } from "./tree-line.ts";
 
 const rolloutSchema = z.looseObject({
   final_answer: z.string().nullable().default(null),
@@ -113,19 +105,6 @@ export function fromRepoRecord(
   };
 }
 
-/** One of our trees in the form of the reference search: its texts, rewards and nesting. */
-export function toRepoRecord(tree: TreeLine): RepoRecord {
-  const question = `${IMAGE_TAG}${tree.question}`;
-  return {
-    id: tree.recordId,
-    question,
-    image: "",
-    true_answer: typeof tree.truth === "string" ? tree.truth : JSON.stringify(tree.truth),
-    tree: nodeToRepo(tree.root, [], question),
-    global_search_time: tree.seconds,
-  };
-}
-
 export const IMAGE_TAG = "<image>";
 
 /** Removes the tags of a kind from a text; what stands between them stays. */
@@ -175,8 +154,8 @@ function isAnswer(text: string): boolean {
   return text.includes(defaultTags.answer.open) || !text.includes(defaultTags.think.open);
 }
 
-/** Whether the builder takes a first text for the question. */
-export function isQuestion(text: string): boolean {
+/** Whether the published builder takes a first text for the question. */
+function isQuestion(text: string): boolean {
   return text.startsWith(IMAGE_TAG) || text.endsWith(IMAGE_TAG);
 }
 
@@ -191,28 +170,6 @@ function stepFromRepo(text: string, answers: boolean): StepLine {
     forced: false,
     numTokens: 0,
   };
-}
-
-function nodeToRepo(node: NodeLine, above: readonly NodeLine[], question: string): RepoNode {
-  const path = [...above, node];
-  const texts = [question, ...stepsOf(path).map(repoText)];
-  return {
-    thought_text: node.step === null ? question : repoText(node.step),
-    is_terminal: node.step !== null && node.step.answer !== null,
-    value: node.value,
-    visit_count: node.visits,
-    rollouts: node.rollouts.map(({ steps, answer, reward }) => ({
-      final_answer: answer,
-      reward,
-      ephemeral_texts: [...texts, ...steps.map(repoText)],
-    })),
-    children: node.children.map((child) => nodeToRepo(child, path, question)),
-  };
-}
-
-/** Of an answering step these files keep the answer alone. */
-function repoText({ text, answer }: StepLine): string {
-  return answer ?? text;
 }
 
 function withoutImageTag(question: string): string {
