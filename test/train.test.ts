@@ -182,6 +182,63 @@ test.each([undefined, ...Object.keys(bends)])("the parity gate and %s", async (n
   await engine.close();
 });
 
+test("a model that is never right or in form: both kinds of training stop and say so", async () => {
+  const start = join(root, "start");
+  const learner = await open(start);
+  const episode = await tinyEpisode(start, true);
+  const told = expect.stringMatching(
+    /\n {2}asked: "Which digit is on the red star\?" \(tiny-\d+\)\n {2}reply: ".*" \(\w+, reward 0\)/,
+  ) as string;
+  const collecting = collectExamples({
+    sampler: learner,
+    records: tinyRecords(4),
+    episode,
+    reward: rewardConfigSchema.parse({}),
+    config: sftSchema.parse({}).collect,
+    seed: 1,
+  });
+  await expect(collecting).rejects.toMatchObject({ code: "input", message: told });
+  const training = trainRl({
+    learner,
+    records: tinyRecords(32),
+    episode,
+    run: await newRun("idle"),
+    seed: 1,
+    config: rlSchema.parse({ ...small, steps: 5, maxIdleSteps: 2 }),
+  });
+  await expect(training).rejects.toMatchObject({ code: "input", message: told });
+  await expect(training).rejects.toThrow("step 2: nothing to learn from for 2 steps in a row");
+  await learner.close();
+});
+
+test.each(["gspo", "cispo"] as const)(
+  "%s at temperature 0.7 passes the gate and learns",
+  async (loss) => {
+    const learner = await open(warm);
+    const rows: Metrics[] = [];
+    const { updates } = await trainRl({
+      learner,
+      records: tinyRecords(32),
+      episode: await tinyEpisode(warm, true),
+      run: await newRun(loss),
+      seed: 1,
+      config: rlSchema.parse({
+        ...small,
+        loss,
+        temperature: 0.7,
+        steps: 1,
+        numUpdates: 2,
+        parity: { maxGap: 1e-4 },
+      }),
+      onStep: (metrics) => rows.push(metrics),
+    });
+    await learner.close();
+    expect(updates).toBe(2);
+    expect(rows[0]["parity/gapMax"]).toBeLessThan(1e-4);
+    expect(rows[0].gradNorm).toBeGreaterThan(0);
+  },
+);
+
 test("episodes in flight, one or many, learn the same weights", async () => {
   const train = async (concurrency: number): Promise<string[]> => {
     const learner = await open(warm);
@@ -240,18 +297,22 @@ async function child(folder: string, args: string[], killAt?: string, waitMs = 0
   expect(code).toBe(killAt === undefined ? 0 : null);
 }
 
-/** Hashes of weights and optimiser. */
+/** Hashes of weights and optimizer. */
 async function weightsOf(folder: string): Promise<string[]> {
   const names = ["model.safetensors", "optimizer.safetensors", "optimizer.json"];
   return Promise.all(names.map((name) => hashFile(join(folder, name))));
 }
 
-/** Loss and gradient norm of each step, every digit of them. */
+/** All that a step says but its times, every digit of it. */
 async function losses(folder: string): Promise<Partial<Metrics>[]> {
   const text = await readFile(join(folder, "metrics.jsonl"), "utf8");
   return text
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line) as Metrics)
-    .map(({ step, loss, gradNorm, reward }) => ({ step, loss, gradNorm, reward }));
+    .map((row) => Object.fromEntries(Object.entries(row).filter(([name]) => !isTime(name))));
+}
+
+function isTime(name: string): boolean {
+  return name.startsWith("seconds/") || name.startsWith("tokensPerSecond/");
 }
