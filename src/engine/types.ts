@@ -68,7 +68,7 @@ export interface Sample {
    */
   readonly logprobs: number[];
   readonly stopReason: SampleStop;
-  /** How many optimiser steps the weights had seen; -1 where the server does not say. */
+  /** How many optimizer steps the weights had seen; -1 where the server does not say. */
   readonly weightsVersion: number;
   /** Set where the record is not, id for id, what was read and sampled: not to be trained on. */
   readonly inexact?: Inexact;
@@ -174,7 +174,7 @@ export interface OptimParams {
 
 export interface OptimOutput {
   readonly gradNorm: number;
-  /** Optimiser steps taken so far, this one included. */
+  /** Optimizer steps taken so far, this one included. */
   readonly weightsVersion: number;
 }
 

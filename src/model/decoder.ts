@@ -70,7 +70,7 @@ export class Decoder {
     return this.#fused.block;
   }
 
-  /** Takes over the model's present weights; call it after every optimiser step or load. */
+  /** Takes over the model's present weights; call it after every optimizer step or load. */
   refresh(): void {
     if (!this.#borrows) this.#fused.refresh();
   }

@@ -191,7 +191,7 @@ async function saveModel(
   await rm(files, { recursive: true });
 }
 
-/** Puts optimiser state and heads back. */
+/** Puts optimizer state and heads back. */
 function loadTrainer(
   folder: string,
   stage: { load(tensors: ReadonlyMap<string, Tensor>): void },

@@ -1,4 +1,4 @@
-/** What the tensor layer does with a device: data in and out, gradients, optimisers, tapes, files. */
+/** What the tensor layer does with a device: data in and out, gradients, optimizers, tapes, files. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

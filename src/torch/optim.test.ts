@@ -1,4 +1,4 @@
-/** Optimisers against trajectories recorded from PyTorch 2.13 (scripts/fixtures/torch_engine.py). */
+/** Optimizers against trajectories recorded from PyTorch 2.13 (scripts/fixtures/torch_engine.py). */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { fixture } from "./fixtures/torch.ts";
 import { Muon, orthogonalize } from "./muon.ts";

@@ -25,7 +25,7 @@ import { tensor } from "./tensor.ts";
 
 export interface ParameterGroup {
   parameters: ReadonlyMap<string, Tensor>;
-  /** Decoupled weight decay of this group; the optimiser's own where absent. */
+  /** Decoupled weight decay of this group; the optimizer's own where absent. */
   weightDecay?: number;
   /** Multiplies the rate of every step. Default 1. */
   learningRateScale?: number;
@@ -42,13 +42,13 @@ export type GradientOf = (parameter: Tensor) => Tensor | null;
 
 const ownGradient: GradientOf = (parameter) => parameter.grad;
 
-/** What training loops need of an optimiser. */
+/** What training loops need of an optimizer. */
 export interface Optimizer {
   /** Updates the parameters that have a gradient. */
   step(learningRate: number, gradientOf?: GradientOf): void;
   /** Drops all gradients. */
   zeroGrad(): void;
-  /** The state by name: handles on the optimiser's own tensors, not to be disposed of. */
+  /** The state by name: handles on the optimizer's own tensors, not to be disposed of. */
   state(): Map<string, Tensor>;
   /** Puts a saved state back. Throws when names or shapes do not fit. */
   loadState(state: ReadonlyMap<string, Tensor>): void;
@@ -242,7 +242,7 @@ export function clipGradNorm(
 export function refuseDuplicates(names: readonly string[]): void {
   const seen = new Set<string>();
   for (const name of names) {
-    if (seen.has(name)) throw new VigorlError("usage", `optimiser: parameter ${name} comes twice`);
+    if (seen.has(name)) throw new VigorlError("usage", `optimizer: parameter ${name} comes twice`);
     seen.add(name);
   }
 }
@@ -255,14 +255,14 @@ export function stateTensor(
 ): Tensor {
   const found = state.get(name);
   if (found === undefined) {
-    throw new VigorlError("input", `optimiser state: ${name} is missing`, {
+    throw new VigorlError("input", `optimizer state: ${name} is missing`, {
       hint: "resume with the recipe and the model that the checkpoint was made with",
     });
   }
   if (like !== undefined && found.shape.join() !== like.shape.join()) {
     throw new VigorlError(
       "input",
-      `optimiser state: ${name} is [${found.shape.join(",")}], must be [${like.shape.join(",")}]`,
+      `optimizer state: ${name} is [${found.shape.join(",")}], must be [${like.shape.join(",")}]`,
     );
   }
   return found;

@@ -1,5 +1,5 @@
 /**
- * Checkpoints: `checkpoints/step-N/` is a model folder with the optimiser's state and a state.json
+ * Checkpoints: `checkpoints/step-N/` is a model folder with the optimizer's state and a state.json
  * that lists every file with its size and hash. It is written beside and renamed, so that one that
  * is there is whole; one that was cut later (a copied or truncated file) is refused with its name.
  * No random state is kept: every stream is keyed by the step that it serves.
@@ -18,7 +18,7 @@ const stateSchema = z.strictObject({
   verb: z.enum(["sft", "rl"]),
   /** Steps that are done. */
   step: z.int().min(0),
-  /** Optimiser steps that are done; the schedule goes on from here. */
+  /** Optimizer steps that are done; the schedule goes on from here. */
   updates: z.int().min(0),
   files: z.array(z.strictObject({ name: z.string(), bytes: z.int(), sha256: z.string() })),
 });
@@ -73,7 +73,7 @@ export async function newestCheckpoint(checkpointsPath: string): Promise<string 
 }
 
 /**
- * Checks every file of a checkpoint against its list and hands weights and optimiser to the
+ * Checks every file of a checkpoint against its list and hands weights and optimizer to the
  * learner. Throws VigorlError("input") that names the file and the way out.
  */
 export async function loadCheckpoint(

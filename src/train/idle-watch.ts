@@ -39,8 +39,8 @@ export class IdleWatch {
   }
 
   /**
-   * Throws VigorlError("input") where a run has ended without an optimiser step, or one that was played
-   * whole in this process without a step to learn from (a KL alone takes optimiser steps too).
+   * Throws VigorlError("input") where a run has ended without an optimizer step, or one that was played
+   * whole in this process without a step to learn from (a KL alone takes optimizer steps too).
    */
   requireSome(numUpdates: number, isWhole: boolean): void {
     if (numUpdates === 0 || (isWhole && this.learnedSteps === 0))

@@ -26,14 +26,14 @@ export interface LoopOptions {
 
 export interface StepResult {
   readonly metrics: Metrics;
-  /** Optimiser steps that this step took. */
+  /** Optimizer steps that this step took. */
   readonly updates: number;
 }
 
 export interface LoopResult {
   /** Steps done. */
   readonly step: number;
-  /** Optimiser steps done. */
+  /** Optimizer steps done. */
   readonly updates: number;
   /** The last checkpoint: a model folder. */
   readonly folder: string;
@@ -42,7 +42,7 @@ export interface LoopResult {
 }
 
 /**
- * Runs `oneStep(step, updates)` for each step from 1, `updates` being the optimiser steps before
+ * Runs `oneStep(step, updates)` for each step from 1, `updates` being the optimizer steps before
  * it. An aborted `signal` is honoured between steps, and within a step where `oneStep` throws its
  * reason, which it may do only before it has changed the weights.
  * Throws VigorlError("interrupted") after saving.

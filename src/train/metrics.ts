@@ -44,7 +44,7 @@ export const metricTable = {
   "tokensPerSecond/learn": "positions learned from per second of learning",
   "seconds/sample": "time for the episodes of the step",
   "seconds/reference": "time for forward passes before the update",
-  "seconds/learn": "time for forward, backward and optimiser",
+  "seconds/learn": "time for forward, backward and optimizer",
   "seconds/save": "time for checkpoints and traces",
   "seconds/step": "time for everything",
 } as const;

@@ -39,7 +39,7 @@ export function optimizerFields(
       .enum(["perUpdate", "perStep"])
       .default("perUpdate")
       .describe(
-        "the rate follows the optimiser steps and is never 0, or the steps of the run from 0 on, as in the published code",
+        "the rate follows the optimizer steps and is never 0, or the steps of the run from 0 on, as in the published code",
       ),
     schedule: z
       .enum(["constant", "cosine"])
@@ -58,7 +58,7 @@ export function optimizerFields(
   };
 }
 
-/** Parameters of step `index` (from 0) of `total`: of optimiser steps, or those that `warmup` names. */
+/** Parameters of step `index` (from 0) of `total`: of optimizer steps, or those that `warmup` names. */
 export function optimParams(config: OptimizerConfig, index: number, total: number): OptimParams {
   const { learningRate: peak, schedule: kind, warmupRatio } = config;
   const { beta1, beta2, eps, weightDecay, decayNorms: decayAll, clipNorm } = config;

@@ -99,7 +99,7 @@ const rlFields = z.strictObject({
     .int()
     .min(1)
     .default(1)
-    .describe("optimiser steps per step: the batch is cut into so many parts"),
+    .describe("optimizer steps per step: the batch is cut into so many parts"),
   epochs: z.int().min(1).default(1).describe("passes over the batch of a step"),
   importance: z
     .enum(["stale", "always", "never"])

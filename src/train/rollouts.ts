@@ -170,7 +170,7 @@ export class PromptSource {
   }
 }
 
-/** Optimiser steps that the oldest of the sampling weights had seen; -1 where unknown. */
+/** Optimizer steps that the oldest of the sampling weights had seen; -1 where unknown. */
 export function oldestVersion({ turns }: Trajectory): number {
   return turns.length === 0 ? -1 : Math.min(...turns.map((turn) => turn.weightsVersion));
 }

@@ -12,7 +12,7 @@ const sftFields = z.strictObject({
     .default("default")
     .describe("preset that fills in what is not written: ours, the paper's, or the repository's"),
   epochs: z.int().min(1).default(2).describe("passes over the examples"),
-  batchSize: z.int().min(1).default(32).describe("examples per optimiser step"),
+  batchSize: z.int().min(1).default(32).describe("examples per optimizer step"),
   maxTokens: z
     .int()
     .min(1)
@@ -27,7 +27,7 @@ const sftFields = z.strictObject({
     .default("all")
     .describe("what learns: everything, or the language model with the vision tower frozen"),
   ...optimizerFields({ learningRate: 2e-4, warmupRatio: 0.03, schedule: "cosine", clipNorm: 1 }),
-  checkpointEvery: z.int().min(1).default(100).describe("optimiser steps between two checkpoints"),
+  checkpointEvery: z.int().min(1).default(100).describe("optimizer steps between two checkpoints"),
   keepCheckpoints: z.int().min(1).default(2).describe("the newest so many checkpoints stay"),
   chains: z
     .strictObject({

@@ -390,7 +390,7 @@ describe("learning", () => {
     await cp(checkpoint, join(work, "plain"), { recursive: true });
     await rm(join(work, "plain", "optimizer.json"));
     await expect(reset.load(join(work, "plain"), { optimizer: true })).rejects.toThrow(
-      "no optimiser state",
+      "no optimizer state",
     );
   });
 

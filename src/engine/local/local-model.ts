@@ -1,6 +1,6 @@
 /**
  * A model folder opened for sampling and learning: the policy, its decoder and features, the frozen
- * reference, the optimiser. Everything here lives in the first worker thread.
+ * reference, the optimizer. Everything here lives in the first worker thread.
  */
 import { VigorlError } from "../../core/errors.ts";
 import { loadModelFolder, saveModelFolder } from "../../model/folder.ts";
@@ -112,7 +112,7 @@ export class LocalModel {
     await saveModelFolder(this.policy.model, folder, { extra });
   }
 
-  /** Returns the number of optimiser steps that the loaded weights have seen: 0 without its state. */
+  /** Returns the number of optimizer steps that the loaded weights have seen: 0 without its state. */
   async load(folder: string, optimizer: boolean): Promise<number> {
     const { model, features } = this.policy;
     const loaded = await loadModelFolder(folder, { device: model.device, dtype: model.dtype });

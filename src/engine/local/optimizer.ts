@@ -101,7 +101,7 @@ export class Optimizer {
     }
   }
 
-  /** The optimiser with these settings; moments survive a change of settings. */
+  /** The optimizer with these settings; moments survive a change of settings. */
   private adamFor(settings: Settings): AdamW {
     const same =
       this.settings !== null &&
@@ -138,14 +138,14 @@ async function readState(file: string): Promise<z.infer<typeof stateSchema>> {
     text = await readFile(file, "utf8");
   } catch (error) {
     if (errno(error) !== "ENOENT") throw error;
-    throw new VigorlError("input", `${file}: there is no optimiser state`, {
-      hint: "resume from a checkpoint folder, or load without the optimiser",
+    throw new VigorlError("input", `${file}: there is no optimizer state`, {
+      hint: "resume from a checkpoint folder, or load without the optimizer",
     });
   }
   try {
     return stateSchema.parse(JSON.parse(text));
   } catch (cause) {
-    throw new VigorlError("input", `${file}: damaged optimiser state`, { cause });
+    throw new VigorlError("input", `${file}: damaged optimizer state`, { cause });
   }
 }
 
