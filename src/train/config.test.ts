@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { parseConfig } from "../core/config.ts";
-import { optimParams } from "./optimizer.ts";
+import { optimParams, requireSomeRate } from "./optimizer.ts";
 import { rlSchema } from "./rl-config.ts";
 import { sftSchema } from "./sft-config.ts";
 
@@ -71,6 +71,8 @@ test("the published rules of cut-off answers, warm-up and decay", () => {
   expect(rates).toEqual([0, 0.04, 0.96, 1, 1]);
   const cold = rl({ profile: "repo" });
   expect([0, 1].map((k) => optimParams(cold, k, 500).learningRate)).toEqual([0, 1e-6]);
+  expect(() => requireSomeRate("rl", cold, 1)).toThrow("rl: all of its steps (1)");
+  expect(() => requireSomeRate("rl", cold, 2)).not.toThrow();
   const sft = sftSchema.parse({ profile: "repo" });
   expect(sft).toMatchObject({ aggregation: "sequenceMean", trainLineBreak: true });
   const warm = [0, 1, 3].map((k) => optimParams(sft, k, 100).learningRate * 3e6);

@@ -24,7 +24,7 @@ import { IdleWatch } from "./idle-watch.ts";
 import { importanceWeights } from "./importance.ts";
 import { runSteps, type LoopOptions, type LoopResult } from "./loop.ts";
 import { maskedMean, meanOf, PhaseClock, type Metrics } from "./metrics.ts";
-import { optimParams } from "./optimizer.ts";
+import { optimParams, requireSomeRate } from "./optimizer.ts";
 import { ParityGate, type ParityRecord } from "./parity.ts";
 import type { RlConfig } from "./rl-config.ts";
 import { episodeMetrics, oldestVersion, PromptSource, sampleGroups } from "./rollouts.ts";
@@ -51,6 +51,7 @@ export interface RlOptions extends Pick<
 export async function trainRl(options: RlOptions): Promise<LoopResult> {
   const { learner, run, config, seed, signal } = options;
   if (options.records.length === 0) throw new VigorlError("input", "rl: there are no records");
+  requireSomeRate("rl", config, config.steps);
   if (config.klCoef > 0) await learner.setReference();
   const { temperature, topP, topK } = config;
   const sampling = { temperature, topP, topK, endOfTurn: true };

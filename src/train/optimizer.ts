@@ -3,6 +3,7 @@
  * then stays or falls along half a cosine to zero.
  */
 import { z } from "zod";
+import { VigorlError } from "../core/errors.ts";
 import type { OptimParams } from "../engine/types.ts";
 import { learningRateAt } from "../torch/schedule.ts";
 
@@ -71,4 +72,16 @@ export function optimParams(config: OptimizerConfig, index: number, total: numbe
     fromZero,
   });
   return { learningRate, beta1, beta2, eps, weightDecay, decayAll, clipNorm };
+}
+
+/** Throws VigorlError("usage") where a run is so short that its rate never leaves 0. */
+export function requireSomeRate(section: string, config: OptimizerConfig, total: number): void {
+  if (optimParams(config, total - 1, total).learningRate > 0) return;
+  throw new VigorlError(
+    "usage",
+    `${section}: all of its steps (${total}) would be taken at rate 0`,
+    {
+      hint: `train for more steps, or set ${section}.warmup to perUpdate`,
+    },
+  );
 }

@@ -14,7 +14,7 @@ import { aggregationWeights } from "./aggregation.ts";
 import { numTrained } from "./batch.ts";
 import { runSteps, type LoopOptions, type LoopResult } from "./loop.ts";
 import { maskedMean, PhaseClock } from "./metrics.ts";
-import { optimParams } from "./optimizer.ts";
+import { optimParams, requireSomeRate } from "./optimizer.ts";
 import type { SftConfig } from "./sft-config.ts";
 
 export interface SftOptions extends Pick<
@@ -44,6 +44,7 @@ export async function trainSft(options: SftOptions): Promise<SftResult> {
   }
   const stepsPerEpoch = Math.ceil(examples.length / config.batchSize);
   const totalSteps = config.epochs * stepsPerEpoch;
+  requireSomeRate("sft", config, totalSteps);
 
   const result = await runSteps(
     { ...options, ...config, verb: "sft", totalSteps },

@@ -220,6 +220,14 @@ describe("sampling", () => {
     expect(full).toEqual(stopped);
   });
 
+  test("a temperature of nearly 0 is greedy and harms no neighbour", async () => {
+    const engine = await open();
+    const ask = (temperature: number) => engine.sample(prompt(2), params(5, { temperature }));
+    const [warm, greedy] = [await ask(1), await ask(0)];
+    const together = await Promise.all([ask(1), ask(1e-50), ask(1), ask(1e-300)]);
+    expect(together).toEqual([warm, greedy, warm, greedy]);
+  });
+
   test("a stop string ends the sample and stays in it; so does an end token", async () => {
     const engine = await open();
     const long = await engine.sample(prompt(2), params(5, { maxTokens: 40 }));
