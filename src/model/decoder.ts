@@ -61,7 +61,10 @@ export class Decoder {
       : new PlainLanguage(model, options.weights);
     this.#borrows = options.weights !== undefined;
     this.refresh();
-    if (!this.cache.fused) this.#prompts = new PrefillTapes(model, this.#prompt.bind(this));
+    // Experts of a prompt are found out while it runs.
+    const isFixed = model.config.text.experts === undefined;
+    if (!this.cache.fused && isFixed)
+      this.#prompts = new PrefillTapes(model, this.#prompt.bind(this));
     this.#state = noGrad(() => this.#newState());
   }
 
@@ -125,6 +128,7 @@ export class Decoder {
       const state = this.#present();
       state.attention.describe(input);
       const reach = state.attention.reach(longest);
+      if (!this.#fused.canTape) return scope(() => this.#step(state, reach));
       let tape = state.tapes.get(reach);
       if (tape === undefined) {
         tape = scope(() => new Tape(() => [this.#step(state, reach)]));
@@ -188,14 +192,14 @@ export class Decoder {
     let x = this.#model.language.embedTokens.indexSelect(0, attend.tokens);
     for (let layer = 0; layer < this.#model.config.text.numLayers; layer++) {
       const mixed = attendLayer(layer, this.#fused.heads(layer, x));
-      x = this.#rest(layer, mixed, x);
+      x = this.#fused.mlp(layer, this.#fused.output(layer, mixed, x), true);
     }
     return this.#fused.logits(x);
   }
 
-  /** What follows attention in a layer. */
+  /** What follows attention in a layer of a prompt. */
   #rest(layer: number, mixed: Tensor, residual: Tensor): Tensor {
-    return this.#fused.mlp(layer, this.#fused.output(layer, mixed, residual));
+    return this.#fused.mlp(layer, this.#fused.output(layer, mixed, residual), false);
   }
 }
 

@@ -9,11 +9,12 @@ import { errno, VigorlError } from "../core/errors.ts";
 import { ioError, replaceFolderAtomic } from "../core/files.ts";
 import { openSafetensors } from "../torch/safetensors.ts";
 import { writeSafetensorsFolder } from "../torch/safetensors-write.ts";
+import type { Tensor } from "../torch/ops.ts";
 import { scope } from "../torch/scope.ts";
 import type { Device, DType } from "../torch/tensor.ts";
 import { configToSave, type ModelConfig } from "./config.ts";
 import { familyOf, parseModelConfig } from "./families/table.ts";
-import { canonicalName, type Parameters } from "./parameters.ts";
+import { canonicalName, parameterShapes, type Parameters } from "./parameters.ts";
 import { VisionLanguageModel } from "./vision-language-model.ts";
 
 export interface LoadOptions {
@@ -85,13 +86,22 @@ export async function loadModelFolder(
   const config = await readModelConfig(folder);
   const stored = openSafetensors(folder);
   const params: Parameters = new Map();
+  const { liesTransposed } = familyOf(config.family, folder);
+  const shapes = parameterShapes(config);
   try {
     for (const name of stored.names) {
       const canonical = canonicalName(name);
       // A tied head is the word embeddings again; some files repeat it.
       if (canonical === "lm_head.weight" && config.tieWordEmbeddings) continue;
       if (canonical.endsWith("rotary_emb.inv_freq")) continue;
-      params.set(canonical, stored.read(name, { dtype, device }));
+      const wanted = shapes.get(canonical);
+      const read = (): Tensor => {
+        const tensor = stored.read(name, { dtype, device });
+        const turned =
+          liesTransposed?.(canonical) === true && wanted?.join() !== tensor.shape.join();
+        return turned ? tensor.transpose(1, 2).contiguous() : tensor;
+      };
+      params.set(canonical, scope(read));
     }
     return new VisionLanguageModel(config, params, folder);
   } catch (error) {
@@ -124,10 +134,14 @@ export async function saveModelFolder(
 function writeWeights(model: VisionLanguageModel, folder: string, dtype: DType): void {
   scope(() => {
     const tensors: Parameters = new Map();
-    const { publishedName } = familyOf(model.config.family, folder);
+    const { publishedName, liesTransposed } = familyOf(model.config.family, folder);
     for (const [name, parameter] of model.params) {
       const stored = parameter.dtype === dtype ? parameter : parameter.detach().to(dtype);
-      tensors.set(publishedName(name), stored);
+      const [, rows, columns] = parameter.shape;
+      // Square ones cannot be told apart, and are read as they lie here.
+      const turned = liesTransposed?.(name) === true && rows !== columns;
+      const lying = turned ? stored.detach().transpose(1, 2).contiguous() : stored;
+      tensors.set(publishedName(name), lying);
     }
     writeSafetensorsFolder(folder, tensors, { metadata: { format: "pt" } });
   });

@@ -1,6 +1,6 @@
 /**
  * The language model's weights packed for our own products, norms' gains and biases with them: a layer
- * of a decode step is four products and an attention.
+ * of a decode step is four products and an attention. Experts are packed one by one.
  */
 import { allocateBlock, divideBlock } from "../torch/arena.ts";
 import type { Tensor } from "../torch/ops.ts";
@@ -11,18 +11,28 @@ import {
   type PackedWeights,
 } from "../torch/packed-linear.ts";
 import { noGrad, scope } from "../torch/scope.ts";
+import { mixture, route } from "./experts.ts";
 import { headsProjection, headsWidth, normHeads_, type FusedLanguage } from "./fused.ts";
+import { activeOf, type LanguageLayer } from "./language.ts";
 import type { VisionLanguageModel } from "./vision-language-model.ts";
 
 interface PackedLayer {
   readonly heads: PackedWeights;
   readonly output: PackedWeights;
+  /** Where there are experts. */
+  readonly router?: PackedWeights;
+  /** One, or one an expert. */
+  readonly mlps: readonly PackedMlp[];
+}
+
+interface PackedMlp {
   readonly gateUp: PackedWeights;
   readonly down: PackedWeights;
 }
 
 export class PackedLanguage implements FusedLanguage {
   readonly block: Tensor;
+  readonly canTape: boolean;
   readonly #model: VisionLanguageModel;
   readonly #layers: readonly PackedLayer[];
   readonly #head: PackedWeights;
@@ -32,27 +42,38 @@ export class PackedLanguage implements FusedLanguage {
   /** @param block of another one of this model, whose copies are used; taken over. Else to be filled. */
   constructor(model: VisionLanguageModel, block?: Tensor) {
     const { text } = model.config;
-    const { hiddenSize, intermediateSize } = text;
+    const { hiddenSize, experts } = text;
+    const inner = experts?.intermediateSize ?? text.intermediateSize;
+    const mlp = [
+      { width: inner, depth: hiddenSize, gated: true },
+      { width: hiddenSize, depth: inner },
+    ];
     const sizes = [
       { width: headsWidth(text), depth: hiddenSize },
       { width: hiddenSize, depth: text.numHeads * text.headDim },
-      { width: intermediateSize, depth: hiddenSize, gated: true },
-      { width: hiddenSize, depth: intermediateSize },
+      ...(experts === undefined ? [] : [{ width: experts.count, depth: hiddenSize }]),
+      ...Array.from({ length: experts?.count ?? 1 }, () => mlp).flat(),
     ];
     const all = model.language.layers.flatMap(() => sizes);
     all.push({ width: text.vocabSize, depth: hiddenSize });
     const shapes = all.map(({ width, depth, gated }) => packedShape(width, depth, gated));
     this.#model = model;
     this.#normEps = text.rmsNormEps;
+    this.canTape = experts === undefined;
     const options = { dtype: model.dtype, device: model.device };
     this.block = block?.keep() ?? allocateBlock(shapes, options);
     this.#panels = divideBlock(this.block, shapes);
     const packed = all.map((size, i): PackedWeights => ({ ...size, panels: this.#panels[i] }));
-    this.#layers = model.language.layers.map((_, i) => {
-      const [heads, output, gateUp, down] = packed.slice(i * sizes.length);
-      return { heads, output, gateUp, down };
+    const next = packed.values();
+    const take = (): PackedWeights => next.next().value!;
+    this.#layers = model.language.layers.map(() => {
+      const [heads, output] = [take(), take()];
+      const router = experts === undefined ? undefined : take();
+      const length = experts?.count ?? 1;
+      const mlps = Array.from({ length }, () => ({ gateUp: take(), down: take() }));
+      return { heads, output, router, mlps };
     });
-    this.#head = packed.at(-1)!;
+    this.#head = take();
   }
 
   refresh(): void {
@@ -64,12 +85,15 @@ export class PackedLanguage implements FusedLanguage {
           const { weight, bias } = headsProjection(layer, config.text);
           packWeights(packed.heads, { weight: weight.mul(layer.inputNorm), bias });
           packWeights(packed.output, layer.o);
-          const inner = [layer.gate, layer.up];
-          packWeights(
-            packed.gateUp,
-            ...inner.map((linear) => ({ weight: linear.weight.mul(layer.postNorm) })),
-          );
-          packWeights(packed.down, layer.down);
+          if (packed.router !== undefined && "router" in layer.mlp)
+            packWeights(packed.router, { weight: layer.mlp.router.mul(layer.postNorm) });
+          for (const [expert, { gateUp, down }] of packed.mlps.entries())
+            scope(() => {
+              const from = mlpWeights(layer, expert);
+              const inner = [from.gate, from.up];
+              packWeights(gateUp, ...inner.map((part) => ({ weight: part.mul(layer.postNorm) })));
+              packWeights(down, { weight: from.down });
+            });
         });
       scope(() => packWeights(this.#head, { weight: language.head.mul(language.norm) }));
     });
@@ -86,9 +110,19 @@ export class PackedLanguage implements FusedLanguage {
   }
 
   mlp(layer: number, x: Tensor): Tensor {
-    const { gateUp, down } = this.#layers[layer];
-    const inner = packedLinear(x, gateUp, { normEps: this.#normEps });
-    return packedLinear(inner, down, { residual: x });
+    const { router, mlps } = this.#layers[layer];
+    const normEps = this.#normEps;
+    if (router === undefined) {
+      const [{ gateUp, down }] = mlps;
+      return packedLinear(packedLinear(x, gateUp, { normEps }), down, { residual: x });
+    }
+    const active = activeOf(this.#model.config.text.experts);
+    const routing = route(packedLinear(x, router, { normEps }), active);
+    const sum = mixture(x, routing, (expert, rows) => {
+      const { gateUp, down } = mlps[expert];
+      return packedLinear(packedLinear(rows, gateUp, { normEps }), down);
+    });
+    return x.add(sum);
   }
 
   logits(x: Tensor): Tensor {
@@ -99,4 +133,15 @@ export class PackedLanguage implements FusedLanguage {
     for (const panels of this.#panels) panels.dispose();
     this.block.dispose();
   }
+}
+
+/** Matrices [out, in] of a layer's MLP, or of one of its experts. */
+function mlpWeights(
+  { mlp }: LanguageLayer,
+  expert: number,
+): Record<"gate" | "up" | "down", Tensor> {
+  if (!("router" in mlp))
+    return { gate: mlp.gate.weight, up: mlp.up.weight, down: mlp.down.weight };
+  const [gate, up] = mlp.gateUp.select(0, expert).chunk(2, 0);
+  return { gate, up, down: mlp.down.select(0, expert) };
 }

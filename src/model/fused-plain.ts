@@ -1,26 +1,33 @@
 /**
  * The language model's weights for libtorch's products: on any device, in any dtype. Copies are made of
- * projections that share an input alone.
+ * projections that share an input alone; experts are read where the model has them.
  */
 import { allocateBlock, divideBlock } from "../torch/arena.ts";
-import { rmsNorm, swiglu } from "../torch/nn.ts";
+import { linear, rmsNorm, swiglu } from "../torch/nn.ts";
 import type { Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
+import { everyExpert, expertRunner, mixture, route } from "./experts.ts";
 import { headsProjection, headsWidth, normHeads_, type FusedLanguage } from "./fused.ts";
+import { activeOf, type Mlp } from "./language.ts";
 import type { VisionLanguageModel } from "./vision-language-model.ts";
 
 /** Matrices [in, out]. */
 interface PlainLayer {
   readonly heads: Tensor;
-  readonly gateUp: Tensor;
   /** Of the heads, where they have one. */
   readonly bias?: Tensor;
   readonly output: Tensor;
+  readonly mlp?: PlainMlp;
+}
+
+interface PlainMlp {
+  readonly gateUp: Tensor;
   readonly down: Tensor;
 }
 
 export class PlainLanguage implements FusedLanguage {
   readonly block: Tensor;
+  readonly canTape = true;
   readonly #model: VisionLanguageModel;
   readonly #layers: readonly PlainLayer[];
   readonly #head: Tensor;
@@ -30,21 +37,21 @@ export class PlainLanguage implements FusedLanguage {
     const { dtype, device, language } = model;
     const { text } = model.config;
     const width = headsWidth(text);
-    const matrices = [
+    const shapes = language.layers.flatMap(({ mlp }) => [
       [text.hiddenSize, width],
-      [text.hiddenSize, 2 * text.intermediateSize],
-    ];
-    const shapes = language.layers.flatMap(() =>
-      text.attentionBias ? [...matrices, [width]] : matrices,
-    );
+      ...(text.attentionBias ? [[width]] : []),
+      ...("router" in mlp ? [] : [[text.hiddenSize, 2 * text.intermediateSize]]),
+    ]);
     this.#model = model;
     this.block = block?.keep() ?? allocateBlock(shapes, { dtype, device });
-    const own = divideBlock(this.block, shapes);
-    this.#layers = language.layers.map((layer, i) => {
-      const count = shapes.length / language.layers.length;
-      const [heads, gateUp, bias] = own.slice(count * i, count * (i + 1));
-      const [output, down] = [layer.o, layer.down].map(({ weight }) => weight.t().keep());
-      return { heads, gateUp, output, down, ...(bias === undefined ? {} : { bias }) };
+    const own = divideBlock(this.block, shapes).values();
+    const next = (): Tensor => own.next().value!;
+    this.#layers = language.layers.map(({ o, mlp }) => {
+      const heads = next();
+      const bias = text.attentionBias ? next() : undefined;
+      const output = o.weight.t().keep();
+      if ("router" in mlp) return { heads, bias, output };
+      return { heads, bias, output, mlp: { gateUp: next(), down: mlp.down.weight.t().keep() } };
     });
     this.#head = language.head.t().keep();
   }
@@ -58,9 +65,11 @@ export class PlainLanguage implements FusedLanguage {
           const { weight, bias } = headsProjection(layer, config.text);
           to.heads.t().copy_(weight);
           if (bias !== undefined) to.bias?.copy_(bias);
-          const [gate, up] = to.gateUp.t().chunk(2, 0);
-          gate.copy_(layer.gate.weight);
-          up.copy_(layer.up.weight);
+          if (to.mlp === undefined) return;
+          const from = layer.mlp as Mlp;
+          const [gate, up] = to.mlp.gateUp.t().chunk(2, 0);
+          gate.copy_(from.gate.weight);
+          up.copy_(from.up.weight);
         });
     });
   }
@@ -78,9 +87,18 @@ export class PlainLanguage implements FusedLanguage {
     return residual.addmm(mixed, this.#layers[layer].output);
   }
 
-  mlp(layer: number, x: Tensor): Tensor {
-    const { gateUp, down } = this.#layers[layer];
-    const inner = this.#norm(x, this.#model.language.layers[layer].postNorm);
+  mlp(layer: number, x: Tensor, step: boolean): Tensor {
+    const { language, config } = this.#model;
+    const { postNorm, mlp } = language.layers[layer];
+    const inner = this.#norm(x, postNorm);
+    if ("router" in mlp) {
+      const routing = route(linear(inner, mlp.router), activeOf(config.text.experts));
+      const sum = step
+        ? everyExpert(inner, routing, mlp)
+        : mixture(inner, routing, expertRunner(mlp));
+      return x.add(sum);
+    }
+    const { gateUp, down } = this.#layers[layer].mlp!;
     return x.addmm(swiglu(inner.mm(gateUp)), down);
   }
 
@@ -89,7 +107,8 @@ export class PlainLanguage implements FusedLanguage {
   }
 
   dispose(): void {
-    for (const layer of this.#layers) for (const part of Object.values(layer)) part.dispose();
+    for (const { heads, bias, output, mlp } of this.#layers)
+      for (const part of [heads, bias, output, mlp?.gateUp, mlp?.down]) part?.dispose();
     this.#head.dispose();
     this.block.dispose();
   }

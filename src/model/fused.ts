@@ -24,8 +24,13 @@ export interface FusedLanguage {
   heads(layer: number, x: Tensor): Tensor;
   /** The output projection of mixed heads [N, H · D], added to `residual` [N, hidden]. */
   output(layer: number, mixed: Tensor, residual: Tensor): Tensor;
-  /** SwiGLU of the normed input [N, hidden], added to it. */
-  mlp(layer: number, x: Tensor): Tensor;
+  /**
+   * SwiGLU, or experts, of the normed input [N, hidden], added to it. Rows of a `step` are the same ones
+   * every time, so that it may run from a tape.
+   */
+  mlp(layer: number, x: Tensor, step: boolean): Tensor;
+  /** Whether a step runs the same operators every time, whatever its rows hold. */
+  readonly canTape: boolean;
   /** Logits [N, V] of the last layer's output. */
   logits(x: Tensor): Tensor;
   dispose(): void;

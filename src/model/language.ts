@@ -1,15 +1,16 @@
 /**
- * The language model: pre-norm layers with grouped-query attention, M-RoPE and a SwiGLU, on flat rows;
- * the configuration says whether q, k and v have biases and whether heads are normed. Where only some
+ * The language model: pre-norm layers with grouped-query attention, M-RoPE and a SwiGLU or a mixture of
+ * them, on flat rows; the configuration says whether q, k and v have biases and whether heads are normed. Where only some
  * rows are wanted (the positions with a loss), the last layer computes its output and MLP for those rows
  * alone.
  * Legend: N flat rows, H query heads, KV key-value heads, D head size, C hidden size.
  */
-import { linear, rmsNorm, swiglu } from "../torch/nn.ts";
+import { joinedLinear, linear, rmsNorm, swiglu } from "../torch/nn.ts";
 import { cat, type Tensor } from "../torch/ops.ts";
 import { scope } from "../torch/scope.ts";
 import { attendSegments, interleaved, pick, type Segments } from "./attention.ts";
-import type { TextConfig } from "./config.ts";
+import type { ExpertsConfig, TextConfig } from "./config.ts";
+import { expertRunner, mixture, route, takeExperts, type Experts } from "./experts.ts";
 import { takeLinear, type Linear, type Take } from "./layers.ts";
 
 export interface LanguageLayer<T = Tensor> {
@@ -21,6 +22,11 @@ export interface LanguageLayer<T = Tensor> {
   /** Gains [D] of query and key heads, where these are normed. */
   readonly headNorms?: { readonly q: T; readonly k: T };
   readonly postNorm: T;
+  readonly mlp: Mlp<T> | Experts<T>;
+}
+
+/** SwiGLU. */
+export interface Mlp<T = Tensor> {
   readonly gate: Linear<T>;
   readonly up: Linear<T>;
   readonly down: Linear<T>;
@@ -57,13 +63,18 @@ export function languageModel<T>(
 }
 
 function languageLayer<T>(take: Take<T>, config: TextConfig, layer: string): LanguageLayer<T> {
-  const { hiddenSize, intermediateSize, headDim, attentionBias } = config;
+  const { hiddenSize, intermediateSize, headDim, attentionBias, experts } = config;
   const queryWidth = config.numHeads * headDim;
   const keyWidth = config.numKeyValueHeads * headDim;
   const attention = (name: string, out: number) =>
     takeLinear(take, `${layer}.self_attn.${name}_proj`, [out, hiddenSize], attentionBias);
-  const mlp = (name: string, out: number, input: number) =>
+  const part = (name: string, out: number, input: number) =>
     takeLinear(take, `${layer}.mlp.${name}_proj`, [out, input], false);
+  const dense = (): Mlp<T> => ({
+    gate: part("gate", intermediateSize, hiddenSize),
+    up: part("up", intermediateSize, hiddenSize),
+    down: part("down", hiddenSize, intermediateSize),
+  });
   const headNorm = (name: string) => take(`${layer}.self_attn.${name}_norm.weight`, [headDim]);
   return {
     inputNorm: take(`${layer}.input_layernorm.weight`, [hiddenSize]),
@@ -73,9 +84,7 @@ function languageLayer<T>(take: Take<T>, config: TextConfig, layer: string): Lan
     o: takeLinear(take, `${layer}.self_attn.o_proj`, [hiddenSize, queryWidth], false),
     headNorms: config.headNorms ? { q: headNorm("q"), k: headNorm("k") } : undefined,
     postNorm: take(`${layer}.post_attention_layernorm.weight`, [hiddenSize]),
-    gate: mlp("gate", intermediateSize, hiddenSize),
-    up: mlp("up", intermediateSize, hiddenSize),
-    down: mlp("down", hiddenSize, intermediateSize),
+    mlp: experts === undefined ? dense() : takeExperts(take, `${layer}.mlp`, config, experts),
   };
 }
 
@@ -117,15 +126,6 @@ export function withDeepstack(x: Tensor, layer: number, deepstack?: Deepstack): 
   return x.indexAdd(0, deepstack.rows, level);
 }
 
-/** The q, k and v projections of a layer as one, q and k for `rotate`: [(H + 2 KV) · D, C]. */
-function fusedProjection({ q, k, v }: LanguageLayer, headDim: number): Linear {
-  const rows = (queries: Tensor, keys: Tensor, values: Tensor) =>
-    cat([interleaved(queries, headDim), interleaved(keys, headDim), values], 0);
-  const weight = rows(q.weight, k.weight, v.weight);
-  const hasBias = q.bias !== undefined && k.bias !== undefined && v.bias !== undefined;
-  return hasBias ? { weight, bias: rows(q.bias, k.bias, v.bias) } : { weight };
-}
-
 /** Projected rows [N, (H + 2 KV) · D] with their queries and keys normed head by head. */
 function withHeadNorms(
   qkv: Tensor,
@@ -149,14 +149,30 @@ function layerForward(
   rows?: Tensor,
 ): Tensor {
   const { headDim, rmsNormEps } = config;
-  const fused = fusedProjection(layer, headDim);
+  const turned = (config.numHeads + config.numKeyValueHeads) * headDim;
   const normed = rmsNorm(x, layer.inputNorm, rmsNormEps);
-  const projected = linear(normed, fused.weight, fused.bias);
+  const parts = [layer.q, layer.k, layer.v];
+  const projected = joinedLinear(normed, parts, { turned, size: headDim });
   const qkv = withHeadNorms(projected, layer, config);
   const mixed = attendSegments(qkv, factors, config, segments, true, rows);
   const residual = pick(x, rows);
   const attended = residual.add(linear(mixed, layer.o.weight));
   const inner = rmsNorm(attended, layer.postNorm, rmsNormEps);
-  const wide = linear(inner, cat([layer.gate.weight, layer.up.weight], 0));
-  return attended.add(linear(swiglu(wide), layer.down.weight));
+  return attended.add(mlpForward(inner, layer, config));
+}
+
+/** What the MLP or the experts of a layer make of its normed rows [N, C]. */
+function mlpForward(inner: Tensor, { mlp }: LanguageLayer, { experts }: TextConfig): Tensor {
+  if (!("router" in mlp)) {
+    const wide = joinedLinear(inner, [mlp.gate, mlp.up]);
+    return linear(swiglu(wide), mlp.down.weight);
+  }
+  const routing = route(linear(inner, mlp.router), activeOf(experts));
+  return mixture(inner, routing, expertRunner(mlp));
+}
+
+/** How many experts work on a row. */
+export function activeOf(experts: ExpertsConfig | undefined): number {
+  if (experts === undefined) throw new Error("a mixture that the configuration does not know");
+  return experts.active;
 }

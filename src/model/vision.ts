@@ -9,7 +9,7 @@
  * operators, with gradients, and in vision-packed.ts for features alone.
  * Legend: P patches in all, U = P / 4 merged positions, C width, H width of a feature, K deepstack blocks.
  */
-import { linear, swiglu } from "../torch/nn.ts";
+import { joinedLinear, linear, swiglu } from "../torch/nn.ts";
 import { cat, type Tensor } from "../torch/ops.ts";
 import { scope } from "../torch/scope.ts";
 import { tensor, type Device } from "../torch/tensor.ts";
@@ -175,7 +175,8 @@ export function plainProducts(tower: VisionTower, config: VisionConfig): TowerPr
     },
     heads(block, x) {
       const { norm1, qkv } = tower.blocks[block];
-      return project(normed(x, norm1, towerEpsilon), forRotation(qkv, headDim));
+      const turned = 2 * config.hiddenSize;
+      return joinedLinear(normed(x, norm1, towerEpsilon), [qkv], { turned, size: headDim });
     },
     output(block, mixed, residual) {
       return residual.add(project(mixed, tower.blocks[block].proj));
@@ -183,7 +184,7 @@ export function plainProducts(tower: VisionTower, config: VisionConfig): TowerPr
     mlp(block, x) {
       const { norm2, gate, up, down } = tower.blocks[block];
       const inner = normed(x, norm2, towerEpsilon);
-      const wide = project(inner, gate === undefined ? up : stacked(gate, up));
+      const wide = gate === undefined ? project(inner, up) : joinedLinear(inner, [gate, up]);
       return x.add(project(activated(wide, config), down));
     },
     merge(merger, x) {
@@ -228,12 +229,6 @@ export function mergerInput(
   const unit = [-1, config.hiddenSize * mergeUnit(config)];
   if (merger > 0) return normed(x.view(unit), norm, towerEpsilon);
   return normed(x, norm, towerEpsilon).view(unit);
-}
-
-/** Two projections of one input as one. */
-function stacked(a: Linear, b: Linear): Linear {
-  const weight = cat([a.weight, b.weight], 0);
-  return { weight, bias: a.bias && b.bias && cat([a.bias, b.bias], 0) };
 }
 
 /** The projection to q, k and v with the rows of q and k `interleaved`. */

@@ -1,17 +1,19 @@
 /** Layers against values and gradients recorded from PyTorch, and against their plain forms. */
 import { describe, expect, it } from "vitest";
+import { manualSeed } from "./device.ts";
 import { fixture } from "./fixtures/torch.ts";
 import {
   attention,
   attentionBy,
   crossEntropy,
+  joinedLinear,
   layerNorm,
   linear,
   plainAttention,
   plainRmsNorm,
   rmsNorm,
 } from "./nn.ts";
-import { ones, randn, zeros, type Tensor } from "./ops.ts";
+import { cat, ones, randn, zeros, type Tensor } from "./ops.ts";
 import { scope } from "./scope.ts";
 import { tensor } from "./tensor.ts";
 
@@ -41,6 +43,72 @@ describe("layers", () => {
       expectClose(q.grad!, layers.gradQ, 1e-4);
       expectClose(k.grad!, layers.gradK, 1e-4);
       expectClose(v.grad!, layers.gradV, 1e-4);
+    });
+  });
+
+  it.each([
+    ["side by side", undefined, true],
+    ["their first heads as pairs", { turned: 12, size: 6 }, true],
+    ["all heads as pairs, without biases", { turned: 16, size: 4 }, false],
+  ])("joined layers give the same bits as their joined matrix, %s", (_, heads, isBiased) => {
+    manualSeed(3);
+    const widths = [6, 6, 4];
+    const leaf = (shape: number[]) => randn(shape).requiresGrad_();
+    scope(() => {
+      const x = leaf([5, 7]);
+      const parts = widths.map((width) => ({
+        weight: leaf([width, 7]),
+        bias: isBiased ? leaf([width]) : undefined,
+      }));
+      const leaves = [
+        x,
+        ...parts.flatMap(({ weight, bias }) => (bias ? [weight, bias] : [weight])),
+      ];
+      const outcome = (y: Tensor): number[][] => {
+        y.mul(y.detach()).sum().backward();
+        const grads = leaves.map(({ grad }) => grad!.toNumbers());
+        for (const one of leaves) one.zeroGrad();
+        return [y.toNumbers(), ...grads];
+      };
+      const join = (rows: Tensor[]): Tensor => {
+        const all = cat(rows, 0);
+        if (heads === undefined) return all;
+        const { shape } = all.narrow(0, 0, heads.turned);
+        const pairs = all
+          .narrow(0, 0, heads.turned)
+          .view([-1, 2, heads.size / 2, ...shape.slice(1)])
+          .transpose(1, 2)
+          .reshape(shape);
+        return cat([pairs, all.narrow(0, heads.turned, 16 - heads.turned)], 0);
+      };
+      const weight = join(parts.map((part) => part.weight));
+      const bias = isBiased ? join(parts.map((part) => part.bias!)) : undefined;
+      expect(outcome(joinedLinear(x, parts, heads))).toEqual(outcome(linear(x, weight, bias)));
+    });
+  });
+
+  it("joined layers keep no second copy of their weights for the backward pass", () => {
+    scope(() => {
+      // Large enough that the allocator gives freed memory back to the system at once.
+      const parts = [1, 2].map(() => ({ weight: zeros([1024, 4352]).requiresGrad_() }));
+      const x = zeros([1, 4352]).requiresGrad_();
+      joinedLinear(x, parts);
+      const before = process.memoryUsage.rss();
+      // 34 MiB each, if their joined weights stayed.
+      const outputs = Array.from({ length: 8 }, () => joinedLinear(x, parts));
+      expect(process.memoryUsage.rss() - before).toBeLessThan(100 * 2 ** 20);
+      expect(outputs.every(({ requiresGrad }) => requiresGrad)).toBe(true);
+    });
+  });
+
+  it("joined layers refuse what does not fit together", () => {
+    scope(() => {
+      const x = zeros([2, 4]);
+      const [weight, bias] = [zeros([6, 4]), zeros([6])];
+      expect(() => joinedLinear(x, [])).toThrow(/weights/);
+      expect(() => joinedLinear(x, [{ weight: zeros([6, 3]) }])).toThrow(/\[out, 4\]/);
+      expect(() => joinedLinear(x, [{ weight, bias }, { weight }])).toThrow(/bias/);
+      expect(() => joinedLinear(x, [{ weight }], { turned: 6, size: 4 })).toThrow(/heads/);
     });
   });
 

@@ -11,7 +11,7 @@ import {
   rmsNorm as atenRmsNorm,
   ones,
   scaledDotProductAttention,
-  type Tensor,
+  Tensor,
 } from "./ops.ts";
 
 export interface AttentionOptions {
@@ -29,12 +29,35 @@ export interface CrossEntropyOptions {
   reduction?: "none" | "mean" | "sum";
 }
 
+const joined = native.op("vigorl::joined_linear");
 const hasRmsNorm = hasOp("aten::rms_norm");
 const reductionCodes = { none: 0, mean: 1, sum: 2 } as const;
 
 /** x [..., in] times weight [out, in] transposed, plus bias [out]. */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   return atenLinear(x, weight, bias);
+}
+
+/** Weight [out, in] and bias [out] of one of several linear layers that share their input. */
+export interface JoinedPart {
+  readonly weight: Tensor;
+  readonly bias?: Tensor;
+}
+
+/**
+ * Linear layers of x [N, in] as one product, their outputs side by side: [N, Σ out]. The joined matrix
+ * is not kept for the backward pass but made again there. All parts have a bias, or none.
+ * @param turned so many of the first outputs are heads of `size`, whose two halves come out side by side
+ *   as pairs
+ */
+export function joinedLinear(
+  x: Tensor,
+  parts: readonly JoinedPart[],
+  { turned, size }: { readonly turned: number; readonly size: number } = { turned: 0, size: 0 },
+): Tensor {
+  const weights = parts.map(({ weight }) => weight.id);
+  const biases = parts.flatMap(({ bias }) => (bias === undefined ? [] : [bias.id]));
+  return new Tensor(native.call(joined, x.id, weights, biases, turned, size) as number);
 }
 
 /** Divides by the root mean square over the last dimension, in float32, and scales by `weight`. */

@@ -35,20 +35,18 @@ export interface ConfigFile {
   readonly json: unknown;
   readonly root: z.infer<typeof rootSchema>;
   readonly text: z.infer<typeof textSchema>;
+  /** Parses more of what the file says of the language model. */
+  readonly readText: <S extends z.ZodType>(schema: S) => z.infer<S>;
 }
 
 /** Parses what all families read. @throws VigorlError "input" */
 export function openConfig(json: unknown, source: string): ConfigFile {
   refuseQuantised(json, source);
   const root = parsePart(rootSchema, json, source, "");
-  const nested = root.text_config !== undefined;
-  const text = parsePart(
-    textSchema,
-    root.text_config ?? json,
-    source,
-    nested ? "text_config." : "",
-  );
-  return { source, json, root, text };
+  const prefix = root.text_config === undefined ? "" : "text_config.";
+  const readText: ConfigFile["readText"] = (schema) =>
+    parsePart(schema, root.text_config ?? json, source, prefix);
+  return { source, json, root, text: readText(textSchema), readText };
 }
 
 /** Parses `vision_config` by the family's own schema. */
@@ -245,13 +243,6 @@ const textSchema = z.object({
   tie_word_embeddings: z.boolean().nullish(),
   dtype: z.string().nullish(),
   torch_dtype: z.string().nullish(),
-  num_experts: size.optional(),
-  num_local_experts: size.optional(),
-  num_experts_per_tok: size.optional(),
-  moe_intermediate_size: size.optional(),
-  decoder_sparse_step: z.int().optional(),
-  mlp_only_layers: z.array(z.int()).nullish(),
-  norm_topk_prob: z.boolean().optional(),
 });
 
 /** Keys of `vision_config` that all families have. */

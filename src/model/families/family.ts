@@ -36,6 +36,11 @@ export interface Family {
   readonly tower: TowerNames;
   /** The name in published files of a parameter `visual.…`, `model.…` or `lm_head.…`. */
   readonly publishedName: (name: string) => string;
+  /**
+   * Whether the matrices of a parameter lie the other way round in published files; folders that do so
+   * and folders that do not are told apart by the shape.
+   */
+  readonly liesTransposed?: (name: string) => boolean;
   /** What the preprocessor does where its file says nothing. */
   readonly preprocessor: PreprocessorConfig;
   readonly coordinates: Coordinates;

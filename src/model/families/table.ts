@@ -6,8 +6,9 @@ import type { Family } from "./family.ts";
 import { qwen2_5_vl } from "./qwen2_5_vl.ts";
 import { qwen2_vl } from "./qwen2_vl.ts";
 import { qwen3_vl } from "./qwen3_vl.ts";
+import { qwen3_vl_moe } from "./qwen3_vl_moe.ts";
 
-export const families: readonly Family[] = [qwen2_vl, qwen2_5_vl, qwen3_vl];
+export const families: readonly Family[] = [qwen2_vl, qwen2_5_vl, qwen3_vl, qwen3_vl_moe];
 
 /** The family of the models that are made here from random weights. */
 export const homeFamily: Family = qwen2_5_vl;
