@@ -56,8 +56,21 @@ export interface TextConfig {
   readonly attentionBias: boolean;
   /** Whether each query and key head is normed before it is rotated. */
   readonly headNorms: boolean;
+  /** Rotary frequencies stretched to longer texts than the model was first trained on. */
+  readonly yarn?: YarnConfig;
   /** A mixture in place of every MLP. */
   readonly experts?: ExpertsConfig;
+}
+
+export interface YarnConfig {
+  readonly factor: number;
+  readonly originalMaxPositions: number;
+  /** What queries and keys grow by. */
+  readonly attentionFactor: number;
+  readonly betaFast: number;
+  readonly betaSlow: number;
+  /** Whether the ramp begins and ends at whole pairs. */
+  readonly truncate: boolean;
 }
 
 export interface ExpertsConfig {

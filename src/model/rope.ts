@@ -4,7 +4,7 @@
  * and spans its merged grid in height and width, and what follows goes on after its larger side. The
  * vision tower rotates one half of its frequencies by the row of a patch and the other by its column.
  */
-import type { TextConfig, VisionConfig } from "./config.ts";
+import type { TextConfig, VisionConfig, YarnConfig } from "./config.ts";
 
 /** Grid of an image in patches, before merging. */
 export interface Grid {
@@ -71,15 +71,19 @@ export function mropePositions(
   return { axes, next };
 }
 
-/** Cosines and sines of positions 0…numPositions-1 at the given frequencies F, [P, F, 2]. */
-export function rotaryBlock(frequencies: readonly number[], numPositions: number): Float32Array {
+/** Cosines and sines of positions 0…numPositions-1 at the given frequencies F, scaled, [P, F, 2]. */
+export function rotaryBlock(
+  frequencies: readonly number[],
+  numPositions: number,
+  scale = 1,
+): Float32Array {
   const block = new Float32Array(numPositions * frequencies.length * 2);
   let at = 0;
   for (let position = 0; position < numPositions; position++) {
     for (const frequency of frequencies) {
       const angle = Math.fround(position * frequency);
-      block[at++] = Math.cos(angle);
-      block[at++] = Math.sin(angle);
+      block[at++] = scale * Math.cos(angle);
+      block[at++] = scale * Math.sin(angle);
     }
   }
   return block;
@@ -89,6 +93,8 @@ export function rotaryBlock(frequencies: readonly number[], numPositions: number
 export interface RotaryPairs {
   readonly frequencies: readonly number[];
   readonly axes: readonly number[];
+  /** What queries and keys grow by when they are rotated. */
+  readonly scale: number;
 }
 
 /**
@@ -96,11 +102,35 @@ export interface RotaryPairs {
  * (0, 1, 2): a stretch each, or by turns, where an axis that has its share leaves its turn to time.
  */
 export function textPairs(config: TextConfig): RotaryPairs {
-  const { mropeSection: section, headDim, ropeTheta, mropeInterleaved } = config;
-  const frequencies = inverseFrequencies(headDim / 2, ropeTheta);
+  const { mropeSection: section, headDim, ropeTheta, mropeInterleaved, yarn } = config;
+  const plain = inverseFrequencies(headDim / 2, ropeTheta);
+  const frequencies = yarn === undefined ? plain : stretched(plain, config, yarn);
   const stretches = section.flatMap((count, axis) => Array<number>(count).fill(axis));
   const turns = stretches.map((_, j) => (j < 3 * section[j % 3] ? j % 3 : 0));
-  return { frequencies, axes: mropeInterleaved ? turns : stretches };
+  const scale = yarn?.attentionFactor ?? 1;
+  return { frequencies, axes: mropeInterleaved ? turns : stretches, scale };
+}
+
+/**
+ * Frequencies for longer texts (YaRN, arXiv:2309.00071, §3.2): fast pairs as they are, slow ones slowed
+ * down by the factor, and a ramp between those that turn `betaFast` and `betaSlow` times in the original
+ * length.
+ */
+function stretched(
+  frequencies: readonly number[],
+  { headDim, ropeTheta }: TextConfig,
+  { factor, originalMaxPositions, betaFast, betaSlow, truncate }: YarnConfig,
+): number[] {
+  const pairTurning = (times: number): number =>
+    (headDim * Math.log(originalMaxPositions / (times * 2 * Math.PI))) / (2 * Math.log(ropeTheta));
+  const [fast, slow] = [pairTurning(betaFast), pairTurning(betaSlow)];
+  const low = Math.max(truncate ? Math.floor(fast) : fast, 0);
+  const last = Math.min(truncate ? Math.ceil(slow) : slow, headDim - 1);
+  const high = last === low ? last + 0.001 : last;
+  return frequencies.map((frequency, j) => {
+    const ramp = Math.min(Math.max((j - low) / (high - low), 0), 1);
+    return Math.fround((frequency / factor) * ramp + frequency * (1 - ramp));
+  });
 }
 
 /** Pairs of a head of the tower: row and column (0, 1) take a full set of frequencies each. */
@@ -109,6 +139,7 @@ export function visionPairs(config: VisionConfig): RotaryPairs {
   return {
     frequencies: [...quarter, ...quarter],
     axes: [0, 1].flatMap((axis) => quarter.map(() => axis)),
+    scale: 1,
   };
 }
 

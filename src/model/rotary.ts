@@ -13,6 +13,7 @@ export class Rotary {
   readonly #axisOf: readonly number[];
   /** Where each pair stands among the axes' blocks side by side; absent where in their order. */
   readonly #order: Tensor | undefined;
+  readonly #scale: number;
   readonly #device: Device;
   #numPositions = 0;
   #blocks: Tensor[] = [];
@@ -20,7 +21,8 @@ export class Rotary {
   #joined!: Tensor;
 
   /** The head dimension is twice the number of pairs. */
-  constructor({ frequencies, axes }: RotaryPairs, device: Device) {
+  constructor({ frequencies, axes, scale }: RotaryPairs, device: Device) {
+    this.#scale = scale;
     this.#axisOf = [...new Set(axes)].sort((a, b) => a - b);
     this.#frequencies = this.#axisOf.map((axis) => frequencies.filter((_, j) => axes[j] === axis));
     this.#device = device;
@@ -71,7 +73,7 @@ export class Rotary {
     this.#numPositions = numPositions;
     this.#blocks = this.#frequencies.map((axis) =>
       scope(() =>
-        tensor(rotaryBlock(axis, numPositions), {
+        tensor(rotaryBlock(axis, numPositions, this.#scale), {
           shape: [numPositions, axis.length, 2],
           device: this.#device,
         }),

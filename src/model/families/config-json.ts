@@ -2,13 +2,13 @@
  * What the `config.json` of all families have in common. Two layouts are in use: the flat one of the
  * older published checkpoints (language keys at the top, `rope_scaling`) and the nested one
  * (`text_config`, `rope_parameters`); both end in the same ModelConfig. Keys that change the computation
- * and are not honoured (quantised weights, sliding windows, scaled rotary types, other activations) are
+ * and are not honoured (quantised weights, sliding windows, rotary types but YaRN, other activations) are
  * refused by name; a default stands in only where the file says nothing.
  */
 import { z } from "zod";
 import { VigorlError } from "../../core/errors.ts";
 import type { DType } from "../../torch/tensor.ts";
-import type { ModelConfig, TextConfig, VisionConfig } from "../config.ts";
+import type { ModelConfig, TextConfig, VisionConfig, YarnConfig } from "../config.ts";
 
 /** What a family says of its language layers beside the numbers in the file. */
 export interface TextTraits extends Pick<
@@ -108,7 +108,8 @@ export function readText(
     );
   }
   const rope = { ...text.rope_parameters, ...text.rope_scaling };
-  refuseScaledRope(rope, source);
+  const maxPositions = text.max_position_embeddings ?? defaults.maxPositions;
+  const yarn = readYarn(rope, maxPositions, source);
   if (rope.mrope_interleaved !== undefined && rope.mrope_interleaved !== traits.mropeInterleaved) {
     fail(
       source,
@@ -150,10 +151,11 @@ export function readText(
     numHeads,
     numKeyValueHeads,
     headDim,
-    maxPositions: text.max_position_embeddings ?? defaults.maxPositions,
+    maxPositions,
     rmsNormEps: text.rms_norm_eps ?? defaults.rmsNormEps,
     ropeTheta: rope.rope_theta ?? text.rope_theta ?? defaults.ropeTheta,
     mropeSection: [time, height, width],
+    ...(yarn === undefined ? {} : { yarn }),
   };
 }
 
@@ -210,6 +212,14 @@ const ropeSchema = z.object({
   mrope_section: z.array(z.int().nonnegative()).length(3).optional(),
   mrope_interleaved: z.boolean().optional(),
   partial_rotary_factor: z.number().optional(),
+  factor: z.number().min(1).nullish(),
+  original_max_position_embeddings: size.nullish(),
+  attention_factor: z.number().positive().nullish(),
+  beta_fast: z.number().positive().nullish(),
+  beta_slow: z.number().positive().nullish(),
+  mscale: z.number().positive().nullish(),
+  mscale_all_dim: z.number().positive().nullish(),
+  truncate: z.boolean().nullish(),
 });
 
 const rootSchema = z.object({
@@ -272,14 +282,37 @@ function refuseQuantised(json: unknown, source: string): void {
     }
 }
 
-function refuseScaledRope(rope: z.infer<typeof ropeSchema>, source: string): void {
-  const type = rope.rope_type ?? rope.type ?? "default";
-  if (type !== "default" && type !== "mrope") {
-    const what = `rotary type ${JSON.stringify(type)} is not supported`;
-    fail(source, what, 'use "default" with an mrope_section');
-  }
+/** YaRN where the file switches it on. @throws VigorlError "input" for any other rotary type */
+function readYarn(
+  rope: z.infer<typeof ropeSchema>,
+  maxPositions: number,
+  source: string,
+): YarnConfig | undefined {
   const { partial_rotary_factor: share = 1 } = rope;
   if (share !== 1) fail(source, `partial_rotary_factor ${share} is not supported`, "use 1");
+  const type = rope.rope_type ?? rope.type ?? "default";
+  if (type === "default" || type === "mrope") return undefined;
+  if (type !== "yarn") {
+    const what = `rotary type ${JSON.stringify(type)} is not supported`;
+    fail(source, what, 'use "default" or "yarn" with an mrope_section');
+  }
+  const original = rope.original_max_position_embeddings;
+  if (original === undefined || original === null) {
+    const what = "original_max_position_embeddings of the rotary type yarn is missing";
+    return fail(source, what, "give the length that the model was first trained on");
+  }
+  const factor = rope.factor ?? maxPositions / original;
+  const growth = (by: number): number => (factor <= 1 ? 1 : 0.1 * by * Math.log(factor) + 1);
+  const { mscale, mscale_all_dim: all } = rope;
+  const inferred = mscale && all ? growth(mscale) / growth(all) : growth(1);
+  return {
+    factor,
+    originalMaxPositions: original,
+    attentionFactor: rope.attention_factor ?? inferred,
+    betaFast: rope.beta_fast ?? 32,
+    betaSlow: rope.beta_slow ?? 1,
+    truncate: rope.truncate ?? true,
+  };
 }
 
 function storedDtype(name: string, source: string): DType {

@@ -144,6 +144,25 @@ it("reads what the files say, the root alone about tied embeddings from Qwen3 on
   expect(parseModelConfig(saved, "c").text.experts).toEqual(experts.text.experts);
 });
 
+it("stretches positions where the file switches YaRN on, as the model card says", () => {
+  const section = { mrope_section: [16, 24, 24] };
+  const rope_scaling = {
+    type: "yarn",
+    factor: 4,
+    original_max_position_embeddings: 32768,
+    ...section,
+  };
+  expect(parseModelConfig({ ...qwen25, rope_scaling }, "c").text.yarn).toEqual({
+    factor: 4,
+    originalMaxPositions: 32768,
+    attentionFactor: 0.1 * Math.log(4) + 1,
+    betaFast: 32,
+    betaSlow: 1,
+    truncate: true,
+  });
+  expect(parseModelConfig(qwen25, "c").text.yarn).toBeUndefined();
+});
+
 describe("refuses, by name", () => {
   const textOf = (change: object) => ({ ...qwen3, text_config: { ...qwen3Text, ...change } });
   const visionOf = (change: object) => ({ ...qwen3, vision_config: { ...qwen3Vision, ...change } });
@@ -154,7 +173,7 @@ describe("refuses, by name", () => {
   it.each([
     [textOf({ attention_bias: true }), /attention_bias true/],
     [textOf({ quantization_config: {} }), /quantization_config/],
-    [textOf({ rope_scaling: { rope_type: "yarn", factor: 4 } }), /rotary type "yarn"/],
+    [textOf({ rope_scaling: { rope_type: "dynamic", factor: 4 } }), /rotary type "dynamic"/],
     [
       textOf({ rope_scaling: { mrope_interleaved: false, mrope_section: [24, 20, 20] } }),
       /mrope_interleaved false/,
