@@ -8,6 +8,7 @@ import { VigorlError } from "../core/errors.ts";
 import { findPath } from "../core/paths.ts";
 import { readModelConfig } from "../model/folder.ts";
 import { loadEpisodeConfig } from "../task/episode-config.ts";
+import { hasTokenizer } from "../text/tokenizer.ts";
 import { openSafetensors } from "../torch/safetensors.ts";
 
 /** Finds and checks a model folder. @throws VigorlError("input") naming the file and the fix. */
@@ -29,6 +30,11 @@ export async function checkedModelFolder(path: string): Promise<string> {
       hint: "copy it from where the model was published; a model folder is a Hugging Face folder",
     });
   }
+  if (!hasTokenizer(folder)) {
+    throw new VigorlError("input", `${join(folder, "tokenizer.json")}: missing (the tokenizer)`, {
+      hint: "copy it, or vocab.json and merges.txt, from where the model was published",
+    });
+  }
   await readModelConfig(folder);
   await loadEpisodeConfig(folder);
   openSafetensors(folder).close();
@@ -37,6 +43,5 @@ export async function checkedModelFolder(path: string): Promise<string> {
 
 const needed: [file: string, what: string][] = [
   ["config.json", "the model's configuration"],
-  ["tokenizer.json", "the tokenizer"],
   ["tokenizer_config.json", "the tokenizer's configuration"],
 ];

@@ -111,6 +111,8 @@ describe("parseModelConfig", () => {
     [{ attention_bias: false }, /attention_bias false is not supported/],
     [{ vision_config: { ...vision_config, in_chans: 4 } }, /in_channels 4/],
     [{ torch_dtype: "float8_e4m3fn" }, /dtype "float8_e4m3fn"/],
+    [{ num_hidden_layers: 1e9 }, /num_hidden_layers/],
+    [{ vocab_size: 1e12 }, /vocab_size/],
     [{ hidden_size: undefined }, /config\.json: hidden_size/],
     [{ use_sliding_window: true }, /sliding-window/],
     [{ hidden_act: "gelu" }, /hidden_act "gelu" is not supported/],

@@ -3,6 +3,7 @@
  * tokens), trained to completion on the nano world's own words, so that each is one token, with and
  * without a blank before it. Digits stand alone; everything else falls back to bytes.
  */
+import { byteLevelBpe } from "../text/byte-level-bpe.ts";
 import { defaultTags, formatTurn } from "../text/grammar.ts";
 import { point } from "../image/frames.ts";
 import {
@@ -73,40 +74,7 @@ export function buildTokenizer(): { json: unknown; idOf: ReadonlyMap<string, num
     normalized: false,
     special: content.startsWith("<|"),
   }));
-  const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: false };
-  const json = {
-    version: "1.0",
-    truncation: null,
-    padding: null,
-    added_tokens: added,
-    normalizer: { type: "NFC" },
-    pre_tokenizer: {
-      type: "Sequence",
-      pretokenizers: [
-        {
-          type: "Split",
-          pattern: { Regex: qwenPattern },
-          behavior: "Isolated",
-          invert: false,
-        },
-        { ...byteLevel, use_regex: false },
-      ],
-    },
-    post_processor: { ...byteLevel, use_regex: false },
-    decoder: { ...byteLevel, use_regex: false },
-    model: {
-      type: "BPE",
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: "",
-      end_of_word_suffix: "",
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: false,
-      vocab,
-      merges,
-    },
-  };
+  const json = byteLevelBpe(vocab, merges, added);
   const ids: [string, number][] = [
     ...tokens.map((token, id): [string, number] => [token, id]),
     ...added.map(({ content, id }): [string, number] => [content, id]),
@@ -133,9 +101,7 @@ export function tokenizerConfig(): Record<string, unknown> {
   };
 }
 
-/** Qwen2.5's pre-tokenizer, and the same for this language's regular expressions. */
-const qwenPattern =
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+/** The words that are never merged across, in this language's regular expressions. */
 export const splitPattern =
   /'(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+/gu;
 

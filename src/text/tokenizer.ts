@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { z } from "zod";
 import { VigorlError, errno } from "../core/errors.ts";
+import { fromVocabularyFiles } from "./byte-level-bpe.ts";
 
 export interface DecodeOptions {
   /** Leave out control tokens such as `<|im_end|>`; `<tool_call>` is not one of them. */
@@ -188,17 +189,25 @@ export class StreamDecoder {
   }
 }
 
+/** Whether a folder has a tokenizer, in one file or as vocabulary and merges. */
+export function hasTokenizer(folder: string): boolean {
+  const has = (name: string): boolean => existsSync(join(folder, name));
+  return has("tokenizer.json") || (has("vocab.json") && has("merges.txt"));
+}
+
 /**
- * Reads `tokenizer.json` and `tokenizer_config.json` of a model folder, and from its `config.json`, where
- * there is one, which tokens stand for images.
+ * Reads a model folder's tokenizer and `tokenizer_config.json`, and from its `config.json`, where there
+ * is one, which tokens stand for images.
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const modelPath = join(folder, "config.json");
-  const [tokenizer, config, model] = await Promise.all([
-    readJson(join(folder, "tokenizer.json")),
+  const [config, model] = await Promise.all([
     readJson(join(folder, "tokenizer_config.json")),
     existsSync(modelPath) ? readJson(modelPath) : {},
   ]);
+  const path = join(folder, "tokenizer.json");
+  const isOlder = !existsSync(path) && existsSync(join(folder, "vocab.json"));
+  const tokenizer = await (isOlder ? fromVocabularyFiles(folder, config) : readJson(path));
   return new Tokenizer(tokenizer, config, folder, model);
 }
 

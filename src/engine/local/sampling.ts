@@ -11,7 +11,7 @@ import { Decoder } from "../../model/decoder.ts";
 import { familyOf } from "../../model/families/table.ts";
 import { readPreprocessor } from "../../model/profile.ts";
 import { VisionLanguageModel } from "../../model/vision-language-model.ts";
-import { loadTokenizer, type Tokenizer } from "../../text/tokenizer.ts";
+import { hasTokenizer, loadTokenizer, type Tokenizer } from "../../text/tokenizer.ts";
 import { numThreads, setNumThreads } from "../../torch/device.ts";
 import type { Tensor } from "../../torch/ops.ts";
 import { takeTensor } from "../../torch/share.ts";
@@ -114,8 +114,7 @@ function samplesInOneThread({ device, config }: VisionLanguageModel): boolean {
 
 /** A folder may come without a tokenizer: then everything but stop strings works. */
 async function tokenizerOf(folder: string): Promise<Tokenizer | undefined> {
-  if ((await readJson(join(folder, "tokenizer.json"))) === undefined) return undefined;
-  return loadTokenizer(folder);
+  return hasTokenizer(folder) ? loadTokenizer(folder) : undefined;
 }
 
 const generationSchema = z.looseObject({

@@ -203,7 +203,12 @@ export function fail(source: string, what: string, hint: string): never {
   throw new VigorlError("input", `${source}: ${what}`, { hint });
 }
 
-export const size = z.int().positive();
+/** Numbers that memory is asked for by are bounded: a damaged file is an error, not a wait. */
+export const size = z
+  .int()
+  .positive()
+  .max(2 ** 24);
+export const count = z.int().positive().max(4096);
 
 const ropeSchema = z.object({
   type: z.string().optional(),
@@ -236,7 +241,7 @@ const textSchema = z.object({
   vocab_size: size,
   hidden_size: size,
   intermediate_size: size,
-  num_hidden_layers: size,
+  num_hidden_layers: count,
   num_attention_heads: size,
   num_key_value_heads: size.nullish(),
   head_dim: size.nullish(),
@@ -257,7 +262,7 @@ const textSchema = z.object({
 
 /** Keys of `vision_config` that all families have. */
 export const towerSchema = z.object({
-  depth: size,
+  depth: count,
   num_heads: size,
   in_channels: size.optional(),
   in_chans: size.optional(),

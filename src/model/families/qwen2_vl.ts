@@ -5,6 +5,7 @@
 import type { PreprocessorConfig } from "../../image/preprocessor-config.ts";
 import type { VisionConfig } from "../config.ts";
 import {
+  count,
   modelConfig,
   openConfig,
   readText,
@@ -66,7 +67,7 @@ export const qwen2_vl: Family = {
 
 /** `hidden_size` is the width of the features here; published files leave most of the rest out. */
 const visionSchema = towerSchema.extend({
-  depth: size.default(32),
+  depth: count.default(32),
   embed_dim: size.default(1280),
   hidden_size: size,
   mlp_ratio: size.default(4),

@@ -9,6 +9,7 @@ import type { PreprocessorConfig } from "../../image/preprocessor-config.ts";
 import type { VisionConfig } from "../config.ts";
 import {
   fail,
+  count,
   modelConfig,
   openConfig,
   readText,
@@ -74,7 +75,7 @@ export function qwen3Tied({ root }: ConfigFile): boolean {
 }
 
 const visionSchema = towerSchema.extend({
-  depth: size.default(27),
+  depth: count.default(27),
   hidden_size: size.default(1152),
   intermediate_size: size.default(4304),
   num_heads: size.default(16),

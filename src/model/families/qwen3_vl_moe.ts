@@ -4,7 +4,15 @@
  * are read, told apart by their shapes.
  */
 import { z } from "zod";
-import { fail, modelConfig, openConfig, readText, size, type ConfigFile } from "./config-json.ts";
+import {
+  count,
+  fail,
+  modelConfig,
+  openConfig,
+  readText,
+  size,
+  type ConfigFile,
+} from "./config-json.ts";
 import type { ExpertsConfig } from "../config.ts";
 import type { Family } from "./family.ts";
 import { qwen3_vl, qwen3Text, qwen3Tied, qwen3Vision } from "./qwen3_vl.ts";
@@ -25,8 +33,8 @@ export const qwen3_vl_moe: Family = {
 
 /** `num_experts` as published; `num_local_experts` as transformers saves it. */
 const expertsSchema = z.object({
-  num_experts: size.optional(),
-  num_local_experts: size.optional(),
+  num_experts: count.optional(),
+  num_local_experts: count.optional(),
   num_experts_per_tok: size.default(4),
   moe_intermediate_size: size.default(1408),
   decoder_sparse_step: z.int().default(1),
@@ -37,7 +45,7 @@ const expertsSchema = z.object({
 function readExperts(file: ConfigFile): ExpertsConfig {
   const read = file.readText(expertsSchema);
   const { source } = file;
-  const count = read.num_experts ?? read.num_local_experts ?? 60;
+  const numExperts = read.num_experts ?? read.num_local_experts ?? 60;
   if (read.decoder_sparse_step !== 1 || (read.mlp_only_layers ?? []).length > 0) {
     const what = "decoder_sparse_step or mlp_only_layers leave experts out of some layers";
     fail(source, what, "only mixtures in every layer are supported");
@@ -50,12 +58,12 @@ function readExperts(file: ConfigFile): ExpertsConfig {
       "models of this family divide the shares of the chosen experts by their sum",
     );
   }
-  if (read.num_experts_per_tok > count) {
-    const what = `num_experts_per_tok ${read.num_experts_per_tok} of ${count} experts`;
+  if (read.num_experts_per_tok > numExperts) {
+    const what = `num_experts_per_tok ${read.num_experts_per_tok} of ${numExperts} experts`;
     fail(source, what, "make it at most num_experts");
   }
   return {
-    count,
+    count: numExperts,
     active: read.num_experts_per_tok,
     intermediateSize: read.moe_intermediate_size,
   };
