@@ -5,7 +5,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { errno, VigorlError } from "./errors.ts";
 
 /**
@@ -32,9 +32,10 @@ export async function writeFileAtomic(file: string, data: string | Uint8Array): 
 }
 
 /**
- * Lets `fill` write a folder beside `folder`, flushes every file in it and puts it in place. What
- * stood there before is gone only after the new one is complete. Throws VigorlError("io") for
- * system errors and whatever else `fill` throws, leaving the old folder.
+ * Lets `fill` write a folder beside `folder`, flushes every file in it and puts it in place. At every
+ * moment one whole copy is on the disk, and `settleFolder` or `wholeFolder` finds it after a kill: the
+ * old one until the new one is complete, then the new one. Throws VigorlError("io") for system errors
+ * and whatever else `fill` throws, leaving the old folder in place.
  */
 export async function replaceFolderAtomic(
   folder: string,
@@ -43,28 +44,63 @@ export async function replaceFolderAtomic(
   const beside = besideOf(folder);
   const old = `${beside}.old`;
   try {
+    await settleFolder(folder);
     await mkdir(beside, { recursive: true });
     await fill(beside);
     await syncTree(beside);
-    if (await renameIfPresent(folder, old)) {
-      await rename(beside, folder);
-      await rm(old, { recursive: true, force: true });
-    } else {
-      await rename(beside, folder);
-    }
-    await syncFolder(dirname(folder));
   } catch (error) {
     await rm(beside, { recursive: true, force: true }).catch(() => undefined);
     throw ioError(error, folder);
   }
+  try {
+    const hadOld = await renameIfPresent(folder, old);
+    try {
+      await rename(beside, folder);
+    } catch (error) {
+      if (hadOld) await rename(old, folder);
+      await rm(beside, { recursive: true, force: true });
+      throw error;
+    }
+    await syncFolder(dirname(folder));
+    if (hadOld) await rm(old, { recursive: true, force: true });
+  } catch (error) {
+    throw ioError(error, folder);
+  }
 }
 
-/** Removes what a killed process left half-written in `folder` by the two functions above. */
+/**
+ * Ends what a kill left in the middle of `replaceFolderAtomic`: where `folder` is away and its old copy
+ * is still there, the new copy is complete and takes its place, or else the old one goes back.
+ */
+export async function settleFolder(folder: string): Promise<void> {
+  const whole = await wholeFolder(folder);
+  if (whole !== folder) await rename(whole, folder);
+}
+
+/** Where the whole copy of a folder lies, for those who only read: the path itself but after a kill. */
+export async function wholeFolder(folder: string): Promise<string> {
+  const names = await readdir(dirname(folder)).catch((): string[] => []);
+  const name = basename(folder);
+  if (names.includes(name)) return folder;
+  const left = names.find((entry) => replaced.exec(entry)?.[1] === name);
+  if (left === undefined) return folder;
+  const fresh = left.replace(/\.old$/, "");
+  return join(dirname(folder), names.includes(fresh) ? fresh : left);
+}
+
+/** Names of folders among `names`, those too that a kill left in the middle of being replaced. */
+export function wholeNames(names: readonly string[]): string[] {
+  const left = names.flatMap((name) => replaced.exec(name)?.[1] ?? []);
+  return [...new Set([...names.filter((name) => !isUnfinished(name)), ...left])];
+}
+
+/** Settles, then removes what a killed process left half-written in `folder` by the functions above. */
 export async function removeUnfinished(folder: string): Promise<void> {
-  const entries = await readdir(folder).catch(() => []);
-  for (const entry of entries) {
+  const entries = await readdir(folder).catch((): string[] => []);
+  for (const name of wholeNames(entries))
+    if (!entries.includes(name)) await settleFolder(join(folder, name));
+  for (const entry of await readdir(folder).catch((): string[] => []))
     if (isUnfinished(entry)) await rm(join(folder, entry), { recursive: true, force: true });
-  }
 }
 
 /** True for the name of something that the two functions above were killed in the middle of. */
@@ -95,7 +131,8 @@ export function ioError(error: unknown, path: string): unknown {
   const known = reasons[code];
   const reason = known?.[0] ?? (error as Error).message;
   const hint = known?.[1];
-  return new VigorlError("io", `${path}: ${reason} (${code})`, {
+  const shown = path.replaceAll(/\.[0-9a-f]{8}\.writing(?=\/|$)/g, "");
+  return new VigorlError("io", `${shown}: ${reason} (${code})`, {
     cause: error,
     ...(hint === undefined ? {} : { hint }),
   });
@@ -111,10 +148,16 @@ const reasons: Record<string, [reason: string, hint: string]> = {
   ENOTDIR: ["a part of the path is a file, not a folder", "check the path"],
   EISDIR: ["is a folder, not a file", "check the path"],
   EEXIST: ["already exists", "remove it, or choose another name"],
+  ENOTEMPTY: ["the folder is not empty", "remove it, or choose another name"],
+  ELOOP: ["a link leads in a circle", "check the path"],
+  ENAMETOOLONG: ["the name is too long", "choose a shorter name"],
+  EIO: ["the disk failed", "check the disk; copy what is left to another"],
+  ESTALE: ["the network file system lost the file", "try again with --resume"],
   EMFILE: ["too many open files", "raise the limit with `ulimit -n 4096`"],
 };
 
 const unfinished = /\.[0-9a-f]{8}\.writing(\.old)?$/;
+const replaced = /^(.+)\.[0-9a-f]{8}\.writing\.old$/;
 
 function besideOf(path: string): string {
   return `${resolve(path)}.${randomBytes(4).toString("hex")}.writing`;
