@@ -3,10 +3,10 @@
  * checked against a strict zod schema. Every complaint names the file, the line and the key, what
  * was found, and what to write instead.
  */
-import { readFileSync } from "node:fs";
 import { isMap, isScalar, LineCounter, parse, parseDocument, type Document } from "yaml";
 import { z } from "zod";
 import { errno, VigorlError } from "./errors.ts";
+import { readRegularSync } from "./regular-file.ts";
 
 /** One `--key.path=value` from the command line, the value as typed. */
 export interface Override {
@@ -39,14 +39,7 @@ export function parseConfig<S extends z.ZodType>(
   schema: S,
   overrides: readonly Override[] = [],
 ): z.output<S> {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const [problem] = document.errors;
-  if (problem) {
-    const { line } = lines.linePos(problem.pos[0]);
-    throw new VigorlError("usage", `${source}:${line}: not valid YAML: ${problem.message}`);
-  }
-  const value: unknown = document.toJS() ?? {};
+  const { document, lines, value } = parseYaml(text, source);
   for (const override of overrides) applyOverride(value, override, schema);
 
   const result = schema.safeParse(value, { reportInput: true });
@@ -61,6 +54,32 @@ export function parseConfig<S extends z.ZodType>(
   );
 }
 
+/** Text as a document and as a value. What the parser does not understand is an error, warnings too. */
+function parseYaml(
+  text: string,
+  source: string,
+): { document: Document; lines: LineCounter; value: unknown } {
+  const lines = new LineCounter();
+  const bad = (place: string, cause: unknown) =>
+    new VigorlError("usage", `${place}: not valid YAML: ${(cause as Error).message}`, { cause });
+  let document: Document;
+  let value: unknown;
+  try {
+    document = parseDocument(text, {
+      lineCounter: lines,
+      prettyErrors: false,
+      logLevel: "error",
+    });
+    // Aliases that multiply, and nesting deeper than the stack, end here.
+    value = document.toJS({ maxAliasCount: 100 }) ?? {};
+  } catch (error) {
+    throw bad(source, error);
+  }
+  const problem = document.errors[0] ?? document.warnings[0];
+  if (problem !== undefined) throw bad(`${source}:${lines.linePos(problem.pos[0]).line}`, problem);
+  return { document, lines, value };
+}
+
 /** The candidate closest to `word` by edits, or undefined where none is near enough to be a slip. */
 export function nearestName(word: string, candidates: readonly string[]): string | undefined {
   let best: string | undefined;
@@ -72,19 +91,20 @@ export function nearestName(word: string, candidates: readonly string[]): string
   return best;
 }
 
+/** More than anybody writes by hand. */
+const maxRecipeBytes = 1 << 22;
+
 function readText(path: string): string {
   try {
-    return readFileSync(path, "utf8");
+    return readRegularSync(path, maxRecipeBytes).toString("utf8");
   } catch (error) {
-    if (errno(error) === "ENOENT") {
+    if (error instanceof VigorlError && errno(error.cause) === "ENOENT") {
       throw new VigorlError("usage", `${path}: no such file`, {
         hint: "name an existing recipe; the ones that come with vigorl are in recipes/",
         cause: error,
       });
     }
-    throw new VigorlError("io", `${path}: cannot be read (${errno(error) ?? String(error)})`, {
-      cause: error,
-    });
+    throw error;
   }
 }
 
@@ -94,7 +114,7 @@ function applyOverride(root: unknown, { path, value }: Override, schema: z.ZodTy
   let node = root;
   for (const [depth, key] of keys.slice(0, -1).entries()) {
     if (!isRecord(node)) break;
-    if (node[key] === undefined || node[key] === null) node[key] = {};
+    if (!Object.hasOwn(node, key) || node[key] === null) setOwn(node, key, {});
     node = node[key];
     if (typeof node !== "object" || node === null) {
       const parent = keys.slice(0, depth + 1).join(".");
@@ -102,7 +122,12 @@ function applyOverride(root: unknown, { path, value }: Override, schema: z.ZodTy
     }
   }
   if (!isRecord(node)) throw new VigorlError("usage", `--${path}=${value}: no such key`);
-  node[keys[keys.length - 1]] = typedValue(value, schemaAt(schema, keys));
+  setOwn(node, keys[keys.length - 1], typedValue(value, schemaAt(schema, keys)));
+}
+
+/** Sets a key of the object itself, `__proto__` too. */
+function setOwn(node: Record<string, unknown>, key: string, value: unknown): void {
+  Object.defineProperty(node, key, { value, writable: true, enumerable: true, configurable: true });
 }
 
 /** Reads a typed-in value as YAML unless the schema wants those characters as text. */

@@ -1,4 +1,5 @@
-import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { appendFile, mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -44,6 +45,44 @@ test("a torn last line is an error unless allowed", async () => {
   await expect(readJsonlAll(file, row)).rejects.toThrow(`${file}:2: `);
   const rows = await readJsonlAll(file, row, { allowTornLastLine: true });
   expect(rows).toEqual([{ step: 1, note: "a" }]);
+});
+
+test("a byte order mark is passed over, and text that is not UTF-8 refused", async () => {
+  const file = await fileWith('\ufeff{"step":1,"note":"é"}\r\n{"step":2,"note":"b"}');
+  expect(await readJsonlAll(file, row)).toHaveLength(2);
+  await writeFile(file, Buffer.from('{"step":1,"note":"\xe9"}\n', "latin1"));
+  await expect(readJsonlAll(file, row)).rejects.toThrow(`${file}:1: is not UTF-8`);
+});
+
+test("a line is put together from any pieces", async () => {
+  const notes = [1, 100, 1 << 18, (1 << 18) - 30, 3 << 18].map((length) => "ü".repeat(length));
+  const rows = notes.map((note, step) => ({ step, note }));
+  expect(
+    await readJsonlAll(await fileWith(rows.map((r) => JSON.stringify(r)).join("\n")), row),
+  ).toEqual(rows);
+});
+
+test("what is no regular file is refused at once", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "vigorl-jsonl-"));
+  const pipe = join(folder, "pipe.jsonl");
+  execFileSync("mkfifo", [pipe]);
+  for (const [file, kind] of [
+    [pipe, "a named pipe"],
+    ["/dev/zero", "a device"],
+    [folder, "a folder"],
+  ])
+    await expect(readJsonlAll(file, row)).rejects.toThrow(`${file}: is ${kind}, not a file`);
+});
+
+test("a damaged line is not taken for the end", async () => {
+  const bad = '{"step":1,"note":"a"}\n{"st\n{"step":3,"note":"c"}\n{"ste';
+  const file = await fileWith(bad);
+  await expect(truncateJsonl(file)).rejects.toThrow(`${file}:2: not a JSON value`);
+  expect(await readFile(file, "utf8")).toBe(bad);
+  const half = await fileWith('{"step":1,"note":"a"}\n{"step":2,"note":"');
+  await appendFile(half, Buffer.from("é").subarray(0, 1));
+  expect(await truncateJsonl(half)).toBe(1);
+  expect(await readFile(half, "utf8")).toBe('{"step":1,"note":"a"}\n');
 });
 
 test("truncation keeps whole lines up to the first that fails", async () => {

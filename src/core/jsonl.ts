@@ -2,12 +2,13 @@
  * JSON Lines, in and out. Every line that comes in is checked against a schema, and an error names
  * `file:line`; what goes out is whole lines in one write, so that a kill tears the last one at most.
  */
-import { createReadStream } from "node:fs";
+import { isUtf8 } from "node:buffer";
 import { appendFile, mkdir, stat, truncate } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "./errors.ts";
 import { ioError, writeFileAtomic } from "./files.ts";
+import { isLfsPointer, lfsPointerError, openRegular } from "./regular-file.ts";
 
 export interface ReadJsonlOptions {
   /** A last line without its newline that does not parse is dropped, as a killed writer leaves it. */
@@ -15,7 +16,7 @@ export interface ReadJsonlOptions {
 }
 
 /**
- * Streams the records of `file`, one at a time; empty lines are passed over.
+ * Streams the records of `file`, one at a time; empty lines are passed over, a byte order mark too.
  * Throws VigorlError("input") at the first bad line, "io" where the file cannot be read.
  */
 export async function* readJsonl<T>(
@@ -23,20 +24,27 @@ export async function* readJsonl<T>(
   schema: z.ZodType<T>,
   options: ReadJsonlOptions = {},
 ): AsyncGenerator<T> {
-  for await (const { text, lineNumber, torn } of lines(file)) {
-    if (text.trim() === "") continue;
-    const place = `${file}:${lineNumber}`;
+  for await (const { value } of readJsonlPlaced(file, schema, options)) yield value;
+}
+
+/** As `readJsonl`, with the place of each record, `file:line`. */
+export async function* readJsonlPlaced<T>(
+  file: string,
+  schema: z.ZodType<T>,
+  options: ReadJsonlOptions = {},
+): AsyncGenerator<{ readonly value: T; readonly place: string }> {
+  for await (const line of lines(file)) {
+    if (line.text.trim() === "") continue;
+    const place = `${file}:${line.lineNumber}`;
     let json: unknown;
     try {
-      json = JSON.parse(text);
+      json = parseLine(line, place);
     } catch (error) {
-      if (torn && options.allowTornLastLine === true) return;
-      throw new VigorlError("input", `${place}: not a JSON value: ${(error as Error).message}`, {
-        hint: torn ? "the last line is cut off; remove it" : "each line must be one JSON object",
-        cause: error,
-      });
+      if (line.torn && options.allowTornLastLine === true) return;
+      if (isLfsPointer(line.text)) throw lfsPointerError(file);
+      throw error;
     }
-    yield parseAt(place, json, schema);
+    yield { value: parseAt(place, json, schema), place };
   }
 }
 
@@ -68,12 +76,14 @@ export async function writeJsonl(file: string, values: readonly unknown[]): Prom
 }
 
 /**
- * Cuts `file` behind the last line up to which every one satisfies `keep`; a torn line is cut too.
- * Does nothing where the file is missing. Returns how many lines stayed.
+ * Cuts `file` behind the last line up to which every one satisfies `keep`, and a last line that a kill
+ * left without its end. Does nothing where the file is missing. Returns how many lines stayed.
+ * @throws VigorlError("input") naming the line where one is no JSON, or what `keep` throws: what stands
+ *   behind a damaged line is not ours to throw away
  */
 export async function truncateJsonl(
   file: string,
-  keep: (value: unknown) => boolean,
+  keep: (value: unknown, place: string) => boolean = () => true,
 ): Promise<number> {
   const size = await stat(file).then(
     (entry) => entry.size,
@@ -82,15 +92,14 @@ export async function truncateJsonl(
   if (size === undefined) return 0;
   let bytes = 0;
   let count = 0;
-  for await (const { text, torn, endByte } of lines(file)) {
-    if (torn) break;
-    try {
-      if (text.trim() !== "" && !keep(JSON.parse(text))) break;
-    } catch {
-      break;
+  for await (const line of lines(file)) {
+    if (line.torn) break;
+    if (line.text.trim() !== "") {
+      const place = `${file}:${line.lineNumber}`;
+      if (!keep(parseLine(line, place), place)) break;
+      count++;
     }
-    bytes = endByte;
-    count++;
+    bytes = line.endByte;
   }
   try {
     if (bytes < size) await truncate(file, bytes);
@@ -98,6 +107,20 @@ export async function truncateJsonl(
     throw ioError(error, file);
   }
   return count;
+}
+
+function parseLine({ text, isUtf8: readable, torn }: Line, place: string): unknown {
+  if (!readable)
+    throw new VigorlError("input", `${place}: is not UTF-8`, { hint: "save the file as UTF-8" });
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const hint = torn
+      ? "the last line is cut off; remove it"
+      : "each line must be one JSON object; where the file was damaged, restore it from a copy";
+    const message = `${place}: not a JSON value: ${(cause as Error).message}`;
+    throw new VigorlError("input", message, { hint, cause });
+  }
 }
 
 /** Checks a value against a schema; the message lists what is wrong and where in the value. */
@@ -113,6 +136,7 @@ export function parseAt<T>(place: string, value: unknown, schema: z.ZodType<T>):
 
 interface Line {
   readonly text: string;
+  readonly isUtf8: boolean;
   /** From 1. */
   readonly lineNumber: number;
   /** The last line, and it has no newline. */
@@ -121,29 +145,49 @@ interface Line {
   readonly endByte: number;
 }
 
+/** More than any record takes; a file without line ends would else be read into memory whole. */
+const maxLineBytes = 1 << 28;
+
+const byteOrderMark = Buffer.from("\ufeff");
+
 async function* lines(file: string): AsyncGenerator<Line> {
-  let rest: Buffer = Buffer.alloc(0);
+  const { handle } = await openRegular(file);
+  let parts: Buffer[] = [];
+  let numBytes = 0;
   let lineNumber = 0;
   let endByte = 0;
+  const line = (end: Buffer, torn: boolean): Line => {
+    const bytes = parts.length === 0 ? end : Buffer.concat([...parts, end]);
+    const mark = lineNumber === 0 && bytes.subarray(0, 3).equals(byteOrderMark) ? 3 : 0;
+    parts = [];
+    endByte += bytes.length + (torn ? 0 : 1);
+    const text = bytes.toString("utf8", mark);
+    return { text, isUtf8: isUtf8(bytes), lineNumber: ++lineNumber, torn, endByte };
+  };
   try {
-    for await (const part of createReadStream(file, { highWaterMark: 1 << 18 })) {
-      rest = rest.length === 0 ? (part as Buffer) : Buffer.concat([rest, part as Buffer]);
+    for await (const chunk of handle.createReadStream({ highWaterMark: 1 << 18 })) {
+      const part = chunk as Buffer;
       let start = 0;
-      for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10, start)) {
-        endByte += end + 1 - start;
-        const text = rest.toString("utf8", start, end);
-        yield { text, lineNumber: ++lineNumber, torn: false, endByte };
+      for (let end = part.indexOf(10); end >= 0; end = part.indexOf(10, start)) {
+        yield line(part.subarray(start, end), false);
         start = end + 1;
+        numBytes = 0;
       }
-      rest = rest.subarray(start);
+      if (start < part.length) parts.push(part.subarray(start));
+      numBytes += part.length - start;
+      if (numBytes > maxLineBytes) {
+        const most = maxLineBytes.toLocaleString("en");
+        throw new VigorlError("input", `${file}:${lineNumber + 1}: has more than ${most} bytes`, {
+          hint: "write one record a line",
+        });
+      }
     }
   } catch (error) {
     throw ioError(error, file);
+  } finally {
+    await handle.close();
   }
-  if (rest.length > 0) {
-    endByte += rest.length;
-    yield { text: rest.toString("utf8"), lineNumber: ++lineNumber, torn: true, endByte };
-  }
+  if (parts.length > 0) yield line(Buffer.alloc(0), true);
 }
 
 function formatJsonl(values: readonly unknown[]): string {

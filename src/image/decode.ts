@@ -5,10 +5,11 @@
  * animation the first frame is taken.
  */
 
-import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
 import type Sharp from "sharp";
 import { errno, VigorlError } from "../core/errors.ts";
 import { ownRequire } from "../core/paths.ts";
+import { isLfsPointer, lfsPointerError, readRegular } from "../core/regular-file.ts";
 import type { Size } from "./frames.ts";
 
 /** An image in memory: 8-bit RGB, row-major, `data.length = heightPx * widthPx * 3`. */
@@ -21,6 +22,8 @@ export interface DecodeOptions {
   readonly maxPixels?: number;
   /** How errors call the image; by default its path, or its number of bytes. */
   readonly name?: string;
+  /** Where relative paths start, in words for the message of a missing file. */
+  readonly relativeTo?: string;
 }
 
 /**
@@ -29,13 +32,18 @@ export interface DecodeOptions {
  */
 export async function decodeImage(
   source: string | Uint8Array,
-  { maxPixels = 100_000_000, name = nameOf(source) }: DecodeOptions = {},
+  {
+    maxPixels = 100_000_000,
+    name = nameOf(source),
+    relativeTo = "the current folder",
+  }: DecodeOptions = {},
 ): Promise<RgbImage> {
-  const bytes = typeof source === "string" ? await readBytes(source, name) : source;
+  const bytes = typeof source === "string" ? await readBytes(source, name, relativeTo) : source;
   if (bytes.length === 0)
     throw new VigorlError("input", `${name}: the image is empty (0 bytes)`, {
       hint: "download or export it again",
     });
+  if (isLfsPointer(bytes)) throw lfsPointerError(name);
   try {
     return await pixels(bytes, maxPixels);
   } catch (cause) {
@@ -66,24 +74,22 @@ function nameOf(source: string | Uint8Array): string {
   return typeof source === "string" ? source : `image of ${source.length} bytes`;
 }
 
-async function readBytes(path: string, name: string): Promise<Uint8Array> {
+/** More than any picture that is worth reading. */
+const maxImageBytes = 1 << 30;
+
+async function readBytes(path: string, name: string, relativeTo: string): Promise<Uint8Array> {
   try {
-    return await readFile(path);
-  } catch (cause) {
-    if (errno(cause) === "ENOENT")
+    return await readRegular(path, maxImageBytes);
+  } catch (error) {
+    if (!(error instanceof VigorlError)) throw error;
+    if (errno(error.cause) === "ENOENT")
       throw new VigorlError("input", `${name}: image not found`, {
-        hint: "check the path; relative paths start at the current folder",
-        cause,
+        hint: `there is no ${resolve(path)}; relative paths start at ${relativeTo}`,
+        cause: error,
       });
-    if (errno(cause) === "EISDIR")
-      throw new VigorlError("input", `${name}: this is a folder, not an image`, {
-        hint: "name one file",
-        cause,
-      });
-    throw new VigorlError("input", `${name}: the image cannot be read (${messageOf(cause)})`, {
-      hint: "check the file's permissions",
-      cause,
-    });
+    const what = error.message.replace(`${path}: `, "").replace(/, not a file$/, ", not an image");
+    const hint = error.hint ?? "name one image file";
+    throw new VigorlError("input", `${name}: ${what}`, { hint, cause: error });
   }
 }
 

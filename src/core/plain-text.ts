@@ -1,0 +1,44 @@
+/**
+ * What models, datasets, recipes and servers say, made fit to be shown. A text may hold escapes that
+ * move the cursor, retitle the window or write to the clipboard, and marks that turn the reading order
+ * round; all of them become U+FFFD. Whatever is written to a terminal, a report or a page goes through
+ * here or through what is built on it.
+ */
+
+/** Controls but tab and line feed; marks, embeddings, overrides and isolates of reading order; separators. */
+const unfit =
+  /(?![\t\n])[\p{Cc}\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufff9-\ufffb]/gu;
+
+/** A text as people may see it: line breaks and tabs stay, other controls become U+FFFD. */
+export function plainText(text: string): string {
+  return text.replaceAll("\r\n", "\n").replace(unfit, "\ufffd");
+}
+
+/** A text on one line: as `plainText`, with line breaks and tabs as blanks. */
+export function plainLine(text: string): string {
+  return plainText(text).replaceAll(/[\t\n]/g, " ");
+}
+
+/** A text as a piece of Markdown: on one line, and nothing in it is markup, a table's bar included. */
+export function markdownText(text: string): string {
+  return plainLine(text)
+    .replaceAll(/[\\`*_[\]<>|~#]/g, String.raw`\$&`)
+    .replaceAll("&", "&amp;");
+}
+
+/** A text as a code span of Markdown, whatever backticks are in it. */
+export function markdownCode(text: string): string {
+  const line = plainLine(text);
+  const runs = [...line.matchAll(/`+/g)].map(([run]) => run.length);
+  const fence = "`".repeat(Math.max(0, ...runs) + 1);
+  const pad = line.startsWith("`") || line.endsWith("`") ? " " : "";
+  return `${fence}${pad}${line}${pad}${fence}`;
+}
+
+/** One line of JSON that a terminal may show: the same value, its controls written as escapes. */
+export function jsonLine(value: unknown): string {
+  return JSON.stringify(value).replace(
+    unfit,
+    (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
