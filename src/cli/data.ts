@@ -21,7 +21,7 @@ export function dataVerb(): Verb {
     run: async (context, [action, file], options) =>
       oneOf("data: the action", action, ["nano", "check"]) === "nano"
         ? writeNano(options)
-        : checkDataset(file, options, context),
+        : check(file, options, context),
   };
 }
 
@@ -37,7 +37,7 @@ async function writeNano(options: Options): Promise<Result> {
   return { json: { file: out, task, split, count, seed }, text: `${count} questions\n${out}` };
 }
 
-async function checkDataset(
+async function check(
   file: string | undefined,
   options: Options,
   { signal }: Context,
@@ -47,17 +47,14 @@ async function checkDataset(
       hint: "./vigorl data check train.jsonl",
     });
   }
-  const { readDataset } = await import("../data/dataset.ts");
-  const { loadImages } = await import("../task/record.ts");
+  const { checkDataset } = await import("../data/check.ts");
   const imageRoot = options.images === undefined ? {} : { imageRoot: String(options.images) };
-  const records = await readDataset(file, imageRoot);
-  const kinds: Record<string, number> = {};
-  for (const record of records) {
-    signal.throwIfAborted();
-    await loadImages(record);
-    kinds[record.kind] = (kinds[record.kind] ?? 0) + 1;
-  }
-  const count = records.length;
+  const checked = await checkDataset(file, { ...imageRoot, signal });
+  const { count, kinds, warnings, numWarnings } = checked;
   const parts = Object.entries(kinds).map(([kind, n]) => `${n} ${kind}`);
-  return { json: { file, count, kinds }, text: `${count} records: ${parts.join(", ")}` };
+  const noted = numWarnings === 0 ? [] : [`${numWarnings} warnings`, ...warnings];
+  return {
+    json: { file, ...checked },
+    text: [`${count} records: ${parts.join(", ")}`, ...noted].join("\n"),
+  };
 }

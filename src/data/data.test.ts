@@ -1,6 +1,7 @@
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parquetWriteFile } from "hyparquet-writer";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { encodePng } from "../image/decode.ts";
 import { gradientImage } from "../task/fixtures/scene.ts";
@@ -120,6 +121,54 @@ describe("Parquet files of others", () => {
     await expect(readDataset(join(fixtures, "unknown-column.parquet"))).rejects.toThrow(
       /unknown column difficulty/,
     );
+  });
+});
+
+describe("damaged and odd Parquet", () => {
+  test("names row group and column, and the next file is read as if nothing had been", async () => {
+    const file = join(folder, "many.parquet");
+    const many = Array.from({ length: 100 }, (_, i) => ({ ...records[0], id: `n${i}` }));
+    await writeDataset(file, many, { images: "copy" });
+    const whole = await readFile(file);
+    const bad = join(folder, "bad.parquet");
+    const spoilt = Buffer.from(whole);
+    spoilt.fill(0xff, 8, 200); // the first pages, not the footer
+    await writeFile(bad, spoilt);
+    await expect(readDataset(bad)).rejects.toThrow(/bad\.parquet: row group \d+, column \w+: /);
+    await writeFile(bad, whole.subarray(0, whole.length - 100));
+    await expect(readDataset(bad)).rejects.toThrow(/bad\.parquet: not a Parquet file/);
+    expect(await readDataset(file)).toHaveLength(100);
+  });
+
+  test("a pointer of Git LFS is called one, in every form", async () => {
+    const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+    for (const name of ["x.parquet", "x.jsonl"]) {
+      await writeFile(join(folder, name), pointer);
+      await expect(readDataset(join(folder, name))).rejects.toThrow(/x\.\w+: is a Git LFS pointer/);
+    }
+    await writeFile(join(folder, "p.png"), pointer);
+    const record = {
+      ...records[0],
+      images: [{ kind: "path", path: join(folder, "p.png") }],
+    } as const;
+    await expect(loadImages(record)).rejects.toThrow(/is a Git LFS pointer/);
+  });
+
+  test("row numbers of pandas are passed over, counts may be numbers", async () => {
+    const file = join(folder, "pandas.parquet");
+    const png = await encodePng(gradientImage(4, 4));
+    parquetWriteFile({
+      filename: file,
+      columnData: [
+        { name: "id", data: ["a"], type: "STRING" },
+        { name: "image", data: [png], type: "BYTE_ARRAY" },
+        { name: "question", data: ["how many?"], type: "STRING" },
+        { name: "kind", data: ["number"], type: "STRING" },
+        { name: "answer", data: [7n], type: "INT64" },
+        { name: "__index_level_0__", data: [0n], type: "INT64" },
+      ],
+    });
+    expect((await readDataset(file))[0]).toMatchObject({ id: "a", answer: "7" });
   });
 });
 

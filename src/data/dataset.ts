@@ -4,7 +4,7 @@
  */
 import { dirname } from "node:path";
 import { VigorlError } from "../core/errors.ts";
-import { readRecords, type TaskRecord } from "../task/record.ts";
+import { readPlacedRecords, type PlacedRecord, type TaskRecord } from "../task/record.ts";
 import { readParquetRecords } from "./parquet.ts";
 
 export interface DatasetOptions {
@@ -22,14 +22,22 @@ export async function* openDataset(
   source: string | readonly string[],
   options: DatasetOptions = {},
 ): AsyncGenerator<TaskRecord> {
+  for await (const { record } of openPlaced(source, options)) yield record;
+}
+
+/** As `openDataset`, with the place of each record. */
+export async function* openPlaced(
+  source: string | readonly string[],
+  options: DatasetOptions = {},
+): AsyncGenerator<PlacedRecord> {
   const limit = options.limit ?? Infinity;
   let count = 0;
   for (const file of typeof source === "string" ? [source] : source) {
     if (count >= limit) return;
-    for await (const record of readerOf(file)(file, options.imageRoot ?? dirname(file))) {
+    for await (const placed of readerOf(file)(file, options.imageRoot ?? dirname(file))) {
       if (count >= limit) return;
       count++;
-      yield record;
+      yield placed;
     }
   }
 }
@@ -39,20 +47,30 @@ export async function readDataset(
   source: string | readonly string[],
   options: DatasetOptions = {},
 ): Promise<TaskRecord[]> {
-  const records = new Map<string, TaskRecord>();
-  for await (const record of openDataset(source, options)) {
-    if (records.has(record.id)) {
-      throw new VigorlError("input", `${String(source)}: two records have the id "${record.id}"`, {
+  const records: TaskRecord[] = [];
+  for await (const { record } of distinctRecords(openPlaced(source, options))) records.push(record);
+  return records;
+}
+
+/** Passes records on as long as their ids differ. @throws VigorlError("input") naming the second */
+export async function* distinctRecords(
+  records: AsyncIterable<PlacedRecord>,
+): AsyncGenerator<PlacedRecord> {
+  const ids = new Set<string>();
+  for await (const placed of records) {
+    const { record, place } = placed;
+    if (ids.has(record.id)) {
+      throw new VigorlError("input", `${place}: two records have the id "${record.id}"`, {
         hint: "give every record an id of its own",
       });
     }
-    records.set(record.id, record);
+    ids.add(record.id);
+    yield placed;
   }
-  return [...records.values()];
 }
 
-function readerOf(file: string): (file: string, imageRoot: string) => AsyncGenerator<TaskRecord> {
-  if (file.endsWith(".jsonl")) return readRecords;
+function readerOf(file: string): (file: string, imageRoot: string) => AsyncGenerator<PlacedRecord> {
+  if (file.endsWith(".jsonl")) return readPlacedRecords;
   if (file.endsWith(".parquet")) return readParquetRecords;
   throw new VigorlError("input", `${file}: a data set is a .jsonl or a .parquet file`);
 }

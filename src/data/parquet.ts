@@ -3,20 +3,17 @@
  * JSONL line, an image being its bytes, a path, or a struct of both. One row group is in memory at a
  * time. A region answer is a struct, or JSON text.
  */
-import { rename, rm } from "node:fs/promises";
 import { resolve } from "node:path";
-import {
-  asyncBufferFromFile,
-  parquetMetadataAsync,
-  parquetReadObjects,
-  parquetSchema,
-} from "hyparquet";
-import { compressors } from "hyparquet-compressors";
-import { fileWriter, parquetWriteRows } from "hyparquet-writer";
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
-import { ioError } from "../core/files.ts";
-import { fromLine, parseRecordLine, type ImageSource, type TaskRecord } from "../task/record.ts";
+import { openParquet } from "./parquet-file.ts";
+import {
+  fromLine,
+  parseRecordLine,
+  type ImageSource,
+  type PlacedRecord,
+  type TaskRecord,
+} from "../task/record.ts";
 
 const columnNames = [
   "id",
@@ -37,113 +34,34 @@ const columnNames = [
 export async function* readParquetRecords(
   file: string,
   imageRoot: string,
-): AsyncGenerator<TaskRecord> {
-  const { buffer, metadata } = await open(file);
-  const unknown = parquetSchema(metadata)
-    .children.map((child) => child.element.name)
-    .filter((name) => !columnNames.some((known) => known === name));
+): AsyncGenerator<PlacedRecord> {
+  const { columns, groupRows, column } = await openParquet(file);
+  const unknown = columns.filter((name) => !isKnown(name) && !isIndex(name));
   if (unknown.length > 0) {
     throw new VigorlError("input", `${file}: unknown column ${unknown.join(", ")}`, {
       hint: `a data set has the columns ${columnNames.join(", ")}`,
     });
   }
-  let rowStart = 0;
-  for (const group of metadata.row_groups) {
-    const rowEnd = rowStart + Number(group.num_rows);
-    const rows: unknown[] = await parquetReadObjects({
-      file: buffer,
-      metadata,
-      rowStart,
-      rowEnd,
-      compressors,
-      utf8: false,
-    });
-    for (const [i, row] of rows.entries())
-      yield toRecord(`${file}: row ${rowStart + i + 1}`, row, imageRoot);
-    rowStart = rowEnd;
+  let first = 1;
+  for (const [group, numRows] of groupRows.entries()) {
+    const cells: (readonly [string, unknown[]])[] = [];
+    for (const name of columns.filter(isKnown)) cells.push([name, await column(group, name)]);
+    for (let i = 0; i < numRows; i++) {
+      const row = new Map(cells.map(([name, values]) => [name, values[i]]));
+      const place = `${file}: row ${first + i}`;
+      yield { record: toRecord(place, row, imageRoot), place };
+    }
+    first += numRows;
   }
 }
 
-/** One record ready to be written: a line's keys, and its images as encoded bytes. */
-export interface ParquetRow {
-  readonly id: string;
-  readonly images: readonly { readonly bytes: Uint8Array; readonly path: string }[];
-  readonly question: string;
-  readonly kind: string;
-  readonly answer: string;
-  readonly choices: readonly string[] | null;
-  readonly category: string | null;
-  readonly source: string | null;
+function isKnown(name: string): boolean {
+  return columnNames.some((known) => known === name);
 }
 
-/** Writes rows as they come, 64 a row group, beside the file and then in its place. */
-export async function writeParquetRows(
-  file: string,
-  rows: AsyncIterable<ParquetRow>,
-): Promise<void> {
-  const beside = `${resolve(file)}.writing`;
-  try {
-    await parquetWriteRows({
-      writer: fileWriter(beside),
-      rows,
-      columns: ROW_COLUMNS.map((name) => ({ name })),
-      schema: ROW_SCHEMA,
-      rowGroupSize: 64,
-    });
-    await rename(beside, file);
-  } catch (error) {
-    await rm(beside, { force: true });
-    throw ioError(error, file);
-  }
-}
-
-const ROW_COLUMNS = [
-  "id",
-  "images",
-  "question",
-  "kind",
-  "answer",
-  "choices",
-  "category",
-  "source",
-] as const;
-
-const ROW_SCHEMA: NonNullable<Parameters<typeof parquetWriteRows>[0]["schema"]> = [
-  { name: "root", num_children: ROW_COLUMNS.length },
-  text("id", "REQUIRED"),
-  { name: "images", repetition_type: "REQUIRED", converted_type: "LIST", num_children: 1 },
-  { name: "list", repetition_type: "REPEATED", num_children: 1 },
-  { name: "element", repetition_type: "REQUIRED", num_children: 2 },
-  { name: "bytes", type: "BYTE_ARRAY", repetition_type: "REQUIRED" },
-  text("path", "REQUIRED"),
-  text("question", "REQUIRED"),
-  text("kind", "REQUIRED"),
-  text("answer", "REQUIRED"),
-  { name: "choices", repetition_type: "OPTIONAL", converted_type: "LIST", num_children: 1 },
-  { name: "list", repetition_type: "REPEATED", num_children: 1 },
-  text("element", "REQUIRED"),
-  text("category", "OPTIONAL"),
-  text("source", "OPTIONAL"),
-];
-
-function text(name: string, repetition: "REQUIRED" | "OPTIONAL") {
-  return {
-    name,
-    type: "BYTE_ARRAY",
-    converted_type: "UTF8",
-    repetition_type: repetition,
-  } as const;
-}
-
-async function open(file: string) {
-  try {
-    const buffer = await asyncBufferFromFile(file);
-    return { buffer, metadata: await parquetMetadataAsync(buffer) };
-  } catch (error) {
-    const io = ioError(error, file);
-    if (io instanceof VigorlError) throw io;
-    throw new VigorlError("input", `${file}: not a Parquet file`, { cause: error });
-  }
+/** The row numbers that pandas writes beside a table. */
+function isIndex(name: string): boolean {
+  return /^__index_level_\d+__$/.test(name);
 }
 
 const utf8 = new TextDecoder();
@@ -155,8 +73,11 @@ const imageCell = z.union([
 ]);
 const imageCells = z.union([imageCell.transform((cell) => [cell]), z.array(imageCell)]);
 
-function toRecord(place: string, row: unknown, imageRoot: string): TaskRecord {
-  const cellsByName = new Map(Object.entries(row as object));
+function toRecord(
+  place: string,
+  cellsByName: ReadonlyMap<string, unknown>,
+  imageRoot: string,
+): TaskRecord {
   const rest: Record<string, unknown> = {};
   for (const name of columnNames) {
     const value = plainValue(cellsByName.get(name));

@@ -10,7 +10,13 @@ import { inside, nameFrom } from "../core/inside.ts";
 import { writeJsonl } from "../core/jsonl.ts";
 import { encodePng } from "../image/decode.ts";
 import { toLine, type ImageSource, type RecordLine, type TaskRecord } from "../task/record.ts";
-import { writeParquetRows, type ParquetRow } from "./parquet.ts";
+import {
+  listColumn,
+  pictureElement,
+  textColumn,
+  writeParquet,
+  type ParquetSchema,
+} from "./parquet-write.ts";
 
 export interface WriteOptions {
   /**
@@ -33,7 +39,7 @@ export async function writeDataset(
     throw ioError(error, file);
   });
   if (file.endsWith(".jsonl")) return writeLines(file, records, options);
-  if (file.endsWith(".parquet")) return writeParquet(file, records);
+  if (file.endsWith(".parquet")) return writeRows(file, records);
   throw new VigorlError("usage", `${file}: a data set is written as .jsonl or .parquet`);
 }
 
@@ -64,15 +70,15 @@ async function writeLines(
   return lines.length;
 }
 
-async function writeParquet(
+async function writeRows(
   file: string,
   records: Iterable<TaskRecord> | AsyncIterable<TaskRecord>,
 ): Promise<number> {
   let count = 0;
-  async function* rows(): AsyncGenerator<ParquetRow> {
+  async function* rows() {
     for await (const record of records) {
       count++;
-      const images: ParquetRow["images"][number][] = [];
+      const images: { bytes: Uint8Array; path: string }[] = [];
       for (const [i, source] of record.images.entries()) {
         const { bytes, extension } = await encoded(record, source);
         images.push({ bytes, path: `${nameFrom(record.id)}-${i + 1}${extension}` });
@@ -90,9 +96,22 @@ async function writeParquet(
       };
     }
   }
-  await writeParquetRows(file, rows());
+  await writeParquet(file, COLUMNS, SCHEMA, rows());
   return count;
 }
+
+const SCHEMA: ParquetSchema = [
+  textColumn("id"),
+  ...listColumn("images", pictureElement),
+  textColumn("question"),
+  textColumn("kind"),
+  textColumn("answer"),
+  ...listColumn("choices", [textColumn("element")], "OPTIONAL"),
+  textColumn("category", "OPTIONAL"),
+  textColumn("source", "OPTIONAL"),
+];
+
+const COLUMNS = ["id", "images", "question", "kind", "answer", "choices", "category", "source"];
 
 /** An image file's bytes as they are; a drawn image as PNG. */
 async function encoded(

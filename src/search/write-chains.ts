@@ -4,11 +4,16 @@
  * model saw them, at sizes that Qwen's preprocessor leaves alone, so the coordinates in the text stay
  * true whatever budget the other trainer has above them.
  */
-import { rename, rm } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
-import { fileWriter, parquetWriteRows } from "hyparquet-writer";
 import { VigorlError } from "../core/errors.ts";
-import { ioError, writeFileAtomic } from "../core/files.ts";
+import { writeFileAtomic } from "../core/files.ts";
+import {
+  listColumn,
+  pictureElement,
+  textColumn,
+  writeParquet,
+  type ParquetSchema,
+} from "../data/parquet-write.ts";
 import { encodePng } from "../image/decode.ts";
 import type { ModelImage } from "../image/model-image.ts";
 import { pictureFile, writePicture } from "../image/picture-file.ts";
@@ -80,20 +85,7 @@ export async function writeChainParquet(
       };
     }
   }
-  const beside = `${resolve(file)}.writing`;
-  try {
-    await parquetWriteRows({
-      writer: fileWriter(beside),
-      rows: rows(),
-      columns: ["id", "messages", "images", "gt_answer"].map((name) => ({ name })),
-      schema: parquetSchema(pictures),
-      rowGroupSize: 64,
-    });
-    await rename(beside, file);
-  } catch (error) {
-    await rm(beside, { force: true });
-    throw ioError(error, file);
-  }
+  await writeParquet(file, COLUMNS, parquetSchema(pictures), rows());
   return count;
 }
 
@@ -149,38 +141,18 @@ class PictureFolder {
   }
 }
 
-type Schema = NonNullable<Parameters<typeof parquetWriteRows>[0]["schema"]>;
+const COLUMNS = ["id", "messages", "images", "gt_answer"];
 
-function parquetSchema(pictures: "bytes" | "paths"): Schema {
-  const image: Schema =
-    pictures === "paths"
-      ? [textColumn("element")]
-      : [
-          { name: "element", repetition_type: "REQUIRED", num_children: 2 },
-          { name: "bytes", type: "BYTE_ARRAY", repetition_type: "REQUIRED" },
-          textColumn("path"),
-        ];
+function parquetSchema(pictures: "bytes" | "paths"): ParquetSchema {
+  const message: ParquetSchema = [
+    { name: "element", repetition_type: "REQUIRED", num_children: 2 },
+    textColumn("role"),
+    textColumn("content"),
+  ];
   return [
-    { name: "root", num_children: 4 },
     textColumn("id"),
-    ...listColumn("messages", [
-      { name: "element", repetition_type: "REQUIRED", num_children: 2 },
-      textColumn("role"),
-      textColumn("content"),
-    ]),
-    ...listColumn("images", image),
+    ...listColumn("messages", message),
+    ...listColumn("images", pictures === "paths" ? [textColumn("element")] : pictureElement),
     textColumn("gt_answer"),
   ];
-}
-
-function listColumn(name: string, element: Schema): Schema {
-  return [
-    { name, repetition_type: "REQUIRED", converted_type: "LIST", num_children: 1 },
-    { name: "list", repetition_type: "REPEATED", num_children: 1 },
-    ...element,
-  ];
-}
-
-function textColumn(name: string): Schema[number] {
-  return { name, type: "BYTE_ARRAY", converted_type: "UTF8", repetition_type: "REQUIRED" };
 }

@@ -59,6 +59,28 @@ test.each<[string, object, RegExp]>([
   await expect(read(bad)).rejects.toThrow(message);
 });
 
+test.each([
+  [{ answer: 7 }, /:1: answer: must be text in quotes: "7"/],
+  [{ answer: true }, /:1: answer: must be text in quotes: "true"/],
+  [{ answer: null }, /:1: answer: is missing/],
+  [{ answer: undefined }, /:1: answer: is missing/],
+  [{ kind: "choice", choices: ["1", "2"], answer: 1 }, /must be text in quotes: "1"/],
+])("names what an answer lacks: %j", async (change, message) => {
+  await expect(read({ ...line, ...change })).rejects.toThrow(message);
+});
+
+test("null in keys that may be left out is nothing, and a count may be a number", async () => {
+  const empty = { choices: null, category: null, source: null, images: null };
+  const [record] = await read({ ...line, ...empty });
+  expect(record).toMatchObject({ id: "a", answer: "7" });
+  expect(record).not.toHaveProperty("category");
+  const counts = await read(
+    { ...line, kind: "number", answer: 7 },
+    { ...line, kind: "number", answer: -0.5 },
+  );
+  expect(counts.map(({ answer }) => answer)).toEqual(["7", "-0.5"]);
+});
+
 test("names the second line when that is the bad one", async () => {
   await expect(read(line, { ...line, kind: "riddle" })).rejects.toThrow(/train\.jsonl:2: kind/);
 });

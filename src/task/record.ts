@@ -6,7 +6,7 @@
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
-import { parseAt, readJsonl } from "../core/jsonl.ts";
+import { parseAt, readJsonlPlaced } from "../core/jsonl.ts";
 import { decodeImage, type RgbImage } from "../image/decode.ts";
 import { kindNames, truthProblem, type KindName, type Truth } from "./kinds.ts";
 
@@ -38,34 +38,69 @@ export interface TaskRecord {
   readonly source?: string;
 }
 
+/** A record, and where it stands: `file:line`, or `file: row n`. */
+export interface PlacedRecord {
+  readonly record: TaskRecord;
+  readonly place: string;
+}
+
+/**
+ * What other programs write for nothing (`null` in keys that may be left out) is nothing; a number for
+ * the answer of a kind that counts is its text.
+ */
+function tidy(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  const entries = Object.entries(value).filter(
+    ([key, entry]) => entry !== null || required.has(key),
+  );
+  const line: Record<string, unknown> = Object.fromEntries(entries);
+  if (line.kind === "number" && typeof line.answer === "number") line.answer = String(line.answer);
+  return line;
+}
+
+const required: ReadonlySet<string> = new Set(["id", "question", "kind", "answer"]);
+
 /** One line of a data set. `image` or `images` are paths relative to the file, or to `imageRoot`. */
-export const recordLineSchema = z
-  .strictObject({
-    id: z.string().min(1),
-    image: z.string().min(1).optional(),
-    images: z.array(z.string().min(1)).min(1).optional(),
-    question: z.string().min(1),
-    kind: z.enum(kindNames),
-    answer: z.custom<Truth>((value) => value !== undefined, "no answer"),
-    choices: z.array(z.string().min(1)).min(2).optional(),
-    category: z.string().optional(),
-    source: z.string().optional(),
-  })
-  .superRefine((line, context) => {
-    if (line.image !== undefined && line.images !== undefined)
-      context.addIssue({
-        code: "custom",
-        path: ["images"],
-        message: "give image or images, not both",
-      });
-    const problem = truthProblem(line);
-    if (problem !== null)
-      context.addIssue({
-        code: "custom",
-        path: ["answer", ...(problem.path ?? [])],
-        message: problem.message,
-      });
-  });
+export const recordLineSchema = z.preprocess(
+  tidy,
+  z
+    .strictObject({
+      id: z.string().min(1),
+      image: z.string().min(1).optional(),
+      images: z.array(z.string().min(1)).min(1).optional(),
+      question: z.string().min(1),
+      kind: z.enum(kindNames),
+      answer: z.custom<Truth>(isTruth, {
+        error: ({ input }) =>
+          input === undefined || input === null
+            ? "is missing"
+            : `must be text in quotes: "${JSON.stringify(input)}"`,
+      }),
+      choices: z.array(z.string().min(1)).min(2).optional(),
+      category: z.string().optional(),
+      source: z.string().optional(),
+    })
+    .superRefine((line, context) => {
+      if (line.image !== undefined && line.images !== undefined)
+        context.addIssue({
+          code: "custom",
+          path: ["images"],
+          message: "give image or images, not both",
+        });
+      const problem = truthProblem(line);
+      if (problem !== null)
+        context.addIssue({
+          code: "custom",
+          path: ["answer", ...(problem.path ?? [])],
+          message: problem.message,
+        });
+    }),
+);
+
+/** Numbers and truth values are texts that lack their quotes. */
+function isTruth(value: unknown): boolean {
+  return typeof value === "string" || (typeof value === "object" && value !== null);
+}
 
 export type RecordLine = z.infer<typeof recordLineSchema>;
 
@@ -82,11 +117,19 @@ export async function* readRecords(
   file: string,
   imageRoot: string = dirname(file),
 ): AsyncGenerator<TaskRecord> {
-  for await (const line of readJsonl(file, lineWithImage)) {
-    yield fromLine(
-      line,
-      pathsOf(line).map((path) => ({ kind: "path", path: resolve(imageRoot, path) })),
-    );
+  for await (const { record } of readPlacedRecords(file, imageRoot)) yield record;
+}
+
+/** As `readRecords`, with places. */
+export async function* readPlacedRecords(
+  file: string,
+  imageRoot: string,
+): AsyncGenerator<PlacedRecord> {
+  for await (const { value: line, place } of readJsonlPlaced(file, lineWithImage)) {
+    const images = pathsOf(line).map((path): ImageSource => {
+      return { kind: "path", path: resolve(imageRoot, path) };
+    });
+    yield { record: fromLine(line, images), place };
   }
 }
 
@@ -134,7 +177,10 @@ export async function loadImages(record: TaskRecord): Promise<RgbImage[]> {
     record.images.map(async (source) => {
       switch (source.kind) {
         case "path":
-          return decodeImage(source.path, { name: `record ${record.id}: ${source.path}` });
+          return decodeImage(source.path, {
+            name: `record ${record.id}: ${source.path}`,
+            relativeTo: "the folder of the dataset, or at --images",
+          });
         case "bytes":
           return decodeImage(source.bytes, { name: `record ${record.id}: ${source.name}` });
         case "render":
