@@ -4,6 +4,7 @@
  * says that this does not hold up, and the right way follows. Every chain that is found either passes
  * all rules or has a named reason why not.
  */
+import { stream } from "../core/random.ts";
 import { contains } from "../image/frames.ts";
 import { defaultTags, formatTurn, parseTurn } from "../text/grammar.ts";
 import { attemptsOf, numShared, type Attempt } from "./attempts.ts";
@@ -51,24 +52,59 @@ export interface Detour {
   readonly end: number;
 }
 
-export interface Found {
-  readonly chain: Chain;
-  readonly fault: ChainFault | null;
-}
+/** A chain that was found; only one without a fault is written out. */
+export type Found =
+  | { readonly kind: Chain["kind"]; readonly fault: null; readonly chain: Chain }
+  | { readonly kind: Chain["kind"]; readonly fault: ChainFault; readonly chain: null };
 
-/** All chains of a tree, direct ones first, in the tree's order. */
+/**
+ * All chains of a tree, direct ones first, in the tree's order. Every right way can be joined to every
+ * wrong one; where that gives far more than are kept, so many are chosen first, evenly over the ways,
+ * and the others are not chosen.
+ */
 export function chainsOf(tree: TreeLine, config: LinearizeConfig): Found[] {
   const attempts = attemptsOf(tree);
   const right = attempts.filter(({ isCorrect }) => isCorrect);
   const wrong = attempts.filter(({ isCorrect }) => !isCorrect);
-  const direct = config.direct ? right.map((way) => directDraft(way)) : [];
-  const backtrack = config.backtrack
-    ? right.flatMap((way) => wrong.map((detour) => backtrackDraft(detour, way)))
-    : [];
-  return [...direct, ...backtrack].map((draft) => ({
-    chain: compose(draft, tree, config),
-    fault: faultOf(draft, tree, config),
-  }));
+  const found = (draft: Draft): Found => {
+    const { kind } = draft;
+    const fault = faultOf(draft, tree, config);
+    if (fault !== null) return { kind, fault, chain: null };
+    return { kind, fault, chain: compose(draft, tree, config) };
+  };
+  const direct = config.direct ? right.map((way) => found(directDraft(way))) : [];
+  if (!config.backtrack) return direct;
+  const most = pairsPerKept * config.choose.maxPerTree;
+  const chosen = choosePairs(right.length, wrong.length, most, tree);
+  const backtrack = Array.from({ length: right.length * wrong.length }, (_, i) =>
+    chosen === null || chosen.has(i)
+      ? found(backtrackDraft(wrong[i % wrong.length], right[Math.floor(i / wrong.length)]))
+      : unchosen,
+  );
+  return [...direct, ...backtrack];
+}
+
+/** So many pairs of ways are looked at for each chain that may be kept of a tree. */
+const pairsPerKept = 16;
+
+const unchosen: Found = { kind: "backtrack", fault: "notChosen", chain: null };
+
+/** `most` of all pairs, as places in their list, every right way in turn; null: all of them. */
+function choosePairs(
+  numRight: number,
+  numWrong: number,
+  most: number,
+  { seed, recordId }: TreeLine,
+): Set<number> | null {
+  if (numRight * numWrong <= most) return null;
+  const random = stream(seed, "pairs", recordId);
+  const right = random.shuffle([...Array(numRight).keys()]);
+  const wrong = random.shuffle([...Array(numWrong).keys()]);
+  const pairs = Array.from({ length: most }, (_, i) => {
+    const detour = ((i % numRight) + Math.floor(i / numRight)) % numWrong;
+    return right[i % numRight] * numWrong + wrong[detour];
+  });
+  return new Set(pairs);
 }
 
 /** The parts of a chain before it is written out. */

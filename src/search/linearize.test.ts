@@ -52,6 +52,26 @@ test("a tree with crops gives its direct chain, and the wrong way before the rig
   expect(stats.dropped).toEqual({ noNewPlace: 2, exactDuplicate: 5 });
 });
 
+test("of far more pairs than are kept, some are chosen before they are written out", async () => {
+  const ways = (answer: string, y: number) =>
+    Array.from({ length: 60 }, (_, i) =>
+      node(zoomStep(`${answer} way ${i}`, 1 + 2 * (i % 30), y + 12 * Math.floor(i / 30)), {
+        children: [node(answerStep(answer), {})],
+      }),
+    );
+  const root = node(null, { children: [...ways("7", 20), ...ways("3", 60)] });
+  const { chains, stats } = await run([tree(root)], { choose: { maxPerTree: 4 } });
+  expect(stats.found).toEqual({ direct: 60, backtrack: 3600 });
+  expect(stats.dropped.notChosen).toBeGreaterThan(3600 - 4 * 16 - 1);
+  expect(stats.kept).toEqual({ direct: 2, backtrack: 2 });
+  expect(await run([tree(root)], { choose: { maxPerTree: 4 } })).toEqual({ chains, stats });
+  const composed = chainsOf(tree(root), config()).filter(
+    ({ chain }) => chain?.kind === "backtrack",
+  );
+  expect(composed).toHaveLength(8 * 16);
+  expect(new Set(composed.map(({ chain }) => chain?.turns[1])).size).toBeGreaterThan(50);
+});
+
 test("what both ways share comes once", async () => {
   const shared = node(zoomStep("red bell", 50, 50), {
     children: [

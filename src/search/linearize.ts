@@ -74,11 +74,11 @@ export async function linearize(
   for await (const tree of options.trees) {
     if (tree.numCorrect > 0) solved++;
     const all = findChains(tree, config, seed, toolName);
-    for (const { chain, fault } of all) {
-      found[chain.kind]++;
+    for (const { kind, fault } of all) {
+      found[kind]++;
       if (fault !== null) drop(fault);
     }
-    const good = all.flatMap(({ chain, fault }) => (fault === null ? [chain] : []));
+    const good = all.flatMap(({ chain }) => chain ?? []);
     // The published builder's own chains are a set of texts already.
     const chains = isRepo ? good : distinct(good, config, "within", drop);
     perTree.push({ recordId: tree.recordId, chains });
@@ -119,12 +119,13 @@ function findChains(
     ? chainsOf(tree, config)
     : publishedChains(tree, config.correction)
         .filter(({ kind }) => config[kind])
-        .map((chain) => ({ chain, fault: null }));
+        .map((chain) => ({ kind: chain.kind, fault: null, chain }));
   if (config.turns !== "spliced" || tree.steps === "zoom") return all;
   return all.map((one, i) => (one.fault === null ? spliced(one.chain, i) : one));
 
   function spliced(chain: Chain, index: number): Found {
     const { view } = tree;
+    const { kind } = chain;
     const result = splice(chain.turns[0], {
       rules: config.splice,
       toolName,
@@ -133,8 +134,8 @@ function findChains(
       random: stream(seed, "splice", tree.recordId, index),
     });
     return result.ok
-      ? { chain: { ...chain, turns: result.turns, detours: [] }, fault: null }
-      : { chain, fault: result.fault };
+      ? { kind, fault: null, chain: { ...chain, turns: result.turns, detours: [] } }
+      : { kind, fault: result.fault, chain: null };
   }
 }
 
