@@ -15,7 +15,7 @@ import { parseAt } from "./core/jsonl.ts";
 import { formatDuration } from "./core/progress.ts";
 import type { RunFolder } from "./core/run-folder.ts";
 import { isArmDone, readArm } from "./eval/arm.ts";
-import { armOf, compareArms, type Evaluation } from "./eval/evaluate.ts";
+import { answeredByBoth, armOf, compareArms, type Evaluation } from "./eval/evaluate.ts";
 import { readCurves, writeReport } from "./eval/report-files.ts";
 import { percent, type Comparison, type Curve, type Report } from "./eval/report.ts";
 import { loadTasks, type Recipe, type TaskSet } from "./recipe.ts";
@@ -208,7 +208,7 @@ function results(
     for (const [arm, against] of pairs) {
       const ours = byArm.get(arm);
       const theirs = byArm.get(against);
-      if (ours && theirs)
+      if (ours && theirs && answeredByBoth(ours.outcomes, theirs.outcomes).length > 0)
         comparisons.push(compareArms(task, [arm, ours.outcomes], [against, theirs.outcomes]));
     }
   }

@@ -29,7 +29,9 @@ export function wilsonInterval(successes: number, n: number): Interval {
   const centre = p + (z * z) / (2 * n);
   const spread = z * Math.sqrt((p * (1 - p)) / n + (z * z) / (4 * n * n));
   const scale = 1 + (z * z) / n;
-  return [Math.max(0, (centre - spread) / scale), Math.min(1, (centre + spread) / scale)];
+  // At the ends the bounds are exact, where rounding would leave 5e-17.
+  const low = successes <= 0 ? 0 : Math.max(0, (centre - spread) / scale);
+  return [low, successes >= n ? 1 : Math.min(1, (centre + spread) / scale)];
 }
 
 /**

@@ -4,15 +4,16 @@
  * read back instead of being run again.
  */
 import { existsSync } from "node:fs";
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { VigorlError } from "../core/errors.ts";
 import { writeFileAtomic } from "../core/files.ts";
 import { inside } from "../core/inside.ts";
-import { parseAt } from "../core/jsonl.ts";
+import { readJsonFile } from "../core/json-file.ts";
 import { scoreEpisode, type RewardConfig } from "../task/reward.ts";
 import { toTrace, TraceWriter } from "../task/trace.ts";
-import { evaluate, type EvaluateOptions, type Evaluation } from "./evaluate.ts";
+import { evaluate, isUnanswered, type EvaluateOptions, type Evaluation } from "./evaluate.ts";
 
 const evaluationSchema = z.strictObject({
   seconds: z.number(),
@@ -36,7 +37,7 @@ export interface ArmOptions extends Omit<EvaluateOptions, "onEpisode"> {
   readonly arm: string;
   /** For the rewards that traces show; the verdict is the judge's alone. */
   readonly reward: RewardConfig;
-  readonly onProgress?: (done: number, figures: { accuracy: number; zooms: number }) => void;
+  readonly onProgress?: (done: number, figures: Readonly<Record<string, number>>) => void;
 }
 
 /** Folder of an arm inside a run. */
@@ -52,7 +53,7 @@ export function isArmDone(run: string, task: string, arm: string): boolean {
 /** Outcomes of a finished arm. @throws VigorlError("input") where the file is damaged. */
 export async function readArm(run: string, task: string, arm: string): Promise<Evaluation> {
   const file = join(armFolder(run, task, arm), "outcomes.json");
-  return parseAt(file, JSON.parse(await readFile(file, "utf8")), evaluationSchema);
+  return readJsonFile(file, evaluationSchema, `remove ${file} to run this arm again`);
 }
 
 /** Runs an arm and leaves its folder; or reads it back where it is finished. */
@@ -63,10 +64,11 @@ export async function runArm(options: ArmOptions): Promise<Evaluation> {
   await rm(folder, { recursive: true, force: true });
   const traces = new TraceWriter(folder);
   const traced = new Set(records.slice(0, options.config.traces).map((record) => record.id));
-  const sum = { done: 0, score: 0, zooms: 0 };
+  const sum = { done: 0, unanswered: 0, score: 0, zooms: 0 };
   const evaluation = await evaluate({
     ...options,
     onEpisode: async (episode, record, score) => {
+      if (isUnanswered(episode)) sum.unanswered++;
       if (traced.has(record.id)) {
         const reward = scoreEpisode(episode, record, options.reward);
         await traces.append(toTrace(episode, record, reward, { arm }, config.chat), episode);
@@ -74,9 +76,24 @@ export async function runArm(options: ArmOptions): Promise<Evaluation> {
       sum.done++;
       sum.score += score;
       sum.zooms += episode.zooms.length;
-      onProgress?.(sum.done, { accuracy: sum.score / sum.done, zooms: sum.zooms / sum.done });
+      const answered = Math.max(1, sum.done - sum.unanswered);
+      const figures = { accuracy: sum.score / answered, zooms: sum.zooms / answered };
+      const { unanswered } = sum;
+      onProgress?.(sum.done, unanswered === 0 ? figures : { ...figures, unanswered });
     },
   });
+  refuseSilence(task, arm, evaluation);
   await writeFileAtomic(join(folder, "outcomes.json"), `${JSON.stringify(evaluation)}\n`);
   return evaluation;
+}
+
+/** An arm in which the model was never heard says nothing about the model. */
+function refuseSilence(task: string, arm: string, { outcomes }: Evaluation): void {
+  if (!outcomes.every(isUnanswered)) return;
+  const reason = outcomes[0].error ?? "no reason given";
+  throw new VigorlError(
+    "input",
+    `eval ${task} ${arm}: none of ${outcomes.length} questions could be asked: ${reason}`,
+    { hint: "mend the questions (see ./vigorl data check), then go on with --resume" },
+  );
 }

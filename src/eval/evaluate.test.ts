@@ -8,7 +8,14 @@ import type { EpisodeConfig } from "../task/episode-config.ts";
 import { loadImages } from "../task/record.ts";
 import { zoomConfigSchema } from "../task/zoom.ts";
 import { conditionRecord, conditions, conditionZoom } from "./controls.ts";
-import { armOf, compareArms, evalSchema, evaluate, type Outcome } from "./evaluate.ts";
+import {
+  answeredByBoth,
+  armOf,
+  compareArms,
+  evalSchema,
+  evaluate,
+  type Outcome,
+} from "./evaluate.ts";
 
 let folder: string;
 let engine: LocalEngine;
@@ -103,4 +110,26 @@ test("arms count by category and by stop reason; comparisons are paired", () => 
   expect(comparison.difference).toBe(0.5);
   expect(comparison.ci95[0]).toBeGreaterThan(0.3);
   expect(comparison.p).toBeCloseTo(2 / 2 ** 20, 10);
+});
+
+test("a question that could not be asked is no wrong answer", () => {
+  const outcome = (i: number, broken: boolean): Outcome => ({
+    recordId: `q${i}`,
+    category: null,
+    score: broken ? 0 : 1,
+    answer: broken ? null : "7",
+    zooms: 0,
+    stopReason: broken ? "inputError" : "answered",
+    error: broken ? `q${i}.png: image not found` : null,
+  });
+  const ours = Array.from({ length: 10 }, (_, i) => outcome(i, i < 4));
+  const theirs = Array.from({ length: 10 }, (_, i) => outcome(i, i > 7));
+  expect(armOf("ours", "search", { outcomes: ours, seconds: 1 })).toMatchObject({
+    n: 6,
+    accuracy: 1,
+    stopReasons: { inputError: 4, answered: 6 },
+    unanswered: { count: 4, reason: "q0.png: image not found" },
+  });
+  expect(answeredByBoth(ours, theirs)).toEqual([4, 5, 6, 7]);
+  expect(compareArms("search", ["ours", ours], ["theirs", theirs]).difference).toBe(0);
 });

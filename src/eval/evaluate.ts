@@ -100,10 +100,18 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   return { outcomes, seconds };
 }
 
-/** Counts outcomes into an arm of a report. */
-export function armOf(name: string, task: string, { outcomes, seconds }: Evaluation): Arm {
+/** True where the model was never heard: the question could not be asked, or the engine failed. */
+export function isUnanswered({ stopReason }: Pick<Outcome, "stopReason">): boolean {
+  return stopReason === "inputError" || stopReason === "samplerError";
+}
+
+/** Counts outcomes into an arm of a report; what was not answered is counted apart. */
+export function armOf(name: string, task: string, evaluation: Evaluation): Arm {
+  const { seconds } = evaluation;
+  const outcomes = evaluation.outcomes.filter((outcome) => !isUnanswered(outcome));
+  const unanswered = evaluation.outcomes.filter(isUnanswered);
   const byCategory = groupBy(outcomes, (outcome) => outcome.category);
-  const byStop = groupBy(outcomes, (outcome) => outcome.stopReason);
+  const byStop = groupBy(evaluation.outcomes, (outcome) => outcome.stopReason);
   return {
     name,
     task,
@@ -112,17 +120,28 @@ export function armOf(name: string, task: string, { outcomes, seconds }: Evaluat
     seconds,
     categories: Object.fromEntries([...byCategory].map(([key, group]) => [key, accuracyOf(group)])),
     stopReasons: Object.fromEntries([...byStop].map(([key, group]) => [key, group.length])),
+    ...(unanswered.length === 0
+      ? {}
+      : { unanswered: { count: unanswered.length, reason: unanswered[0].error ?? "unknown" } }),
   };
 }
 
-/** Compares two arms that answered the same questions in the same order. */
+/** Places of the questions that two arms both answered. */
+export function answeredByBoth(ours: readonly Outcome[], theirs: readonly Outcome[]): number[] {
+  return ours.flatMap((outcome, i) =>
+    isUnanswered(outcome) || isUnanswered(theirs[i]) ? [] : [i],
+  );
+}
+
+/** Compares two arms that were asked the same questions in the same order, on those that both answered. */
 export function compareArms(
   task: string,
   [arm, ours]: readonly [string, readonly Outcome[]],
   [against, theirs]: readonly [string, readonly Outcome[]],
 ): Comparison {
-  const a = ours.map((outcome) => outcome.score);
-  const b = theirs.map((outcome) => outcome.score);
+  const both = answeredByBoth(ours, theirs);
+  const a = both.map((i) => ours[i].score);
+  const b = both.map((i) => theirs[i].score);
   const { difference, interval } = bootstrapDifference(a, b);
   const right = (score: number) => score >= 0.5;
   return { task, arm, against, difference, ci95: interval, p: mcNemar(a.map(right), b.map(right)) };

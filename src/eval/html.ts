@@ -3,6 +3,8 @@
  * So text that a model wrote can never become markup, and nobody has to remember to escape it.
  */
 
+import { plainText } from "../core/plain-text.ts";
+
 /** Markup that is safe to put into a page as it stands. */
 export class Html {
   readonly markup: string;
@@ -23,9 +25,7 @@ export function html(strings: TemplateStringsArray, ...values: HtmlValue[]): Htm
 
 /** Escapes text for element content and for quoted attributes; drops what HTML forbids. */
 export function escapeHtml(text: string): string {
-  return text
-    .replace(/(?![\t\n\r])\p{Cc}/gu, "\ufffd")
-    .replace(/[&<>"']/g, (character) => ENTITIES[character]);
+  return plainText(text).replace(/[&<>"']/g, (character) => ENTITIES[character]);
 }
 
 const ENTITIES: Record<string, string> = {

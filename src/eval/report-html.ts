@@ -7,7 +7,16 @@ import { html, Html } from "./html.ts";
 import { accuracyChart, armKind, curveChart } from "./report-charts.ts";
 import { reportCss } from "./report-style.ts";
 import { imageStore, questionSection, type PageImage, type TraceView } from "./report-trace.ts";
-import { formatP, interval, percent, signed, tasksOf, type Arm, type Report } from "./report.ts";
+import {
+  formatP,
+  interval,
+  percent,
+  signed,
+  tasksOf,
+  type Arm,
+  type Report,
+  unansweredNote,
+} from "./report.ts";
 
 /** Assembles the page. Traces of one record are shown together; images are given by hash. */
 export function reportHtml(
@@ -95,6 +104,7 @@ function taskSection(report: Report, task: string): Html {
         </tbody>
       </table>
     </div>
+    ${arms.flatMap((arm) => unansweredNote(arm) ?? []).map((note) => html`<p>${note}</p>`)}
     ${
       comparisons.length > 0 &&
       html`<h3>Differences on the same questions</h3>

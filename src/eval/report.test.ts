@@ -100,3 +100,20 @@ function arm(name: string, accuracy: number, categories: Record<string, number>)
     stopReasons: { answer: 10 },
   };
 }
+
+test("what nobody said is markup in no form, and unasked questions are told in each", () => {
+  const named = {
+    ...arm("a|b\x1b[2J", 0.5, {}),
+    unanswered: { count: 2, reason: "p.png\u202e: gone" },
+  };
+  const odd: Report = { ...report, title: "# *x*\n", command: "a `b`", arms: [named] };
+  const markdown = reportMarkdown({ ...odd, comparisons: [] });
+  expect(markdown).toContain(String.raw`| a\|b�\[2J | 10 |`);
+  expect(markdown).toContain(String.raw`# \# \*x\*`);
+  expect(markdown).toContain("`` a `b` ``");
+  const page = reportHtml(odd, [], new Map());
+  for (const form of [markdown, page, reportText(odd)]) {
+    expect(form).toMatch(/2 of 12 questions could not be asked and are not counted: p\.png/);
+  }
+  for (const form of [markdown, page]) expect(form).not.toMatch(/[\x1b\u202e]/);
+});

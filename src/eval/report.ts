@@ -3,6 +3,7 @@
  * come in finished; nothing is computed here but the wording.
  */
 import { z } from "zod";
+import { markdownCode, markdownText } from "../core/plain-text.ts";
 import type { Interval } from "../core/statistics.ts";
 
 /** One arm: one model under one condition over one set of questions. */
@@ -26,6 +27,8 @@ export const armSchema = z.strictObject({
   ),
   /** How episodes ended, by stop reason. */
   stopReasons: z.record(z.string(), z.int()),
+  /** Questions that got no answer through no fault of the model; they are not among `n`. */
+  unanswered: z.strictObject({ count: z.int(), reason: z.string() }).optional(),
 });
 export type Arm = z.infer<typeof armSchema>;
 
@@ -68,24 +71,28 @@ export function reportJson(report: Report): string {
 
 /** The report as Markdown: the table of arms, comparisons, categories, facts. */
 export function reportMarkdown(report: Report): string {
-  const parts = [`# ${report.title}`, "", `\`${report.command}\` · ${report.createdAt}`, ""];
+  const made = `${markdownCode(report.command)} · ${markdownText(report.createdAt)}`;
+  const parts = [`# ${markdownText(report.title)}`, "", made, ""];
   for (const task of tasksOf(report.arms)) {
     const arms = report.arms.filter((arm) => arm.task === task);
-    parts.push(`## ${task}`, "", ...armTable(arms), "");
+    parts.push(`## ${markdownText(task)}`, "", ...armTable(arms), "");
+    for (const note of arms.flatMap((arm) => unansweredNote(arm) ?? []))
+      parts.push(markdownText(note), "");
     const comparisons = report.comparisons.filter((comparison) => comparison.task === task);
     if (comparisons.length > 0) {
       parts.push("| arm | against | difference | 95 % interval | p (McNemar) |");
       parts.push("| --- | --- | ---: | ---: | ---: |");
       for (const c of comparisons)
         parts.push(
-          `| ${c.arm} | ${c.against} | ${signed(c.difference)} | ${signed(c.ci95[0])} to ${signed(c.ci95[1])} | ${formatP(c.p)} |`,
+          `| ${markdownText(c.arm)} | ${markdownText(c.against)} | ${signed(c.difference)} | ${signed(c.ci95[0])} to ${signed(c.ci95[1])} | ${formatP(c.p)} |`,
         );
       parts.push("");
     }
     parts.push(...categoryTable(arms));
   }
   parts.push("## Made with", "");
-  for (const [name, value] of Object.entries(report.facts)) parts.push(`- ${name}: ${value}`);
+  for (const [name, value] of Object.entries(report.facts))
+    parts.push(`- ${markdownText(name)}: ${markdownText(value)}`);
   return `${parts.join("\n")}\n`;
 }
 
@@ -109,9 +116,16 @@ export function reportText(report: Report): string {
       .map((cell, i) => (i < 2 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
       .join("  ")
       .trimEnd();
-  return [line(header), line(widths.map((width) => "─".repeat(width))), ...rows.map(line)].join(
-    "\n",
-  );
+  const rule = line(widths.map((width) => "─".repeat(width)));
+  const notes = report.arms.flatMap((arm) => unansweredNote(arm) ?? []);
+  return [line(header), rule, ...rows.map(line), ...notes].join("\n");
+}
+
+/** What a reader has to know of questions that were not asked; null where all were. */
+export function unansweredNote({ task, name, n, unanswered }: Arm): string | null {
+  if (unanswered === undefined) return null;
+  const { count, reason } = unanswered;
+  return `${task}, ${name}: ${count} of ${n + count} questions could not be asked and are not counted: ${reason}`;
 }
 
 /** The tasks of a report in the order of their first arm. */
@@ -142,7 +156,7 @@ function armTable(arms: readonly Arm[]): string[] {
     "| --- | ---: | ---: | ---: | ---: | ---: |",
     ...arms.map(
       (arm) =>
-        `| ${arm.name} | ${arm.n} | ${percent(arm.accuracy)} | ${interval(arm.ci95)} | ${arm.zoomsPerEpisode.toFixed(2)} | ${arm.seconds.toFixed(1)} |`,
+        `| ${markdownText(arm.name)} | ${arm.n} | ${percent(arm.accuracy)} | ${interval(arm.ci95)} | ${arm.zoomsPerEpisode.toFixed(2)} | ${arm.seconds.toFixed(1)} |`,
     ),
   ];
 }
@@ -155,9 +169,11 @@ function categoryTable(arms: readonly Arm[]): string[] {
     return entry ? `${percent(entry.accuracy)} (${entry.n})` : "";
   };
   return [
-    `| arm | ${categories.join(" | ")} |`,
+    `| arm | ${categories.map(markdownText).join(" | ")} |`,
     `| --- |${categories.map(() => " ---: |").join("")}`,
-    ...arms.map((arm) => `| ${arm.name} | ${categories.map((c) => cell(arm, c)).join(" | ")} |`),
+    ...arms.map(
+      (arm) => `| ${markdownText(arm.name)} | ${categories.map((c) => cell(arm, c)).join(" | ")} |`,
+    ),
     "",
   ];
 }
