@@ -91,6 +91,24 @@ describe("the command line itself", () => {
     });
   });
 
+  test("what a dataset says reaches the terminal without its escapes", () => {
+    const line = {
+      id: "a\u202e",
+      image: "\x1b]0;owned\x07.png",
+      question: "?",
+      kind: "text",
+      answer: "b",
+    };
+    writeFileSync(join(folder, "escapes.jsonl"), JSON.stringify(line));
+    const { stderr, status } = vigorl("data", "check", "escapes.jsonl");
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/escapes\.jsonl:1: .*\]0;owned.*image not found/);
+    expect(stderr).not.toMatch(/(?!\n)[\p{Cc}\u202e]/u);
+    const { stdout } = vigorl("data", "check", "escapes.jsonl", "--json");
+    expect(stdout).not.toMatch(/(?!\n)[\p{Cc}\u202e]/u);
+    expect(stdout).toContain(String.raw`\u202e`);
+  });
+
   test("a reader that goes away is no error", () => {
     const script = `"${process.execPath}" --import "file://${root}/node_modules/tsx/dist/loader.mjs" "${root}/src/cli.ts" doctor | head -n 1; echo "\${PIPESTATUS[0]}"`;
     const lines = execFileSync("bash", ["-c", script], { encoding: "utf8", cwd: folder });
@@ -138,9 +156,9 @@ describe("what lies outside a run", () => {
       "hostile",
       `${tiny.replace("count: 2", 'count: 2, task: "../../../victim"')}`,
     );
-    expectMistake(vigorl("eval", hostile, ...out), /hostile\.yaml:\d: data\.heldout\.0\.task must/);
+    expectMistake(vigorl("eval", hostile, ...out), /hostile\.yaml:\d: data\.heldout\.0\.task: it must/);
     const file = recipe("outside", tiny);
-    expectMistake(vigorl("eval", file, ...out, "--name", ".."), /--name=\.\.: name must/);
+    expectMistake(vigorl("eval", file, ...out, "--name", ".."), /--name=\.\.: name: it must/);
     expectMistake(
       vigorl("eval", file, "--out", folder, "--overwrite", "--name", "home"),
       /home\/manifest\.json: not the manifest of a run/,

@@ -6,6 +6,7 @@ import { Command } from "commander";
 import { basename } from "node:path";
 import { VigorlError } from "../core/errors.ts";
 import { writeFileAtomic } from "../core/files.ts";
+import { plainText } from "../core/plain-text.ts";
 import { findPath } from "../core/paths.ts";
 import type { Sampler } from "../engine/types.ts";
 import type { RgbImage } from "../image/decode.ts";
@@ -91,13 +92,13 @@ function streaming(sampler: Sampler, chat: ChatFormat, { quiet }: Context): Samp
       let numShown = 0;
       const show = (token: number) => {
         if (numShown++ === 0) process.stderr.write(`${String(++turn).padStart(2)}  `);
-        process.stderr.write(decoder.push(token).replaceAll("\n", "\n    "));
+        process.stderr.write(plainText(decoder.push(token)).replaceAll("\n", "\n    "));
       };
       const onToken = (token: number) => show(token);
       const sample = await sampler.sample(prompt, params, { ...options, onToken });
       // A sampler need not tell single tokens; the rest is shown when it is there.
       for (const token of sample.tokens.slice(numShown)) show(token);
-      process.stderr.write(`${decoder.flush()}\n`);
+      process.stderr.write(`${plainText(decoder.flush())}\n`);
       return sample;
     },
   };

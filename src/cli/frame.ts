@@ -6,6 +6,7 @@
  */
 import { Command, CommanderError } from "commander";
 import { nearestName, parseOverride, type Override } from "../core/config.ts";
+import { jsonLine, plainText } from "../core/plain-text.ts";
 import { describeError, exitCode, VigorlError } from "../core/errors.ts";
 
 /** Flags as commander parsed them. */
@@ -61,11 +62,11 @@ export async function runCommandLine(
       .action(async () => {
         const options = command.opts<Options>();
         const quiet = options.quiet === true || json;
-        const say = (line: string) => void (quiet || process.stderr.write(`${line}\n`));
+        const say = (line: string) => void (quiet || process.stderr.write(`${plainText(line)}\n`));
         const typed = ["./vigorl", ...argv].join(" ");
         const context = { json, quiet, overrides, signal, say, command: typed };
         const result = await run(context, command.processedArgs as (string | undefined)[], options);
-        process.stdout.write(json ? `${JSON.stringify(result.json)}\n` : `${result.text}\n`);
+        process.stdout.write(`${json ? jsonLine(result.json) : plainText(result.text)}\n`);
         code = result.code ?? 0;
       });
     exitInsteadOf(command);
@@ -122,11 +123,15 @@ export function oneOf<T extends string>(flag: string, text: unknown, words: read
   );
 }
 
-/** The first Ctrl-C aborts, so that the state is saved; the second ends the process at once. */
+/**
+ * The first Ctrl-C aborts, so that the state is saved; the second ends the process at once. So does
+ * SIGTERM, and a terminal that is closed, however often it says so.
+ */
 function interruptSignal(): AbortSignal {
   const controller = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM"] as const) {
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(name, () => {
+      if (controller.signal.aborted && name === "SIGHUP") return;
       if (controller.signal.aborted) process.exit(130);
       process.stderr.write("\nstopping; the state is being saved (once more: stop at once)\n");
       controller.abort(
@@ -139,22 +144,22 @@ function interruptSignal(): AbortSignal {
   return controller.signal;
 }
 
-/** A reader that went away (`| head`) is no error: the run goes on, its output goes nowhere. */
+/** A reader that went away (`| head`, a closed terminal) is no error: the run goes on, unheard. */
 function survivePipeEnd(): void {
   for (const output of [process.stdout, process.stderr]) {
     output.on("error", (error: NodeJS.ErrnoException) => {
-      if (error.code !== "EPIPE") throw error;
+      if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
     });
   }
 }
 
 function report(error: unknown, json: boolean): void {
-  process.stderr.write(`${describeError(error)}\n`);
+  process.stderr.write(`${plainText(describeError(error))}\n`);
   if (!json) return;
   const code = error instanceof VigorlError ? error.code : "bug";
   const hint = error instanceof VigorlError ? error.hint : undefined;
   const message = error instanceof Error ? error.message : String(error);
-  process.stdout.write(`${JSON.stringify({ error: { code, message, hint } })}\n`);
+  process.stdout.write(`${jsonLine({ error: { code, message, hint } })}\n`);
 }
 
 /** Makes commander throw instead of leaving the process, and say where help is after a mistake. */

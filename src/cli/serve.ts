@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { basename, resolve } from "node:path";
 import { describeError, VigorlError } from "../core/errors.ts";
 import { findPath } from "../core/paths.ts";
+import { jsonLine } from "../core/plain-text.ts";
 import { wholeNumber, type Verb } from "./frame.ts";
 
 export function serveVerb(): Verb {
@@ -48,7 +49,7 @@ export function serveVerb(): Verb {
         });
         const server = await startServer(app, { host: String(options.host), port });
         const ready = { url: server.url, model: name, folder: model };
-        if (context.json) process.stdout.write(`${JSON.stringify(ready)}\n`);
+        if (context.json) process.stdout.write(`${jsonLine(ready)}\n`);
         context.say(`${name} at ${server.url}; Ctrl-C ends it`);
         if (!context.signal.aborted) await once(context.signal, "abort");
         await server.close();

@@ -32,3 +32,14 @@ test("plain streams get lines, terminals one line that is rewritten, quiet ones 
   expect(run({ isTTY: true })).toContain("\r\x1b[2Khello\n");
   expect(run({ isTTY: true, quiet: true })).toBe("");
 });
+
+test("a label or a note of a hostile recipe cannot reach the terminal", () => {
+  const written: string[] = [];
+  const stream = { write: (text: string) => written.push(text) };
+  const progress = new Progress({ label: "eval \x1b]0;owned\x07", total: 1, stream });
+  progress.update(1, { note: "\x1b[2J" });
+  progress.note("server: \x9b31m\u202e");
+  progress.finish();
+  expect(written.join("")).toContain("eval \ufffd]0;owned\ufffd");
+  expect(written.join("")).not.toMatch(/(?!\n)[\p{Cc}\u202e]/u);
+});

@@ -3,6 +3,8 @@
  * that is rewritten; a log file gets a plain line now and then. Quiet where the caller says so.
  */
 
+import { plainLine, plainText } from "./plain-text.ts";
+
 export interface ProgressOptions {
   /** What is going on: `rl`, `eval search`. */
   readonly label: string;
@@ -64,7 +66,7 @@ export class Progress {
   note(text: string): void {
     if (this.options.quiet) return;
     this.clearLine();
-    this.options.stream.write(`${text}\n`);
+    this.options.stream.write(`${plainText(text)}\n`);
   }
 
   /** Shows the last state and leaves the line. */
@@ -119,7 +121,7 @@ export function progressLine(state: {
   if (rate > 0) parts.push(`${formatRate(rate)}`);
   for (const [name, value] of Object.entries(figures)) parts.push(`${name} ${formatFigure(value)}`);
   if (rate > 0 && done < total) parts.push(`${formatDuration((total - done) / rate)} left`);
-  return parts.join(" · ");
+  return plainLine(parts.join(" · "));
 }
 
 /** `45 s`, `4 min 05 s`, `2 h 10 min`. */
