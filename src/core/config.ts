@@ -168,6 +168,31 @@ function placeOf(
   return source;
 }
 
+/** What is wrong with a value, in words for one who wrote it: the key, what was found, what would do. */
+export function problemsOf(error: z.ZodError, schema: z.ZodType): string[] {
+  return error.issues.flatMap((issue) => {
+    const at = issue.path.length === 0 ? "" : `${issue.path.map(String).join(".")}: `;
+    const found = "input" in issue ? issue.input : undefined;
+    switch (issue.code) {
+      case "unrecognized_keys": {
+        const known = keysAt(schema, issue.path.map(String));
+        return issue.keys.map((key) => `${at}unknown key ${show(key)}; ${nearestOf(key, known)}`);
+      }
+      case "custom":
+        return `${at}${issue.message}`;
+      default:
+        return found === undefined
+          ? `${at}is missing; it must be ${expectation(issue)}`
+          : `${at}must be ${expectation(issue)} (got ${show(found)})`;
+    }
+  });
+}
+
+function nearestOf(key: string, known: readonly string[]): string {
+  const near = nearestName(key, known);
+  return near === undefined ? `known keys: ${known.join(", ")}` : `did you mean ${near}?`;
+}
+
 function describeIssue(
   issue: z.core.$ZodIssue,
   root: z.ZodType,
@@ -177,9 +202,7 @@ function describeIssue(
     const known = keysAt(root, issue.path.map(String));
     return issue.keys.map((key) => {
       const path = [...issue.path, key];
-      const near = nearestName(key, known);
-      const fix = near ? `did you mean ${near}?` : `known keys: ${known.join(", ")}`;
-      return `${place(path)}: unknown key ${path.map(String).join(".")}; ${fix}`;
+      return `${place(path)}: unknown key ${path.map(String).join(".")}; ${nearestOf(key, known)}`;
     });
   }
   const name = issue.path.map(String).join(".") || "the file";
@@ -188,6 +211,10 @@ function describeIssue(
   const schema = schemaAt(root, issue.path.map(String));
   const fallback = schema && defaultOf(schema);
   const fix = fallback === undefined ? "" : `; set it to ${show(fallback)}`;
+  if (issue.code === "custom") {
+    const where = issue.path.length === 0 ? "" : `${name}: `;
+    return [`${place(issue.path)}: ${where}${issue.message}${fix}`];
+  }
   const text =
     found === undefined && issue.code === "invalid_type"
       ? `${name} is missing; it must be ${expectation(issue)}`
@@ -217,6 +244,8 @@ function expectation(issue: z.core.$ZodIssue): string {
       return issue.errors.length > 0
         ? issue.errors.map((option) => option.map(expectation).join(" and ")).join(", or ")
         : "one of the known kinds";
+    case "invalid_format":
+      return `text of the form ${issue.pattern ?? issue.format}`;
     default:
       return `valid: ${issue.message}`;
   }

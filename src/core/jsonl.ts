@@ -6,6 +6,7 @@ import { isUtf8 } from "node:buffer";
 import { appendFile, mkdir, stat, truncate } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
+import { problemsOf } from "./config.ts";
 import { VigorlError } from "./errors.ts";
 import { ioError, writeFileAtomic } from "./files.ts";
 import { isLfsPointer, lfsPointerError, openRegular } from "./regular-file.ts";
@@ -125,14 +126,14 @@ function parseLine({ text, isUtf8: readable, torn }: Line, place: string): unkno
 
 /** Checks a value against a schema; the message lists what is wrong and where in the value. */
 export function parseAt<T>(place: string, value: unknown, schema: z.ZodType<T>): T {
-  const result = schema.safeParse(value);
+  const result = schema.safeParse(value, { reportInput: true });
   if (result.success) return result.data;
-  const problems = result.error.issues.map((issue) => {
-    const path = issue.path.join(".");
-    return path === "" ? issue.message : `${path}: ${issue.message}`;
-  });
+  const problems = problemsOf(result.error, schema).slice(0, maxProblems);
   throw new VigorlError("input", `${place}: ${problems.join("; ")}`);
 }
+
+/** Problems of one value that are told. */
+const maxProblems = 5;
 
 interface Line {
   readonly text: string;

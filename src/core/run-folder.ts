@@ -15,6 +15,7 @@ import { inside } from "./inside.ts";
 import { appendJsonl, parseAt, truncateJsonl } from "./jsonl.ts";
 import { metricSinks, type SinkName } from "./metric-sinks.ts";
 import { ownPath, ownVersion } from "./paths.ts";
+import { lockFile, type RunLock } from "./run-lock.ts";
 import { removeRun, type RunEntry } from "./run-entries.ts";
 import type { MetricRow, MetricSink } from "./sinks/sink.ts";
 
@@ -50,11 +51,14 @@ export interface RunDescription {
 export class RunFolder {
   readonly path: string;
   readonly manifest: Manifest;
+  /** What says that nobody else writes here; null where the caller answers for that. */
+  readonly lock: RunLock | null;
   private readonly sinks: MetricSink[] = [];
 
-  constructor(path: string, manifest: Manifest) {
+  constructor(path: string, manifest: Manifest, lock: RunLock | null = null) {
     this.path = path;
     this.manifest = manifest;
+    this.lock = lock;
   }
 
   get checkpointsPath(): string {
@@ -77,6 +81,7 @@ export class RunFolder {
   }
 
   async appendMetrics(row: MetricRow): Promise<void> {
+    await this.lock?.check();
     await appendJsonl(this.file("metrics.jsonl"), [row]);
     for (const sink of this.sinks) await sink.append(row);
   }
@@ -172,13 +177,14 @@ async function readManifest(path: string): Promise<Manifest | null> {
   }
 }
 
-/** A killed start leaves `checkpoints` and half-written files; anything else is not of a run. */
+/** A start leaves a lock, and a killed one `checkpoints` and half files; anything else is not of a run. */
 async function refuseStrangers(path: string): Promise<void> {
   const entries = await readdir(path).catch((error: unknown) => {
     if (errno(error) === "ENOENT") return [];
     throw error;
   });
-  const strange = entries.find((name) => name !== "checkpoints" && !isUnfinished(name));
+  const ours = ["checkpoints", lockFile];
+  const strange = entries.find((name) => !ours.includes(name) && !isUnfinished(name));
   if (strange === undefined) return;
   throw new VigorlError("usage", `${path}: is no run and holds other things (${strange}, …)`, {
     hint: "choose another --name or --out",

@@ -9,8 +9,10 @@
  */
 import { randomUUID } from "node:crypto";
 import { readFileSync, readlinkSync, rmSync } from "node:fs";
-import { link, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { link, mkdir, open, readFile, rm, rmdir, stat } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { hostname } from "node:os";
+import { dirname } from "node:path";
 import { z } from "zod";
 import { errno, VigorlError } from "./errors.ts";
 import { ioError } from "./files.ts";
@@ -22,6 +24,8 @@ export const lockFile = "run.lock";
 const beatMs = 10_000;
 /** Silence after which a writer on another host counts as gone. */
 const silenceMs = 120_000;
+/** Nobody takes that long to remove a stale lock but who was killed in the middle. */
+const removingMs = 10_000;
 
 const holderSchema = z.strictObject({
   /** Tells writers of one process apart. */
@@ -46,13 +50,16 @@ export class RunLock {
     this.file = file;
     this.token = token;
     this.timer = setInterval(() => void this.beat(), beatMs).unref();
-    if (held.size === 0) process.on("exit", releaseAll);
+    process.off("exit", releaseAll).on("exit", releaseAll);
     held.set(file, token);
   }
 
-  /** Takes the lock of a run's folder, which must be there. @throws VigorlError("usage" | "io") */
+  /** Takes the lock of a run's folder; makes the folder where there is none. @throws VigorlError */
   static async take(folder: string): Promise<RunLock> {
     const file = inside(folder, lockFile);
+    await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+      throw ioError(error, folder);
+    });
     const holder: Holder = {
       token: randomUUID(),
       pid: process.pid,
@@ -61,12 +68,12 @@ export class RunLock {
       place: processPlace(),
       since: new Date().toISOString(),
     };
-    for (let attempt = 0; attempt < 5; attempt++) {
+    for (let attempt = 0; attempt < 50; attempt++) {
       if (await writeNew(file, holder)) return new RunLock(file, holder.token);
       const other = await holderOf(file);
       if (other === "gone") continue;
       if (await isAlive(other, file)) throw refusal(folder, other);
-      await removeStale(file, other, holder.token);
+      await removeStale(file, other, holder);
     }
     throw new VigorlError("usage", `${folder}: several processes want to write there`, {
       hint: "start one of them",
@@ -83,11 +90,13 @@ export class RunLock {
     });
   }
 
+  /** Gives the lock back, and removes the folder where nothing came into it. */
   async release(): Promise<void> {
     clearInterval(this.timer);
     held.delete(this.file);
     const holder = await holderOf(this.file).catch(() => null);
     if (isOf(holder, this.token)) await rm(this.file, { force: true });
+    await rmdir(dirname(this.file)).catch(() => undefined);
   }
 
   /** Writes the same bytes again, so that the file system notes the time; a lock that is lost is left. */
@@ -198,17 +207,22 @@ async function ageMs(file: string): Promise<number> {
   }
 }
 
-/** Takes a stale lock away, and no other that came in its place meanwhile. */
-async function removeStale(file: string, stale: Holder | null, token: string): Promise<void> {
-  const aside = `${file}.${token.slice(0, 8)}.writing`;
+/**
+ * Takes a stale lock away. Many may find it stale: one of them, by a file of its own, looks again and
+ * removes it, so that no lock that came in its place goes with it.
+ */
+async function removeStale(file: string, stale: Holder | null, remover: Holder): Promise<void> {
+  const mutex = `${file}.removing`;
+  if (!(await writeNew(mutex, remover))) {
+    await sleep(20);
+    if ((await ageMs(mutex)) > removingMs) await rm(mutex, { force: true });
+    return;
+  }
   try {
-    await rename(file, aside);
-    const taken = await holderOf(aside);
-    if (isHolder(taken) && taken.token !== stale?.token) await link(aside, file);
-  } catch (error) {
-    if (errno(error) !== "ENOENT" && errno(error) !== "EEXIST") throw ioError(error, file);
+    const holder = await holderOf(file);
+    if (holder !== "gone" && holder?.token === stale?.token) await rm(file, { force: true });
   } finally {
-    await rm(aside, { force: true });
+    await rm(mutex, { force: true });
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { errno, VigorlError } from "../core/errors.ts";
+import { ioError } from "../core/files.ts";
 import { dtypeBytes, type DType } from "./dtype.ts";
 import type { Tensor } from "./ops.ts";
 import { safetensorsDtypes } from "./safetensors.ts";
@@ -51,8 +51,7 @@ export function writeSafetensors(
     renameSync(beside, file);
   } catch (error) {
     rmSync(beside, { force: true });
-    if (errno(error) === undefined) throw error;
-    throw new VigorlError("io", `${file}: cannot be written (${errno(error)})`, { cause: error });
+    throw ioError(error, file);
   }
 }
 
@@ -87,11 +86,19 @@ export function writeSafetensorsFolder(
   }
   const index = { metadata: { total_size: totalSize }, weight_map: weightMap };
   const beside = `${indexFile}.part-${process.pid}`;
-  const fd = openSync(beside, "w");
-  writeFully(fd, new TextEncoder().encode(`${JSON.stringify(index, null, 2)}\n`));
-  fsyncSync(fd);
-  closeSync(fd);
-  renameSync(beside, indexFile);
+  try {
+    const fd = openSync(beside, "w");
+    try {
+      writeFully(fd, new TextEncoder().encode(`${JSON.stringify(index, null, 2)}\n`));
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(beside, indexFile);
+  } catch (error) {
+    rmSync(beside, { force: true });
+    throw ioError(error, indexFile);
+  }
 }
 
 function shardsOf(tensors: ReadonlyMap<string, Tensor>, maxShardBytes: number): Named[][] {
