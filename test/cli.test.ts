@@ -156,7 +156,10 @@ describe("what lies outside a run", () => {
       "hostile",
       `${tiny.replace("count: 2", 'count: 2, task: "../../../victim"')}`,
     );
-    expectMistake(vigorl("eval", hostile, ...out), /hostile\.yaml:\d: data\.heldout\.0\.task: it must/);
+    expectMistake(
+      vigorl("eval", hostile, ...out),
+      /hostile\.yaml:\d: data\.heldout\.0\.task: it must/,
+    );
     const file = recipe("outside", tiny);
     expectMistake(vigorl("eval", file, ...out, "--name", ".."), /--name=\.\.: name: it must/);
     expectMistake(
