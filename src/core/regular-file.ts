@@ -103,7 +103,7 @@ function kindOf(entry: Stats): string {
 }
 
 function notRegular(path: string, kind: string): VigorlError {
-  return new VigorlError("io", `${path}: is ${kind}, not a file`, { hint: "name a regular file" });
+  return new VigorlError("io", `${path}: is ${kind}, not a file`, { hint: "name one file" });
 }
 
 /** A socket cannot be opened at all, and says so by ENXIO. */
