@@ -43,8 +43,11 @@ beforeAll(async () => {
   const start = join(folder, "start");
   await makeTinyModel(start);
   const learner = await openLocalEngine(start, { threads: 1, numSlots: 16 });
-  const episode = await tinyEpisode(start, true);
   const records = nanoRecords({ task: "search", split: "train", count: 160, seed: 9 });
+  const examples = [
+    ...(await tinyExamples(await tinyEpisode(start, true), records)),
+    ...(await tinyExamples(await tinyEpisode(start, false), records.slice(0, 80))),
+  ];
   const run = await createRunFolder(join(folder, "warm"), {
     verb: "sft",
     name: "warm",
@@ -53,7 +56,7 @@ beforeAll(async () => {
   });
   const { folder: model } = await trainSft({
     learner,
-    examples: await tinyExamples(episode, records),
+    examples,
     run,
     seed: 1,
     config: sftSchema.parse({ epochs: 8, batchSize: 16, learningRate: 5e-3 }),

@@ -131,7 +131,9 @@ test("episodes through HTTP are those of the engine, bit for bit", async () => {
       Promise.all(
         records.map(async (record, i) => {
           const episode = await runEpisode(sampler, record, config, i);
-          return { ...episode, seconds: 0 };
+          // Hashes of the pixels that were read are the local engine's alone.
+          const chunks = episode.chunks.map((chunk) => ({ ...chunk, imageHashes: undefined }));
+          return { ...episode, chunks, seconds: 0 };
         }),
       );
     const near = await play(engine);
