@@ -172,7 +172,6 @@ function costless({ chat }: EpisodeConfig): Sampler {
       const logprobs = tokens.map(() => 0);
       return Promise.resolve({ tokens, logprobs, stopReason: "stop", weightsVersion: 0 });
     },
-    release: () => undefined,
     close: () => Promise.resolve(),
   };
 }

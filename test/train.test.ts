@@ -116,7 +116,6 @@ function shown(learner: Learner, change: (chunks: readonly Chunk[]) => Chunk[]):
   return {
     capabilities: learner.capabilities,
     sample: (...args) => learner.sample(...args),
-    release: (session) => learner.release(session),
     forward: (data, options) => learner.forward(bend(data), options),
     forwardBackward: (data, loss) => learner.forwardBackward(bend(data), loss),
     optimStep: (params) => learner.optimStep(params),

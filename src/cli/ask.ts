@@ -84,7 +84,6 @@ function streaming(sampler: Sampler, chat: ChatFormat, { quiet }: Context): Samp
   let turn = 0;
   return {
     capabilities: sampler.capabilities,
-    release: (session) => sampler.release(session),
     close: () => sampler.close(),
     sample: async (prompt, params, options) => {
       if (quiet) return sampler.sample(prompt, params, options);

@@ -84,8 +84,6 @@ export type Inexact = "text" | "prompt";
 
 export interface SampleOptions {
   readonly signal?: AbortSignal;
-  /** Calls with one key continue each other: the engine may keep their KV cache until `release`. */
-  readonly session?: string;
   /** Called with each new token by engines that can tell before the sample is complete. */
   readonly onToken?: (token: number, logprob: number) => void;
 }
@@ -93,8 +91,6 @@ export interface SampleOptions {
 export interface Sampler {
   readonly capabilities: Capabilities;
   sample(prompt: readonly Chunk[], params: SampleParams, options?: SampleOptions): Promise<Sample>;
-  /** Says that no further call will come with this session key. */
-  release(session: string): void;
   close(): Promise<void>;
 }
 

@@ -11,7 +11,8 @@ import {
   Integers,
   type AttendLayer,
   type CacheAttention,
-  type DecodeInput,
+  type DecodeRow,
+  type DecodeStep,
   type PrefillPlace,
 } from "./cache-attention.ts";
 import type { KvCache } from "./kv-cache.ts";
@@ -21,25 +22,19 @@ import type { VisionLanguageModel } from "./vision-language-model.ts";
 const COLUMNS = 5;
 
 export class FusedAttention implements CacheAttention {
-  readonly tokens: Tensor;
-  readonly #cache: KvCache;
   readonly #numHeads: number;
-  /** Tokens [S], then rows [S, 5]. */
+  /** Tokens [R], then rows [R, 5], with R the most rows of a step. */
   readonly #input: Integers;
-  readonly #rows: Tensor;
+  readonly #maxRows: number;
   readonly #factors: Tensor;
   readonly #layers: readonly { readonly keys: Tensor; readonly values: Tensor }[];
 
-  constructor(model: VisionLanguageModel, cache: KvCache) {
+  constructor(model: VisionLanguageModel, cache: KvCache, numRows: number) {
     const { numHeads, numLayers } = model.config.text;
-    const { numSlots, capacity } = cache;
-    this.#cache = cache;
     this.#numHeads = numHeads;
-    this.#input = new Integers((1 + COLUMNS) * numSlots, model.device);
-    const [tokens, rows] = this.#input.tensor.splitWithSizes([numSlots, COLUMNS * numSlots], 0);
-    this.tokens = tokens.keep();
-    this.#rows = rows.view([numSlots, COLUMNS]).keep();
-    this.#factors = factorsOf(model, capacity).keep();
+    this.#maxRows = shapeFor(numRows);
+    this.#input = new Integers((1 + COLUMNS) * this.#maxRows, model.device);
+    this.#factors = factorsOf(model, cache.capacity).keep();
     this.#layers = Array.from({ length: numLayers }, (_, layer) => {
       const { keys, values } = cache.blocks(layer);
       return { keys: keys.keep(), values: values.keep() };
@@ -53,36 +48,46 @@ export class FusedAttention implements CacheAttention {
     return (layer, heads) => this.#attend(layer, heads, factors, rows);
   }
 
-  describe({ tokens, positions, lengths, active, sources, shared }: DecodeInput): void {
-    const { numSlots } = this.#cache;
+  describe(rows: readonly DecodeRow[]): number {
+    const shape = shapeFor(rows.length);
     const input = this.#input;
-    for (let slot = 0; slot < numSlots; slot++) {
-      const first = numSlots + COLUMNS * slot;
-      input.set(slot, tokens[slot]);
-      input.set(first, active[slot] === 1 ? slot : -1);
-      input.set(first + 1, active[slot] === 1 ? lengths[slot] : 0);
-      input.set(first + 2, positions[slot]);
-      input.set(first + 3, sources[slot]);
-      input.set(first + 4, shared[slot]);
+    for (let i = 0; i < shape; i++) {
+      const row = rows[i] ?? IDLE;
+      const { slot, token, length, rope, source, shared } = row;
+      input.set(i, token);
+      for (const [column, value] of [slot, length, rope, source, shared].entries())
+        input.set(this.#maxRows + COLUMNS * i + column, value);
     }
     input.write();
+    return shape;
   }
 
-  reach(): number {
-    return this.#cache.capacity;
+  decode(shape: number): DecodeStep {
+    const tokens = this.#input.tensor.narrow(0, 0, shape);
+    const rows = this.#input.tensor
+      .narrow(0, this.#maxRows, COLUMNS * shape)
+      .view([shape, COLUMNS]);
+    return { tokens, attend: (layer, heads) => this.#attend(layer, heads, this.#factors, rows) };
   }
 
-  decode(): AttendLayer {
-    return (layer, heads) => this.#attend(layer, heads, this.#factors, this.#rows);
+  rowOf(_: readonly DecodeRow[], i: number): number {
+    return i;
   }
 
   dispose(): void {
-    const { tokens } = this;
-    for (const own of [tokens, this.#input.tensor, this.#rows, this.#factors]) own.dispose();
+    for (const own of [this.#input.tensor, this.#factors]) own.dispose();
     for (const { keys, values } of this.#layers) for (const own of [keys, values]) own.dispose();
   }
 
   #attend(layer: number, heads: Tensor, factors: Tensor, rows: Tensor): Tensor {
     return kernels.attendCached(heads, factors, this.#layers[layer], rows, this.#numHeads);
   }
+}
+
+/** A row that nothing is computed for. */
+const IDLE: DecodeRow = { slot: -1, token: 0, length: 0, rope: 0, source: 0, shared: 0 };
+
+/** Rows that a step of `count` is run with: few shapes, so that there are few tapes. */
+function shapeFor(count: number): number {
+  return count <= 2 ? count : Math.ceil(count / 4) * 4;
 }

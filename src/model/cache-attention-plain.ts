@@ -11,7 +11,8 @@ import {
   Integers,
   type AttendLayer,
   type CacheAttention,
-  type DecodeInput,
+  type DecodeRow,
+  type DecodeStep,
   type PrefillPlace,
 } from "./cache-attention.ts";
 import type { TextConfig } from "./config.ts";
@@ -60,11 +61,11 @@ export function attendPrompt(
 }
 
 export class PlainAttention implements CacheAttention {
-  readonly tokens: Tensor;
   readonly #cache: KvCache;
   readonly #config: TextConfig;
   readonly #groups: number;
   readonly #headDim: number;
+  readonly #isOneProduct: boolean;
   /** Tokens [S], then [S · KV] each of cache rows, M-RoPE positions, rows of `window`. */
   readonly #input: Integers;
   readonly #factors: Tensor;
@@ -78,8 +79,8 @@ export class PlainAttention implements CacheAttention {
     this.#config = config.text;
     this.#groups = config.text.numHeads / numHeads;
     this.#headDim = config.text.headDim;
+    this.#isOneProduct = device !== "cpu" && this.#groups <= 2;
     this.#input = new Integers(numSlots * (1 + 3 * numHeads), device);
-    this.tokens = this.#input.tensor.narrow(0, 0, numSlots).keep();
     this.#factors = factorsOf(model, capacity).keep();
     const options = { dtype, device };
     this.#window = scope(() =>
@@ -98,29 +99,34 @@ export class PlainAttention implements CacheAttention {
     });
   }
 
-  describe({ tokens, positions, lengths }: DecodeInput): void {
-    const { numSlots, numHeads, capacity } = this.#cache;
+  /** Slots that take no part write to their spare position and look at their first. */
+  describe(rows: readonly DecodeRow[]): number {
+    const { numSlots, numHeads, capacity, bucket } = this.#cache;
     const numRows = numSlots * numHeads;
     const input = this.#input;
-    for (let slot = 0; slot < numSlots; slot++) input.set(slot, tokens[slot]);
-    for (let row = 0; row < numRows; row++) {
-      const slot = Math.trunc(row / numHeads);
-      input.set(numSlots + row, row * capacity + lengths[slot]);
-      input.set(numSlots + numRows + row, positions[slot]);
-      input.set(numSlots + 2 * numRows + row, capacity - 1 - lengths[slot]);
+    const inSlot: (DecodeRow | undefined)[] = Array.from({ length: numSlots });
+    let longest = 0;
+    for (const row of rows) {
+      inSlot[row.slot] = row;
+      longest = Math.max(longest, row.length + 1);
+    }
+    for (const [slot, row] of inSlot.entries()) {
+      input.set(slot, row?.token ?? 0);
+      for (let i = slot * numHeads; i < (slot + 1) * numHeads; i++) {
+        input.set(numSlots + i, i * capacity + (row?.length ?? capacity - 1));
+        input.set(numSlots + numRows + i, row?.rope ?? 0);
+        input.set(numSlots + 2 * numRows + i, capacity - 1 - (row?.length ?? 0));
+      }
     }
     input.write();
-  }
-
-  reach(longest: number): number {
-    const { bucket } = this.#cache;
     return Math.ceil(longest / bucket) * bucket;
   }
 
-  decode(reach: number): AttendLayer {
+  /** @param reach positions to attend to */
+  decode(reach: number): DecodeStep {
     const { numSlots, numHeads, capacity } = this.#cache;
     const numRows = numSlots * numHeads;
-    const [, rows, positions, starts] = this.#input.tensor.splitWithSizes(
+    const [tokens, rows, positions, starts] = this.#input.tensor.splitWithSizes(
       [numSlots, numRows, numRows, numRows],
       0,
     );
@@ -129,7 +135,7 @@ export class PlainAttention implements CacheAttention {
       .asStrided([capacity, reach], [1, 1])
       .indexSelect(0, starts)
       .unsqueeze(1);
-    return (layer, projected) => {
+    const attend: AttendLayer = (layer, projected) => {
       const heads = projected.view([numRows, this.#groups + 2, this.#headDim]);
       rotate_(heads.narrow(1, 0, this.#groups + 1), factors);
       this.#cache.rows(layer).indexCopy_(0, rows, heads.narrow(1, this.#groups, 2));
@@ -138,23 +144,27 @@ export class PlainAttention implements CacheAttention {
         -1,
       ]);
     };
+    return { tokens, attend };
+  }
+
+  rowOf(rows: readonly DecodeRow[], i: number): number {
+    return rows[i].slot;
   }
 
   dispose(): void {
-    const { tokens } = this;
-    for (const own of [tokens, this.#input.tensor, this.#factors, this.#window]) own.dispose();
+    for (const own of [this.#input.tensor, this.#factors, this.#window]) own.dispose();
   }
 
   /**
    * The G query heads of a key-value head are the rows of one small matrix. How many positions are
    * attended to depends on the longest slot, so the products must not round differently for more of
-   * them (weights beyond a slot's own end are exactly zero): up to two rows hold that as they are, more
-   * are summed bucket by bucket.
+   * them (weights beyond a slot's own end are exactly zero): they are summed bucket by bucket. On a fast
+   * device, where no bits are promised, up to two rows are one product.
    * @param queries [S · KV, G, D]
    * @returns [S · KV, G, D]
    */
   #attend(layer: number, queries: Tensor, mask: Tensor, reach: number): Tensor {
-    const size = this.#groups <= 2 ? reach : this.#cache.bucket;
+    const size = this.#isOneProduct ? reach : this.#cache.bucket;
     const keys = this.#cache.all(layer, "keys", reach).transpose(1, 2);
     const values = this.#cache.all(layer, "values", reach);
     const alpha = this.#headDim ** -0.5;

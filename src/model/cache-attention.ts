@@ -1,29 +1,26 @@
 /**
- * Attention over the cache of keys and values: many new positions of one slot in a prefill, one of every
- * slot in a decode step. It has two forms: one operator of our own, on a CPU in float32, for which slots
- * are as long as they are, and libtorch's operators, which have one length for all. Either way a slot's
- * result depends, to the bit, on what the slot holds and on nothing else.
- * Legend: S slots, T new positions, P positions of the cache, H query heads, KV key-value heads,
+ * Attention over the cache of keys and values: many new positions of one slot in a prefill, one of each
+ * of several slots in a decode step. It has two forms: one operator of our own, on a CPU in float32, to
+ * which every new position is a row of its own, and libtorch's operators, which have one length for all
+ * slots and always run them all. Either way what a decode step gives a slot depends, to the bit, on what
+ * the slot holds and on nothing else.
+ * Legend: N rows, S slots, T new positions, P positions of the cache, H query heads, KV key-value heads,
  * G = H / KV, D head size.
  */
 import { zeros, type Tensor } from "../torch/ops.ts";
 import type { VisionLanguageModel } from "./vision-language-model.ts";
 
-export interface DecodeInput {
-  /** Newest token of each slot, S; anything where idle. */
-  readonly tokens: Int32Array;
-  /** M-RoPE position of that token, S: the `next` of the sequence so far, then one more a token. */
-  readonly positions: Int32Array;
-  /** Cache positions each slot already holds, S; for idle slots too (their contents stay intact). */
-  readonly lengths: Int32Array;
-  /** 1 for slots that take part, S. */
-  readonly active: Uint8Array;
-  /**
-   * A slot that begins with the same positions, S, and how many these are (0: none); they may be read
-   * there.
-   */
-  readonly sources: Int32Array;
-  readonly shared: Int32Array;
+/** A new token of a slot. */
+export interface DecodeRow {
+  readonly slot: number;
+  readonly token: number;
+  /** Cache positions that the slot holds before it. */
+  readonly length: number;
+  /** M-RoPE position: the `next` of the sequence so far, then one more a token. */
+  readonly rope: number;
+  /** A slot that begins with the same `shared` positions: they may be read there. */
+  readonly source: number;
+  readonly shared: number;
 }
 
 /** Where a prefill goes: after the `offset` positions of a slot. */
@@ -37,17 +34,22 @@ export interface PrefillPlace {
 /** What runs in layer `layer`, from [N, KV · (G + 2) · D], which it may overwrite, to [N, H · D]. */
 export type AttendLayer = (layer: number, heads: Tensor) => Tensor;
 
-/** The attention of one cache size. What `decode` gives is recorded on a tape, once for each reach. */
-export interface CacheAttention {
-  /** Newest tokens, int64 [S]. */
+/** The operators of a decode step, as a tape records them. */
+export interface DecodeStep {
+  /** Newest tokens, int64 [N]. */
   readonly tokens: Tensor;
+  readonly attend: AttendLayer;
+}
+
+/** The attention of one cache size. */
+export interface CacheAttention {
   /** @param factors complex [T, D / 2], of the new positions */
   prefill(place: PrefillPlace, factors: Tensor): AttendLayer;
-  /** Writes a step's integers to where its tape reads them. */
-  describe(step: DecodeInput): void;
-  /** Positions to attend to where the longest sequence has `longest`. */
-  reach(longest: number): number;
-  decode(reach: number): AttendLayer;
+  /** Writes a step's integers to where its tape reads them; its shape, on which the tape depends. */
+  describe(rows: readonly DecodeRow[]): number;
+  decode(shape: number): DecodeStep;
+  /** Where row `i` of a step stands in what the tape gives. */
+  rowOf(rows: readonly DecodeRow[], i: number): number;
   dispose(): void;
 }
 

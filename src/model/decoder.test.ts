@@ -3,6 +3,7 @@ import { testDevice } from "../../test/fixtures/device.ts";
 import { hasKernelsFor } from "../torch/kernels.ts";
 import { liveTensors, noGrad, scope } from "../torch/scope.ts";
 import { planBatch, type ImageRef, type InputChunk } from "./batch.ts";
+import type { DecodeRow } from "./cache-attention.ts";
 import type { ModelConfig } from "./config.ts";
 import { parseModelConfig } from "./families/table.ts";
 import { Decoder } from "./decoder.ts";
@@ -52,17 +53,29 @@ class Slots {
     });
   }
 
+  /** Logits by slot; nothing for those that are idle. */
   decode(tokens: Int32Array): number[][] {
     const { decoder, lengths, positions, active, sources, shared } = this;
-    const step = { tokens, positions, lengths, active, sources, shared };
-    const flat = scope(() => decoder.decode(step).toNumbers());
-    const width = flat.length / numSlots;
-    for (let slot = 0; slot < numSlots; slot++) {
-      if (active[slot] !== 1) continue;
+    const busy = Array.from({ length: numSlots }, (_, slot) => slot).filter((slot) => active[slot]);
+    const rows = busy.map((slot): DecodeRow => ({
+      slot,
+      token: tokens[slot],
+      length: lengths[slot],
+      rope: positions[slot],
+      source: sources[slot],
+      shared: shared[slot],
+    }));
+    const { flat, width, at } = scope(() => {
+      const { logits, rowOf } = decoder.decode(rows);
+      return { flat: logits.toNumbers(), width: logits.size(1), at: busy.map((_, i) => rowOf(i)) };
+    });
+    const given: number[][] = Array.from({ length: numSlots }, () => []);
+    for (const [i, slot] of busy.entries()) {
       lengths[slot]++;
       positions[slot]++;
+      given[slot] = flat.slice(at[i] * width, (at[i] + 1) * width);
     }
-    return Array.from({ length: numSlots }, (_, s) => flat.slice(s * width, (s + 1) * width));
+    return given;
   }
 }
 
@@ -179,6 +192,25 @@ describe.each(cases)(
       expect(after[0]).not.toEqual(before[0]);
       slots.decoder.dispose();
       copy.dispose();
+    });
+
+    it.runIf(fused)("gives a position the same bits however its sequence was cut", () => {
+      const [whole, cut] = [open(), open()];
+      const tokens = Array.from({ length: 150 }, (_, i) => (i * 5 + 7) % 60);
+      const piece = (from: number, to: number): InputChunk<ImageRef>[] => [
+        { type: "text", tokens: tokens.slice(from, to) },
+      ];
+      const expected = whole.prefill(1, piece(0, 150));
+      cut.prefill(1, piece(0, 1));
+      cut.prefill(1, piece(1, 38));
+      for (let t = 38; t < 77; t++) cut.decode(noTokens.slice().fill(tokens[t]));
+      cut.prefill(1, piece(77, 131));
+      for (let t = 131; t < 149; t++) cut.decode(noTokens.slice().fill(tokens[t]));
+      expect(cut.decode(noTokens.slice().fill(tokens[149]))[1]).toEqual(expected);
+      for (let n = 0; n < 20; n++) {
+        const newest = noTokens.slice().fill(n);
+        expect(cut.decode(newest)[1]).toEqual(whole.decode(newest)[1]);
+      }
     });
 
     it("leaves idle slots as they are", () => {

@@ -1,12 +1,12 @@
 /**
  * Generation on a KV cache with continuous batching. A slot is filled by `prefill` (also later on,
- * after a turn of the environment), shared by `copyPrefix`, and grows by `decode`, one token for every
- * slot a step. A step always runs all slots in the same shapes, idle ones included, so that what a slot
- * computes does not depend, to the bit, on which others are busy. Its operators are the same ones every
- * time and are therefore recorded, once for each number of positions attended to, and run again from
- * the tape. Sampling belongs to the engine.
- * Legend: S slots, T new positions, L positions attended to, P positions of the cache, V vocabulary,
- * H query heads, KV key-value heads, G = H / KV, D head size.
+ * after a turn of the environment), shared by `copyPrefix`, and grows by `decode`, one token for each of
+ * some slots a step. What a step computes for a slot does not depend, to the bit, on which others are
+ * busy: in operators of our own every row is computed for itself, libtorch's always run all slots in the
+ * same shapes. The operators are the same ones every time and are therefore recorded, once for each
+ * shape, and run again from the tape. Sampling belongs to the engine.
+ * Legend: N rows, S slots, T new positions, P positions of the cache, V vocabulary, H query heads,
+ * KV key-value heads, G = H / KV, D head size.
  */
 import { VigorlError } from "../core/errors.ts";
 import type { Tensor } from "../torch/ops.ts";
@@ -15,7 +15,7 @@ import { Tape } from "../torch/tape.ts";
 import type { Batch } from "./batch.ts";
 import { FusedAttention } from "./cache-attention-fused.ts";
 import { PlainAttention } from "./cache-attention-plain.ts";
-import type { AttendLayer, CacheAttention, DecodeInput } from "./cache-attention.ts";
+import type { AttendLayer, CacheAttention, DecodeRow } from "./cache-attention.ts";
 import { PackedLanguage } from "./fused-packed.ts";
 import { PlainLanguage } from "./fused-plain.ts";
 import type { FusedLanguage } from "./fused.ts";
@@ -28,12 +28,29 @@ import type { VisionLanguageModel } from "./vision-language-model.ts";
 interface StepState {
   readonly capacity: number;
   readonly attention: CacheAttention;
-  /** By the positions they attend to. */
+  /** By shape. */
   readonly tapes: Map<number, Tape>;
+}
+
+/** Positions of a piece where products of other shapes round differently. */
+const PIECE_LENGTH = 64;
+
+/** Logits of a step, [any, V], and where those of its row `i` stand. */
+export interface Decoded {
+  readonly logits: Tensor;
+  readonly rowOf: (i: number) => number;
 }
 
 export class Decoder {
   readonly cache: KvCache;
+  /** Most rows of a step. */
+  readonly numRows: number;
+  /**
+   * Positions of the pieces that prompts are to be prefilled in, so that a piece comes to the same bits
+   * whatever follows it; what was decoded differs from that in rounding. Null where the bits are the
+   * same however a sequence is cut, and on devices where they are not promised to be.
+   */
+  readonly pieceLength: number | null;
   readonly #model: VisionLanguageModel;
   readonly #fused: FusedLanguage;
   /** The copies of the weights are another decoder's, and keeping them fresh is its affair. */
@@ -46,6 +63,8 @@ export class Decoder {
     model: VisionLanguageModel,
     options: {
       readonly numSlots: number;
+      /** All slots, unless told otherwise; libtorch's operators always run all. */
+      readonly numRows?: number;
       readonly maxPositions: number;
       /** Whether operators of our own do the work; where they can, unless told otherwise. */
       readonly fused?: boolean;
@@ -56,6 +75,8 @@ export class Decoder {
     this.#model = model;
     const { dtype, device } = model;
     this.cache = new KvCache(model.config.text, { ...options, dtype, device });
+    this.numRows = options.numRows ?? options.numSlots;
+    this.pieceLength = this.cache.fused || device !== "cpu" ? null : PIECE_LENGTH;
     this.#fused = this.cache.fused
       ? new PackedLanguage(model, options.weights)
       : new PlainLanguage(model, options.weights);
@@ -111,30 +132,34 @@ export class Decoder {
   }
 
   /**
-   * One token for every slot: stores it at `lengths[slot]` and returns the logits that follow it,
-   * [S, V] (owned by the caller's scope; rows of idle slots mean nothing).
-   * @throws VigorlError "input" where an active slot is full
+   * How many positions of a prompt it is worth taking over from another one: on a fast device a short
+   * prompt that runs from a tape takes no longer than the rest of it without.
    */
-  decode(input: DecodeInput): Tensor {
-    const { cache } = this;
-    let longest = 0;
-    for (let slot = 0; slot < cache.numSlots; slot++) {
-      if (input.active[slot] !== 1) continue;
-      longest = Math.max(longest, input.lengths[slot] + 1);
-    }
-    cache.checkRoom(longest);
-    if (longest === 0) throw new VigorlError("numerics", "decode: no slot is active");
+  mostReused(length: number): number {
+    const isTaped = this.#model.device !== "cpu" && this.#prompts?.takes(length) === true;
+    return isTaped ? 0 : length - 1;
+  }
+
+  /**
+   * Stores a token each for some slots, each slot at most once, and returns the logits that follow them
+   * (owned by the caller's scope).
+   * @throws VigorlError "input" where a slot is full
+   */
+  decode(rows: readonly DecodeRow[]): Decoded {
+    if (rows.length === 0) throw new VigorlError("numerics", "decode: no slot is active");
+    this.cache.checkRoom(1 + Math.max(...rows.map(({ length }) => length)));
     return noGrad(() => {
       const state = this.#present();
-      state.attention.describe(input);
-      const reach = state.attention.reach(longest);
-      if (!this.#fused.canTape) return scope(() => this.#step(state, reach));
-      let tape = state.tapes.get(reach);
+      const shape = state.attention.describe(rows);
+      const rowOf = (i: number): number => state.attention.rowOf(rows, i);
+      if (!this.#fused.canTape) return { logits: scope(() => this.#step(state, shape)), rowOf };
+      let tape = state.tapes.get(shape);
       if (tape === undefined) {
-        tape = scope(() => new Tape(() => [this.#step(state, reach)]));
-        state.tapes.set(reach, tape);
+        tape = scope(() => new Tape(() => [this.#step(state, shape)]));
+        state.tapes.set(shape, tape);
       }
-      return tape.run()[0];
+      const [logits] = tape.run();
+      return { logits, rowOf };
     });
   }
 
@@ -158,7 +183,7 @@ export class Decoder {
     return scope(() => ({
       capacity: this.cache.capacity,
       attention: this.cache.fused
-        ? new FusedAttention(this.#model, this.cache)
+        ? new FusedAttention(this.#model, this.cache, this.numRows)
         : new PlainAttention(this.#model, this.cache),
       tapes: new Map<number, Tape>(),
     }));
@@ -186,12 +211,12 @@ export class Decoder {
     return this.#fused.logits(lastAlone ? x : lastRow(x));
   }
 
-  /** The operators of a step; logits [S, V]. */
-  #step({ attention: attend }: StepState, reach: number): Tensor {
-    const attendLayer = attend.decode(reach);
-    let x = this.#model.language.embedTokens.indexSelect(0, attend.tokens);
+  /** The operators of a step; its logits. */
+  #step({ attention }: StepState, shape: number): Tensor {
+    const { tokens, attend } = attention.decode(shape);
+    let x = this.#model.language.embedTokens.indexSelect(0, tokens);
     for (let layer = 0; layer < this.#model.config.text.numLayers; layer++) {
-      const mixed = attendLayer(layer, this.#fused.heads(layer, x));
+      const mixed = attend(layer, this.#fused.heads(layer, x));
       x = this.#fused.mlp(layer, this.#fused.output(layer, mixed, x), true);
     }
     return this.#fused.logits(x);

@@ -54,12 +54,13 @@ export class KvCache {
     this.numSlots = numSlots;
     this.maxPositions = maxPositions;
     this.numHeads = config.numKeyValueHeads;
-    this.bucket = config.numHeads / config.numKeyValueHeads <= 2 ? 16 : 128;
     this.#numLayers = config.numLayers;
     this.#headDim = config.headDim;
     this.#dtype = dtype;
     this.#device = device;
     this.fused = options.fused ?? hasKernelsFor(dtype, device);
+    const isOneProduct = device !== "cpu" && config.numHeads / config.numKeyValueHeads <= 2;
+    this.bucket = this.fused || isOneProduct ? 16 : 128;
     this.capacity = this.#wholeBuckets(Math.min(maxPositions, firstPositions) + 1);
     this.#block = this.#empty();
   }

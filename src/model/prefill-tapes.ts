@@ -37,6 +37,12 @@ export class PrefillTapes {
     this.#layers = layers;
   }
 
+  /** Whether prompts of this length run from a tape, now or once they have come often enough. */
+  takes(length: number): boolean {
+    const mayRecord = length <= MAX_POSITIONS && this.#byLength.size < MAX_TAPES;
+    return mayRecord || this.#byLength.has(length);
+  }
+
   /**
    * Runs the layers from a tape, if there is or should be one for this length.
    * @returns logits [1, V], owned by the caller's scope, and keys and values [N, 2, KV, T, D], which the
@@ -46,7 +52,7 @@ export class PrefillTapes {
     const length = x.size(0);
     let recorded = this.#byLength.get(length);
     if (recorded === undefined) {
-      if (length > MAX_POSITIONS || this.#byLength.size >= MAX_TAPES) return undefined;
+      if (!this.takes(length)) return undefined;
       if (!this.#seen.has(length)) {
         this.#seen.add(length);
         return undefined;

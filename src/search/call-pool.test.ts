@@ -39,8 +39,6 @@ class Server implements Sampler {
     }
   }
 
-  release(): void {}
-
   close(): Promise<void> {
     return Promise.resolve();
   }

@@ -68,10 +68,6 @@ export class CallPool implements Sampler {
     });
   }
 
-  release(session: string): void {
-    this.inner.release(session);
-  }
-
   close(): Promise<void> {
     return Promise.resolve();
   }
@@ -115,10 +111,6 @@ export class Meter implements Sampler {
     this.numTokens.prompt += numPositions(prompt);
     this.numTokens.model += sample.tokens.length;
     return sample;
-  }
-
-  release(session: string): void {
-    this.inner.release(session);
   }
 
   close(): Promise<void> {

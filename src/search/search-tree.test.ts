@@ -186,15 +186,6 @@ test("the packed prompt tells the thoughts so far, and asks for the end in a mes
   expect(last).not.toContain("<think>");
 });
 
-test("sessions of rollouts are given back", async () => {
-  const { tree, sampler } = await grow(searcher, { steps: "zoom", simulations: 4 });
-  const numRollouts = nodesOf(tree).flatMap((node) =>
-    node.step?.answer == null ? node.rollouts : [],
-  );
-  expect(sampler.released).toHaveLength(numRollouts.length);
-  expect(new Set(sampler.released).size).toBe(numRollouts.length);
-});
-
 test("as published, nothing is asked beyond the depth bound, and the step on it must answer", async () => {
   for (const [depthBound, most] of [
     ["strict", 2],

@@ -57,7 +57,7 @@ export async function searchTree(options: SearchOptions): Promise<TreeLine> {
   const meter = new Meter(options.sampler);
   const stepper = await openStepper(record, episode, rules, seed);
   const top = makeNode(stepper.first);
-  const game: Game = { ...options, sampler: meter, stepper, tree: numTrees++ };
+  const game: Game = { ...options, sampler: meter, stepper };
   let simulations = 0;
   let numCorrect = 0;
   let stop: TreeStop | null = null;
@@ -105,8 +105,6 @@ export async function searchTree(options: SearchOptions): Promise<TreeLine> {
 interface Game extends SearchOptions {
   readonly sampler: Meter;
   readonly stepper: Stepper;
-  /** Keeps the sessions of trees apart. */
-  readonly tree: number;
 }
 
 /** What a simulation found out: the replies in order, and the rollouts behind those that are kept. */
@@ -114,8 +112,6 @@ interface Played {
   readonly replies: readonly { readonly stepped: Stepped; readonly drop: DropReason | null }[];
   readonly rollouts: readonly (readonly RolloutLine[])[];
 }
-
-let numTrees = 0;
 
 /** Chooses the leaves of one wave and marks the way to them. */
 function chooseLeaves(top: Node, rules: SearchRules, left: number): Node[] {
@@ -197,31 +193,25 @@ async function rollout(
   from: StepState,
 ): Promise<RolloutLine> {
   const { rules, seed, record, sampler } = game;
-  const session = `${record.id}#${game.tree}/${id}/${index}`;
   const steps: StepLine[] = [];
   let state = from;
-  try {
-    const beyond = rules.depthBound === "strict" ? 0 : 1;
-    const numSteps = Math.min(rules.rolloutSteps, Math.max(0, rules.maxDepth - depth) + beyond);
-    for (let i = 0; i < numSteps; i++) {
-      const isLast = i === numSteps - 1;
-      const stepped = await game.stepper.take(sampler, state, {
-        ...aborted(game),
-        session,
-        seed: deriveSeed(seed, "rollout", record.id, id, index, i),
-        force: isLast,
-      });
-      const { step, end } = stepped;
-      steps.push(step);
-      if (stepped.state === null || step.answer !== null)
-        return { steps, answer: step.answer, reward: rewardOf(game, step.answer), end };
-      state = stepped.state;
-      if (isLast) break;
-    }
-    return { steps, answer: null, reward: 0, end: "stepLimit" };
-  } finally {
-    sampler.release(session);
+  const beyond = rules.depthBound === "strict" ? 0 : 1;
+  const numSteps = Math.min(rules.rolloutSteps, Math.max(0, rules.maxDepth - depth) + beyond);
+  for (let i = 0; i < numSteps; i++) {
+    const isLast = i === numSteps - 1;
+    const stepped = await game.stepper.take(sampler, state, {
+      ...aborted(game),
+      seed: deriveSeed(seed, "rollout", record.id, id, index, i),
+      force: isLast,
+    });
+    const { step, end } = stepped;
+    steps.push(step);
+    if (stepped.state === null || step.answer !== null)
+      return { steps, answer: step.answer, reward: rewardOf(game, step.answer), end };
+    state = stepped.state;
+    if (isLast) break;
   }
+  return { steps, answer: null, reward: 0, end: "stepLimit" };
 }
 
 function rewardOf({ record, rules, stepper }: Game, answer: string | null): number {

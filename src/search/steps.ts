@@ -166,9 +166,8 @@ const nextThought: Take = async (sampler, scene, { turns, thoughts }, options) =
 };
 
 const packedReply: Take = async (sampler, scene, { turns, thoughts }, options, rules) => {
-  const { session: _, ...fresh } = options;
   const chunks = packedPrompt(scene, thoughts, options.force === true, rules);
-  const spoken = await speak(sampler, scene, chunks, stepRules(null), fresh);
+  const spoken = await speak(sampler, scene, chunks, stepRules(null), options);
   if ("stopReason" in spoken) {
     throwCause(spoken);
     return unsaid(spoken);

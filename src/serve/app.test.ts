@@ -254,35 +254,6 @@ test("models and health", async () => {
   expect(await (await app.request("/health")).json()).toEqual({ status: "ok", running: 0 });
 });
 
-test("a session is passed on, one request at a time, and ended by its client", async () => {
-  const sampler = scripted("a", "b");
-  const app = appOf(sampler);
-  const body = { ...hello, session_id: "s/1" };
-  await replyOf(post(app, body));
-  await eventsOf(post(app, { ...body, stream: true }));
-  expect(sampler.asked.map(({ session }) => session)).toEqual(["s/1", "s/1"]);
-  expect((await errorOf(post(app, { ...body, n: 2 }))).message).toMatch(/one choice a request/);
-  const ended = await app.request("/v1/sessions/s%2F1", { method: "DELETE" });
-  expect([ended.status, sampler.released]).toEqual([204, ["s/1"]]);
-
-  const stuck = new StuckSampler(sampler.capabilities);
-  const busy = appOf(stuck);
-  const client = new AbortController();
-  const pending = post(busy, body, { signal: client.signal });
-  await stuck.asked();
-  expect((await errorOf(post(busy, body))).status).toBe(409);
-  client.abort();
-  await pending;
-});
-
-test("a session that nobody uses is forgotten", async () => {
-  const sampler = scripted("a");
-  const app = appOf(sampler, { limits: { sessionIdleMs: 5 } });
-  await replyOf(post(app, { ...hello, session_id: "s" }));
-  while (sampler.released.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
-  expect(sampler.released).toEqual(["s"]);
-});
-
 test("a client that goes away stops its sampling, and frees its place", async () => {
   const stuck = new StuckSampler(scripted().capabilities);
   const app = appOf(stuck, { limits: { maxRequests: 1 } });

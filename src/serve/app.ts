@@ -13,7 +13,6 @@ import { paramsOf } from "./completion.ts";
 import { toPrompt, type ImageLimits, type PromptFormat } from "./prompt.ts";
 import { Reply } from "./reply.ts";
 import { completionRequestSchema, type CompletionRequest } from "./request-schema.ts";
-import { Sessions } from "./sessions.ts";
 
 export interface AppOptions {
   readonly sampler: Sampler;
@@ -31,8 +30,6 @@ export interface ServeLimits extends ImageLimits {
   readonly maxBodyBytes: number;
   /** Completions at work or waiting; one more is turned away with 429. */
   readonly maxRequests: number;
-  /** A session that nobody used for so long is forgotten. */
-  readonly sessionIdleMs: number;
 }
 
 export const defaultLimits: ServeLimits = {
@@ -40,7 +37,6 @@ export const defaultLimits: ServeLimits = {
   maxImages: 16,
   maxImagePixels: 40_000_000,
   maxRequests: 256,
-  sessionIdleMs: 600_000,
 };
 
 /** The API as a function of requests; it listens nowhere. */
@@ -53,7 +49,6 @@ export function createApp(options: AppOptions): Hono {
   const { tokenizer } = options.format.chat;
   const onError = (error: unknown) => options.onError?.(error);
   const replies = { sampler, tokenizer, model, onError };
-  const sessions = new Sessions(sampler, limits.sessionIdleMs);
   let numRunning = 0;
 
   const app = new Hono();
@@ -87,26 +82,19 @@ export function createApp(options: AppOptions): Hono {
       throw new ApiError(429, `${numRunning} requests are waiting already`);
     numRunning++;
     let isStream = false;
-    let giveBack = () => {};
     const done = () => {
       numRunning--;
-      giveBack();
     };
     try {
       const request = await readRequest(c, model);
       const prompt = await toPrompt(request, options.format, limits);
       const params = paramsOf(request, prompt, sampler.capabilities.maxPositions);
-      if (request.session_id) giveBack = sessions.take(request.session_id);
       isStream = request.stream === true;
       const reply = new Reply(replies, request, prompt, params);
       return isStream ? reply.stream(c, done) : await reply.whole(c);
     } finally {
       if (!isStream) done();
     }
-  });
-  app.delete("/v1/sessions/:id", (c) => {
-    sessions.release(c.req.param("id"));
-    return c.body(null, 204);
   });
   return app;
 }

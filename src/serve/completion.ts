@@ -69,7 +69,6 @@ export interface ChoiceJob {
   readonly index: number;
   readonly keepsStop: boolean;
   readonly signal: AbortSignal;
-  readonly session?: string;
 }
 
 /**
@@ -85,8 +84,7 @@ export async function complete(job: ChoiceJob, onPiece: (piece: Piece) => void):
     numTold++;
     onPiece({ content: show(token), tokens: [token], logprobs: [logprob] });
   };
-  const session = job.session === undefined ? {} : { session: job.session };
-  const sample = await sampler.sample(prompt, params, { signal, onToken, ...session });
+  const sample = await sampler.sample(prompt, params, { signal, onToken });
   const content = sample.tokens.slice(numTold).map(show).join("") + text.flush();
   onPiece({ content, ...untold(sample, numTold) });
   return {

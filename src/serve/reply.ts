@@ -104,14 +104,12 @@ export class Reply {
     if (outer.aborted) stop();
     outer.addEventListener("abort", stop, { once: true });
     const { sampler, tokenizer } = this.options;
-    const { session_id } = this.request;
     const job: Omit<ChoiceJob, "params" | "index"> = {
       sampler,
       tokenizer,
       prompt: this.prompt,
       keepsStop: this.request.include_stop_str_in_output === true,
       signal: failed.signal,
-      ...(session_id ? { session: session_id } : {}),
     };
     try {
       return await Promise.all(

@@ -53,8 +53,6 @@ export const completionRequestSchema = z
     return_token_ids: z.boolean().nullish(),
     /** The ids of the rendered messages, one placeholder an image: as they were, not as text reads. */
     input_ids: z.array(z.int().min(0)).nullish(),
-    /** Requests of one conversation; `DELETE /v1/sessions/<id>` ends it. */
-    session_id: z.string().min(1).max(200).nullish(),
 
     top_logprobs: z.literal(0).nullish(),
     frequency_penalty: z.literal(0).nullish(),
@@ -74,9 +72,5 @@ export const completionRequestSchema = z
   .refine((body) => !(body.continue_final_message && body.add_generation_prompt), {
     message: "continue_final_message and add_generation_prompt exclude each other",
     path: ["continue_final_message"],
-  })
-  .refine((body) => !body.session_id || (body.n ?? 1) === 1, {
-    message: "a session has one choice a request",
-    path: ["n"],
   });
 export type CompletionRequest = z.infer<typeof completionRequestSchema>;

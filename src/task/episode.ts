@@ -40,18 +40,11 @@ export async function runEpisode(
   options: EpisodeOptions = {},
 ): Promise<Trajectory> {
   const started = performance.now();
-  const session = `${record.id}#${seed}#${numSessions++}`;
   const { signal, id = record.id } = options;
-  try {
-    const turnOptions = { seed, session, ...(signal === undefined ? {} : { signal }) };
-    const played = await play(sampler, record, config, turnOptions);
-    return { ...played, id, seconds: (performance.now() - started) / 1000 };
-  } finally {
-    sampler.release(session);
-  }
+  const turnOptions = { seed, ...(signal === undefined ? {} : { signal }) };
+  const played = await play(sampler, record, config, turnOptions);
+  return { ...played, id, seconds: (performance.now() - started) / 1000 };
 }
-
-let numSessions = 0;
 
 async function play(
   sampler: Sampler,

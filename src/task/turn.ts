@@ -58,7 +58,6 @@ export interface TurnEnd {
 export interface TurnOptions {
   /** Turn k draws from a seed derived from this one and k. */
   readonly seed: number;
-  readonly session?: string;
   readonly signal?: AbortSignal;
   /** Open the answer for the model now, whatever the limits say. */
   readonly force?: boolean;
@@ -205,7 +204,7 @@ export async function speak(
 ): Promise<Spoken | TurnEnd> {
   const { chat, zoom, sampling } = scene.config;
   const { turn, prefix } = rules;
-  const { signal, session, seed } = options;
+  const { signal, seed } = options;
   const tokens: number[] = [];
   for (let part = 0; ; part++) {
     const leftInTurn = zoom.maxTokensPerTurn - tokens.length;
@@ -224,10 +223,7 @@ export async function speak(
           stop: rules.stop,
           seed: part === 0 ? deriveSeed(seed, turn) : deriveSeed(seed, turn, part),
         },
-        {
-          ...(session === undefined ? {} : { session }),
-          ...(signal === undefined ? {} : { signal }),
-        },
+        signal === undefined ? {} : { signal },
       );
     } catch (error) {
       signal?.throwIfAborted();

@@ -88,24 +88,17 @@ class WorkerEngine implements LocalEngine {
     params: SampleParams,
     options: SampleOptions = {},
   ): Promise<Sample> {
-    const { session, signal, onToken } = options;
+    const { signal, onToken } = options;
     const tellsTokens = onToken !== undefined;
     const send = (): Promise<Sample> => {
-      const link = this.links[this.router.choose(prompt, session)];
+      const link = this.links[this.router.choose(prompt)];
       return link.request<Sample>(
-        (id) => ({ kind: "sample", id, prompt: link.wire(prompt), params, session, tellsTokens }),
+        (id) => ({ kind: "sample", id, prompt: link.wire(prompt), params, tellsTokens }),
         signal,
         onToken,
       );
     };
     return this.gate.enter(false, send, signal);
-  }
-
-  release(session: string): void {
-    void this.gate.enter(false, async () => {
-      const worker = this.router.release(session);
-      if (worker !== undefined) this.links[worker].post({ kind: "release", session });
-    });
   }
 
   forward(data: readonly Datum[], options: ForwardOptions = {}): Promise<DatumOutput[]> {

@@ -7,7 +7,15 @@ import { makeTinyModel } from "../../../test/fixtures/tiny.ts";
 import { stream } from "../../core/random.ts";
 import { toModelImage, type ModelImage } from "../../image/model-image.ts";
 import { loadTokenizer, type Tokenizer } from "../../text/tokenizer.ts";
-import type { Chunk, Datum, Loss, OptimParams, Sample, SampleParams } from "../types.ts";
+import {
+  numPositions,
+  type Chunk,
+  type Datum,
+  type Loss,
+  type OptimParams,
+  type Sample,
+  type SampleParams,
+} from "../types.ts";
 import { openLocalEngine, type LocalEngine } from "./client.ts";
 import type { LocalOptions } from "./protocol.ts";
 import { patches14 } from "../../image/fixtures/preprocessor.ts";
@@ -96,9 +104,10 @@ describe("sampling", () => {
       [...all].reverse().map((one) => other.sample(one.chunks, one.params)),
     );
     expect(reversed.reverse()).toEqual(alone);
-    const { sharedPrompts, prefills, visionRuns } = await other.facts();
-    expect(sharedPrompts + prefills).toBe(24);
-    expect(sharedPrompts).toBeGreaterThan(0);
+    const { cachedPositions, prefillPositions, visionRuns } = await other.facts();
+    const total = all.reduce((sum, { chunks }) => sum + numPositions(chunks), 0);
+    expect(cachedPositions + prefillPositions).toBe(total);
+    expect(prefillPositions).toBeLessThan(total / 2);
     expect(visionRuns).toBe(6);
   });
 
@@ -137,16 +146,15 @@ describe("sampling", () => {
     expect(await ask(three)).toEqual(fresh);
   });
 
-  test("over several workers sessions, aborts and weights keep their order", async () => {
+  test("over several workers conversations, aborts and weights keep their order", async () => {
     const engine = await open({ samplers: 2 });
     const calm = await turns(await open(), false);
     const both = await Promise.all([
-      turns(engine, false, "first"),
+      turns(engine, false),
       engine.sample(prompt(1), params(1)),
-      turns(engine, false, "second"),
+      turns(engine, false),
     ]);
     expect([both[0], both[2]]).toEqual([calm, calm]);
-    expect((await engine.facts()).prefills).toBeLessThanOrEqual(6);
 
     const controller = new AbortController();
     const { signal } = controller;
@@ -245,16 +253,16 @@ describe("sampling", () => {
     expect(hot.some(({ stopReason }) => stopReason === "length")).toBe(true);
   });
 
-  test("a session continues on its cache; losing its slot changes no bit", async () => {
+  test("a conversation goes on after its last turn; losing its place changes no bit", async () => {
     const roomy = await open();
     const tight = await open({ numSlots: 8 });
     const [calm, pressed] = [await turns(roomy, false), await turns(tight, true)];
     expect(pressed).toEqual(calm);
-    const fresh = await roomy.sample(calm.prompt, params(7));
-    expect(fresh.tokens).toEqual(calm.second.tokens);
-    const before = await roomy.facts();
-    expect(before.evictions).toBe(0);
+    const kept = (await roomy.facts()).cachedPositions;
+    expect(kept).toBeGreaterThanOrEqual(numPositions(prompt(2)) + calm.first.tokens.length - 1);
     expect((await tight.facts()).evictions).toBeGreaterThan(0);
+    const fresh = await (await open()).sample(calm.prompt, params(7));
+    expect(fresh).toEqual(calm.second);
   });
 
   test("an aborted call rejects and its slot serves the next", async () => {
@@ -452,14 +460,14 @@ describe("the worker", () => {
   });
 });
 
-/** Two turns of one session; `pressed` floods the engine in between until the session has no slot. */
-async function turns(engine: LocalEngine, pressed: boolean, session = "episode") {
+/** Two turns; `pressed` floods the engine in between until nothing of the first is left. */
+async function turns(engine: LocalEngine, pressed: boolean) {
   const opening = prompt(2);
-  const first = await engine.sample(opening, params(6), { session });
+  const first = await engine.sample(opening, params(6));
   if (pressed)
     await Promise.all(
-      Array.from({ length: 8 }, (_, i) =>
-        engine.sample(prompt(20 + i), params(i, { maxTokens: 2 }), { session: `other ${i}` }),
+      Array.from({ length: 40 }, (_, i) =>
+        engine.sample(prompt(20 + i), params(i, { maxTokens: 2 })),
       ),
     );
   const next: Chunk[] = [
@@ -469,8 +477,7 @@ async function turns(engine: LocalEngine, pressed: boolean, session = "episode")
     { type: "image", image: picture(30) },
     text("<|vision_end|> now?"),
   ];
-  const second = await engine.sample(next, params(7), { session });
-  engine.release(session);
+  const second = await engine.sample(next, params(7));
   return { first, second, prompt: next };
 }
 

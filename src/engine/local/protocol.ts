@@ -27,8 +27,8 @@ export interface LocalOptions {
   /** Of weights and arithmetic. Default float32; bfloat16 keeps float32 master weights. */
   readonly dtype?: DType;
   /**
-   * Sequences that one sampler decodes side by side; also the fixed number of rows of a decode step.
-   * Default 64; 32 for models that sample in one thread.
+   * Sequences that one sampler decodes side by side. Default 64; 32 for models that sample in one
+   * thread.
    */
   readonly numSlots?: number;
   /**
@@ -62,10 +62,11 @@ export interface EngineFacts {
   /** Tensors alive in the workers. */
   readonly liveTensors: number;
   readonly weightsVersion: number;
+  /** Passes over pieces of prompts, and the positions they computed. */
   readonly prefills: number;
   readonly prefillPositions: number;
-  /** Prompts taken from another slot instead of being prefilled. */
-  readonly sharedPrompts: number;
+  /** Positions of prompts that stood in the cache already. */
+  readonly cachedPositions: number;
   readonly decodeSteps: number;
   /** Tokens sampled. */
   readonly sampledTokens: number;
@@ -74,7 +75,7 @@ export interface EngineFacts {
   /** Of all workers together. */
   readonly prefillSeconds: number;
   readonly decodeSeconds: number;
-  /** Sessions whose cache was given to another request. */
+  /** Contents of the cache that were given up for prompts that do not go on after them. */
   readonly evictions: number;
 }
 
@@ -107,7 +108,6 @@ export interface SampleRequest {
   readonly id: number;
   readonly prompt: readonly WireChunk[];
   readonly params: SampleParams;
-  readonly session: string | undefined;
   readonly tellsTokens: boolean;
 }
 
@@ -115,7 +115,6 @@ export type ToWorker =
   | Call
   | SampleRequest
   | { readonly kind: "abort"; readonly id: number }
-  | { readonly kind: "release"; readonly session: string }
   /** To workers that only sample: the shared weights are others now, those of the tower where said. */
   | { readonly kind: "weights"; readonly version: number; readonly tower: boolean }
   | { readonly kind: "image"; readonly image: ModelImage }

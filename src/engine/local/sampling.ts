@@ -13,6 +13,7 @@ import { readPreprocessor } from "../../model/profile.ts";
 import { VisionLanguageModel } from "../../model/vision-language-model.ts";
 import { hasTokenizer, loadTokenizer, type Tokenizer } from "../../text/tokenizer.ts";
 import { numThreads, setNumThreads } from "../../torch/device.ts";
+import { hasKernelsFor } from "../../torch/kernels.ts";
 import type { Tensor } from "../../torch/ops.ts";
 import { takeTensor } from "../../torch/share.ts";
 import { FeatureCache } from "./feature-cache.ts";
@@ -28,6 +29,8 @@ const MAX_SAMPLERS = 8;
 /** Largest hidden size whose operators are too small to be worth sharing among threads. */
 const SMALL_HIDDEN_SIZE = 512;
 export const DEFAULT_FEATURE_BYTES = 512 * 2 ** 20;
+/** Bound on what slots beyond those at work may come to hold, where such cost nothing but memory. */
+const SPARE_SLOT_BYTES = 256 * 2 ** 20;
 
 export interface SamplingModel extends SchedulerModel {
   readonly model: VisionLanguageModel;
@@ -64,15 +67,16 @@ export async function openSampling(
   if (maxPositions > limit)
     throw new VigorlError("usage", `maxPositions ${maxPositions} exceeds the model's ${limit}`);
   const spread = spreadOf(model, options);
-  const numSlots =
+  const numRows =
     options.numSlots ?? (samplesInOneThread(model) ? DEFAULT_THREAD_SLOTS : DEFAULT_SLOTS);
+  const numSlots = numRows + spareSlots(model, numRows, maxPositions);
   return {
     model,
     preprocessor,
     maxPositions,
     spread,
     config: model.config,
-    decoder: new Decoder(model, { numSlots, maxPositions, weights }),
+    decoder: new Decoder(model, { numSlots, numRows, maxPositions, weights }),
     features: new FeatureCache(model, preprocessor, options.featureBytes ?? DEFAULT_FEATURE_BYTES),
     eosIds,
     tokenBytes: tokenizer === undefined ? undefined : tokenBytes(tokenizer),
@@ -110,6 +114,18 @@ function spreadOf(model: VisionLanguageModel, options: LocalOptions): Spread {
 
 function samplesInOneThread({ device, config }: VisionLanguageModel): boolean {
   return device === "cpu" && config.text.hiddenSize <= SMALL_HIDDEN_SIZE;
+}
+
+/** Slots that keep what finished requests leave while all rows are at work: as many again, or fewer. */
+function spareSlots(
+  { config, dtype, device }: VisionLanguageModel,
+  numRows: number,
+  length: number,
+): number {
+  if (!hasKernelsFor(dtype, device)) return 0;
+  const { numLayers, numKeyValueHeads, headDim } = config.text;
+  const slotBytes = 4 * numLayers * 2 * numKeyValueHeads * headDim * length;
+  return Math.min(numRows, Math.floor(SPARE_SLOT_BYTES / slotBytes));
 }
 
 /** A folder may come without a tokenizer: then everything but stop strings works. */

@@ -1,15 +1,17 @@
 /**
- * Continuous batching on a fixed number of slots. A request waits for a slot, prefills its prompt
- * alone (or copies it from a slot that holds the same), then decodes side by side with all others; a
- * finished slot takes the next request at once. A session keeps its slot between turns and continues
- * on what it holds; under pressure an idle session loses the slot and is played again when it comes back.
+ * Continuous batching. A request waits until a slot of the cache is idle, takes over what any slot
+ * holds of its prompt, prefills the rest and decodes side by side with all others; the next waiting
+ * request gets a finished one's place at once. What a finished request leaves in its slot serves whoever
+ * comes with the same beginning: members of a group, the next turn, the child of a search node.
  *
- * Law: the tokens and log-probabilities of a request are the same bits whatever else is in flight.
- * Prefills have the shape of their own prompt, decode steps always have all slots, and a history is
- * rebuilt in the pieces it was made of.
+ * Law, on a CPU: the tokens and log-probabilities of a request are the same bits whatever else is in
+ * flight, is cached, or was evicted. A position's keys and values depend on the tokens up to it alone;
+ * where the operators do not promise that, prompts are cut into pieces by their content and only whole
+ * pieces are shared (`Decoder.pieceLength`).
  */
 import { VigorlError } from "../../core/errors.ts";
-import { planBatch } from "../../model/batch.ts";
+import { planBatch, sequencePositions } from "../../model/batch.ts";
+import type { DecodeRow } from "../../model/cache-attention.ts";
 import type { Decoder } from "../../model/decoder.ts";
 import type { ModelConfig } from "../../model/config.ts";
 import type { Tensor } from "../../torch/ops.ts";
@@ -18,8 +20,8 @@ import type { Chunk, Sample, SampleParams } from "../types.ts";
 import { drawTokens, type Drawn, type DrawRequest } from "./draw.ts";
 import type { FeatureCache } from "./feature-cache.ts";
 import { pixelHashes } from "./pixel-hashes.ts";
-import { chunksFrom, contentKey, flatten, History, type Segment } from "./sequence.ts";
-import { Slots, type Conversation } from "./slots.ts";
+import { PrefixCache, type Slot } from "./prefix-cache.ts";
+import { contentKey, Prompt } from "./sequence.ts";
 import { StopMatcher, type TokenBytes } from "./stop.ts";
 
 export interface SchedulerModel {
@@ -36,7 +38,6 @@ export interface SampleTask {
   readonly id: number;
   readonly prompt: readonly Chunk[];
   readonly params: SampleParams;
-  readonly session: string | undefined;
   /** Report each token as it is drawn, too. */
   readonly tellsTokens: boolean;
 }
@@ -47,28 +48,25 @@ export interface SchedulerEvents {
   failed(id: number, error: unknown): void;
 }
 
-/** A request on its way: waiting while its conversation has no slot or `plan` is not empty. */
+/** A request on its way: waiting while it has no slot. */
 interface Run {
   readonly task: SampleTask;
-  readonly conversation: Conversation;
+  readonly prompt: Prompt;
   readonly stop: StopMatcher;
   /** A stop string has come. */
   stopped: boolean;
   readonly tokens: number[];
   readonly logprobs: number[];
-  /** What still has to enter the cache before sampling begins. */
-  readonly plan: Segment[];
-  /** Tokens of an earlier turn that are being played again, oldest first. */
-  replay: number[];
-  /** Not yet in the cache: sampled last, or next of a replay. */
-  newest: number;
+  slot: Slot | null;
+  /** M-RoPE position of the newest token. */
+  rope: number;
 }
 
 /** Counters since the start. */
 export interface SchedulerCounts {
   prefills: number;
   prefillPositions: number;
-  sharedPrompts: number;
+  cachedPositions: number;
   decodeSteps: number;
   sampledTokens: number;
   evictions: number;
@@ -77,34 +75,36 @@ export interface SchedulerCounts {
 }
 
 export class Scheduler {
-  readonly counts: SchedulerCounts = {
-    prefills: 0,
-    prefillPositions: 0,
-    sharedPrompts: 0,
-    decodeSteps: 0,
-    sampledTokens: 0,
-    evictions: 0,
-    prefillSeconds: 0,
-    decodeSeconds: 0,
-  };
   weightsVersion = 0;
   private readonly model: SchedulerModel;
   private readonly events: SchedulerEvents;
-  private readonly slots: Slots;
-  private readonly sessions = new Map<string, Conversation>();
+  private readonly cache: PrefixCache;
+  private readonly counted: Omit<SchedulerCounts, "evictions"> = {
+    prefills: 0,
+    prefillPositions: 0,
+    cachedPositions: 0,
+    decodeSteps: 0,
+    sampledTokens: 0,
+    prefillSeconds: 0,
+    decodeSeconds: 0,
+  };
   private waiting: Run[] = [];
-  private filling: Run[] = [];
   private decoding: Run[] = [];
 
   constructor(model: SchedulerModel, events: SchedulerEvents) {
     this.model = model;
     this.events = events;
-    this.slots = new Slots(model.decoder.cache.numSlots);
+    const { cache, pieceLength } = model.decoder;
+    this.cache = new PrefixCache(cache.numSlots, pieceLength === null);
   }
 
   /** Nothing is waiting or running. */
   get idle(): boolean {
-    return this.waiting.length + this.filling.length + this.decoding.length === 0;
+    return this.waiting.length + this.decoding.length === 0;
+  }
+
+  get counts(): SchedulerCounts {
+    return { ...this.counted, evictions: this.cache.evictions };
   }
 
   submit(task: SampleTask): void {
@@ -117,213 +117,127 @@ export class Scheduler {
 
   /** Forgets a request wherever it is; nothing is reported for it. */
   abort(id: number): void {
-    for (const list of [this.waiting, this.filling, this.decoding]) {
+    for (const list of [this.waiting, this.decoding]) {
       const at = list.findIndex((run) => run.task.id === id);
       if (at >= 0) this.leave(list.splice(at, 1)[0]);
     }
   }
 
   abortAll(): void {
-    for (const list of [this.waiting, this.filling, this.decoding])
+    for (const list of [this.waiting, this.decoding])
       for (const run of list.splice(0)) this.leave(run);
-  }
-
-  release(session: string): void {
-    const conversation = this.sessions.get(session);
-    this.sessions.delete(session);
-    if (conversation === undefined) return;
-    conversation.session = undefined;
-    if (!conversation.busy) this.slots.free(conversation);
   }
 
   /** Drops everything that old weights computed. Only while idle. */
   weightsChanged(version: number): void {
     this.weightsVersion = version;
-    this.slots.forgetContents();
-    for (const conversation of this.sessions.values()) conversation.history.clear();
+    this.cache.clear();
     this.model.decoder.refresh();
   }
 
-  /** One round: fill what slots allow, then one decode step for all that can. */
+  /** One round: prompts of requests that there is a place for, then one decode step for all. */
   step(): void {
-    this.admit();
-    if (this.filling.length > 0) this.fill();
+    this.fill();
     if (this.decoding.length > 0) this.decode();
   }
 
   private newRun(task: SampleTask): Run {
-    const { params, session, prompt } = task;
-    const entries = flatten(prompt);
-    const { maxPositions } = this.model.decoder.cache;
-    if (entries.length === 0) throw new VigorlError("input", "sample: the prompt is empty");
-    this.model.decoder.cache.checkRoom(entries.length);
-    if (params.maxTokens < 1 || entries.length > maxPositions)
+    const { decoder, tokenBytes } = this.model;
+    const { params } = task;
+    const prompt = new Prompt(task.prompt, decoder.pieceLength);
+    if (prompt.length === 0) throw new VigorlError("input", "sample: the prompt is empty");
+    decoder.cache.checkRoom(prompt.length);
+    if (params.maxTokens < 1)
       throw new VigorlError("input", `sample: maxTokens must be ≥ 1 (got ${params.maxTokens})`);
-    const { tokenBytes } = this.model;
     if (params.stop.length > 0 && tokenBytes === undefined)
       throw new VigorlError("input", "sample: stop strings need a tokenizer in the model folder");
-    const conversation = this.conversationOf(session);
-    const { history } = conversation;
-    const kept = history.keepPrefix(entries);
-    const plan: Segment[] = [];
-    if (conversation.slot === null) {
-      plan.push(...history.segments);
-      history.clear();
-    }
-    plan.push({ kind: "prefill", chunks: chunksFrom(prompt, kept) });
-    conversation.busy = true;
     const stop = new StopMatcher(params.stop, tokenBytes ?? (() => ""));
     return {
       task,
-      conversation,
+      prompt,
       stop,
       stopped: false,
       tokens: [],
       logprobs: [],
-      plan,
-      replay: [],
-      newest: -1,
+      slot: null,
+      rope: 0,
     };
   }
 
-  private conversationOf(session: string | undefined): Conversation {
-    const known = session === undefined ? undefined : this.sessions.get(session);
-    if (known?.busy === true)
-      throw new VigorlError("usage", `sample: session ${session} has a call in flight already`);
-    if (known !== undefined) return known;
-    const made: Conversation = { session, history: new History(), slot: null, busy: true };
-    if (session !== undefined) this.sessions.set(session, made);
-    return made;
-  }
-
-  /** Gives slots to waiting requests, in order; those that own one already pass. */
-  private admit(): void {
-    const left: Run[] = [];
-    for (const run of this.waiting) {
-      const { conversation } = run;
-      if (conversation.slot === null) {
-        const first = run.plan[0];
-        const key = first.kind === "prefill" ? contentKey(first.chunks) : "";
-        const mayEvict = this.filling.length + this.decoding.length === 0;
-        const evicted = this.slots.assign(conversation, key, mayEvict);
-        if (evicted === "full") {
-          left.push(run);
-          continue;
-        }
-        if (evicted === "evicted") this.counts.evictions++;
-      }
-      this.filling.push(run);
-    }
-    this.waiting = left;
-  }
-
-  /** Takes the next piece of every new request's plan; prompts that repeat are copied together. */
+  /** Gives places to waiting requests, in order, and samples their first tokens. */
   private fill(): void {
+    const numFree = this.model.decoder.numRows - this.decoding.length;
+    const places = Math.min(this.waiting.length, this.cache.numIdle, numFree);
+    if (places === 0) return;
     const start = performance.now();
-    const repeated = new Map<string, Run[]>();
-    for (const run of this.filling.splice(0)) {
-      const segment = run.plan[0];
-      if (segment.kind === "decode") {
-        run.plan.shift();
-        [run.newest, ...run.replay] = segment.tokens;
-        this.decoding.push(run);
-        continue;
-      }
-      const fresh = run.conversation.history.length === 0;
-      const key = fresh ? contentKey(segment.chunks) : undefined;
-      if (key === undefined || this.slots.promptOf(key) === undefined)
-        this.guard([run], () => this.prefill(run, segment.chunks, key));
-      else repeated.set(key, [...(repeated.get(key) ?? []), run]);
+    const groups = new Map<string, Run[]>();
+    for (const run of this.waiting.splice(0, places)) {
+      const key = contentKey(run.task.prompt);
+      groups.set(key, [...(groups.get(key) ?? []), run]);
     }
-    for (const [key, runs] of repeated) this.guard(runs, () => this.share(runs, key));
-    this.counts.prefillSeconds += (performance.now() - start) / 1000;
+    for (const runs of groups.values()) this.guard(runs, () => this.begin(runs));
+    this.counted.prefillSeconds += (performance.now() - start) / 1000;
   }
 
-  /** Runs the next prefill of a plan; `key` where it is the beginning of a sequence. */
-  private prefill(run: Run, chunks: readonly Chunk[], key: string | undefined): void {
-    const { decoder, features, config } = this.model;
-    const { history } = run.conversation;
-    const slot = run.conversation.slot!;
-    if (key !== undefined) this.slots.dropPrompt(slot);
+  /** Begins runs of one prompt: it is prefilled for the first of them and copied to the others. */
+  private begin(runs: readonly Run[]): void {
+    const [first, ...others] = runs;
     scope(() => {
-      const batch = planBatch([chunks], config, [history.rope]);
-      const seen = features.take(batch.images);
-      const logits = decoder.prefill(slot.index, history.length, batch, seen);
-      history.addPrefill(chunks, batch.next[0]);
-      this.counts.prefills++;
-      this.counts.prefillPositions += batch.lengths[0];
-      if (key !== undefined) {
-        const { length, rope } = history;
-        this.slots.holdPrompt({ key, slot: slot.index, length, rope, logits: logits.keep() });
+      const logits = this.prefill(first);
+      const source = first.slot!;
+      for (const run of others) {
+        run.slot = this.cache.takeCopy(source);
+        run.rope = first.rope;
       }
-      this.afterPrefill([run], logits);
+      const targets = others.map(({ slot }) => slot!.index);
+      this.model.decoder.copyPrefix(source.index, targets, first.prompt.length);
+      this.counted.cachedPositions += others.length * first.prompt.length;
+      const requests = runs.map(({ task }) => ({ row: 0, n: 0, params: task.params }));
+      this.takeAll(runs, drawTokens(logits, requests));
     });
   }
 
-  /** Gives runs the beginning that some slot holds already, or else holds after the first of them. */
-  private share(runs: readonly Run[], key: string): void {
-    const chunksOf = ({ plan }: Run): readonly Chunk[] =>
-      plan[0].kind === "prefill" ? plan[0].chunks : [];
-    let rest = runs;
-    if (this.slots.promptOf(key) === undefined) {
-      this.prefill(runs[0], chunksOf(runs[0]), key);
-      rest = runs.slice(1);
+  /** Fills a slot with the prompt of a run; logits of its last position, [1, V]. */
+  private prefill(run: Run): Tensor {
+    const { decoder, features, config } = this.model;
+    const { prompt } = run;
+    const { slot, source, held } = this.cache.take(prompt, decoder.mostReused(prompt.length));
+    run.slot = slot;
+    decoder.copyPrefix(source.index, [slot.index], held);
+    this.counted.cachedPositions += held;
+    if (held > 0) run.rope = sequencePositions(prompt.slice(0, held), config).next;
+    let logits: Tensor | undefined;
+    for (const { start, end, isWhole, chunks } of prompt.pieces(held)) {
+      const batch = planBatch([chunks], config, [run.rope]);
+      logits = decoder.prefill(slot.index, start, batch, features.take(batch.images));
+      [run.rope] = batch.next;
+      this.cache.append(slot, prompt.entries.slice(start, end), isWhole);
+      this.counted.prefills++;
+      this.counted.prefillPositions += end - start;
     }
-    const prompt = this.slots.promptOf(key)!;
-    const targets = rest.map(({ conversation }) => conversation.slot!);
-    for (const slot of targets) {
-      if (slot.index === prompt.slot) continue;
-      this.slots.dropPrompt(slot);
-      slot.borrowed = prompt;
-    }
-    this.model.decoder.copyPrefix(
-      prompt.slot,
-      targets.map(({ index }) => index),
-      prompt.length,
-    );
-    for (const run of rest) run.conversation.history.addPrefill(chunksOf(run), prompt.rope);
-    this.counts.sharedPrompts += rest.length;
-    this.afterPrefill(rest, prompt.logits);
-  }
-
-  /** Goes on with each plan, or samples the first token where the prompt is complete. */
-  private afterPrefill(runs: readonly Run[], logits: Tensor): void {
-    const ready: Run[] = [];
-    for (const run of runs) {
-      run.plan.shift();
-      if (run.plan.length > 0) this.filling.push(run);
-      else ready.push(run);
-    }
-    const requests = ready.map(({ task }) => ({ row: 0, n: 0, params: task.params }));
-    this.takeAll(ready, drawTokens(logits, requests));
+    return logits!;
   }
 
   private decode(): void {
     const start = performance.now();
-    const { input } = this.slots;
-    this.slots.describe();
     const runs = this.decoding.splice(0);
-    for (const { conversation, newest } of runs) {
-      const { index } = conversation.slot!;
-      input.active[index] = 1;
-      input.tokens[index] = newest;
-      input.positions[index] = conversation.history.rope;
-    }
+    const rows = runs.map(({ slot, tokens, rope }): DecodeRow => {
+      const { index, entries, source, shared } = slot!;
+      return { slot: index, token: tokens.at(-1)!, length: entries.length, rope, source, shared };
+    });
     this.guard(runs, () =>
       scope(() => {
-        const logits = this.model.decoder.decode(input);
-        this.counts.decodeSteps++;
-        for (const { conversation, newest } of runs) conversation.history.addToken(newest);
-        const sampling = runs.filter((run) => !this.continueReplay(run));
-        const requests = sampling.map(({ conversation, tokens, task }): DrawRequest => ({
-          row: conversation.slot!.index,
-          n: tokens.length,
-          params: task.params,
-        }));
-        if (requests.length > 0) this.takeAll(sampling, drawTokens(logits, requests));
+        const { logits, rowOf } = this.model.decoder.decode(rows);
+        this.counted.decodeSteps++;
+        const requests = runs.map((run, i): DrawRequest => {
+          this.cache.append(run.slot!, [rows[i].token], false);
+          run.rope++;
+          return { row: rowOf(i), n: run.tokens.length, params: run.task.params };
+        });
+        this.takeAll(runs, drawTokens(logits, requests));
       }),
     );
-    this.counts.decodeSeconds += (performance.now() - start) / 1000;
+    this.counted.decodeSeconds += (performance.now() - start) / 1000;
   }
 
   /** An error ends the runs it met, and nothing else. */
@@ -333,18 +247,6 @@ export class Scheduler {
     } catch (error) {
       for (const run of runs) this.fail(run, error);
     }
-  }
-
-  /** True while the step that just ran was part of a replay, whose logits nobody needs. */
-  private continueReplay(run: Run): boolean {
-    if (run.replay.length > 0) {
-      run.newest = run.replay.shift()!;
-      this.decoding.push(run);
-      return true;
-    }
-    if (run.plan.length === 0) return false;
-    this.filling.push(run);
-    return true;
   }
 
   private takeAll(runs: readonly Run[], drawn: readonly Drawn[]): void {
@@ -360,9 +262,8 @@ export class Scheduler {
     run.tokens.push(token);
     run.logprobs.push(logprob);
     if (tellsTokens) this.events.token(id, token, logprob);
-    run.newest = token;
-    this.counts.sampledTokens++;
-    const room = this.model.decoder.cache.maxPositions - run.conversation.history.length;
+    this.counted.sampledTokens++;
+    const room = this.model.decoder.cache.maxPositions - run.slot!.entries.length;
     const isFull = run.tokens.length >= params.maxTokens || room < 1;
     const wasStopped = run.stopped;
     run.stopped ||= run.stop.push(token);
@@ -383,19 +284,14 @@ export class Scheduler {
     return true;
   }
 
-  /** Ends a run; its conversation keeps the slot only where a session may come back for it. */
-  private leave(run: Run): void {
-    const { conversation } = run;
-    conversation.busy = false;
-    if (run.plan.length > 0 || run.replay.length > 0) conversation.history.clear();
-    if (conversation.session === undefined || conversation.history.length === 0)
-      this.slots.free(conversation);
-    else this.slots.touch(conversation);
+  private leave({ slot }: Run): void {
+    if (slot !== null) this.cache.leave(slot);
   }
 
   private fail(run: Run, error: unknown): void {
-    run.conversation.history.clear();
     this.leave(run);
+    // Whether all of it was written is not known.
+    if (run.slot !== null) this.cache.forget(run.slot);
     this.events.failed(run.task.id, error);
   }
 }

@@ -1,92 +1,86 @@
 /**
- * What stands in a KV cache and how it got there. Positions that were prefilled together and positions
- * that were decoded one by one agree only to rounding, so a history remembers which was which: played
- * again in the same pieces, a conversation that lost its slot comes back to the same bits.
+ * A prompt as the cache sees it: one entry a position, and the places where it may be cut. Where a
+ * position's keys and values depend on the tokens up to it alone, any cut will do (but none inside an
+ * image). Where they also depend, in rounding, on what was computed with them, a prompt is cut into
+ * pieces at places that its own content decides: prompts that begin alike are then cut alike.
  */
 import type { Chunk } from "../types.ts";
 
 /** One entry a position: the token id, or the hash of the image that stands there. */
 export type Entry = number | string;
 
-/** Positions that entered the cache in one prefill, or one after another as newest tokens. */
-export type Segment =
-  | { readonly kind: "prefill"; readonly chunks: readonly Chunk[] }
-  | { readonly kind: "decode"; readonly tokens: number[] };
-
-interface Piece {
-  readonly segment: Segment;
-  /** First position in the cache, and the M-RoPE position it stands at. */
+/** Positions `start` … `end` of a prompt, which are computed together. */
+export interface Piece {
   readonly start: number;
-  readonly rope: number;
+  readonly end: number;
+  /** Every prompt that goes on after it has this piece. */
+  readonly isWhole: boolean;
+  readonly chunks: readonly Chunk[];
 }
 
-/** The content of one conversation's cache. */
-export class History {
-  private pieces: Piece[] = [];
-  private readonly entries: Entry[] = [];
-  /** M-RoPE position of the next text token. */
-  rope = 0;
+export class Prompt {
+  readonly entries: readonly Entry[];
+  private readonly chunks: readonly Chunk[];
+  /** Ends of whole pieces, ascending; null where any cut will do. */
+  private readonly ends: readonly number[] | null;
 
-  /** Positions held. */
+  /** @param pieceLength positions of a piece, at least; null where any cut will do */
+  constructor(chunks: readonly Chunk[], pieceLength: number | null) {
+    this.chunks = chunks;
+    this.entries = flatten(chunks);
+    this.ends = pieceLength === null ? null : pieceEnds(chunks, pieceLength);
+  }
+
   get length(): number {
     return this.entries.length;
   }
 
-  get segments(): Segment[] {
-    return this.pieces.map((piece) => piece.segment);
+  /** The last place up to `position` where the prompt may be cut; the end of a whole piece is one. */
+  cutUpTo(position: number): number {
+    if (this.ends === null) return positionOutsideImages(this.chunks, position);
+    return this.ends.findLast((end) => end <= position) ?? 0;
   }
 
-  /** Notes a prefill that left the M-RoPE position at `rope`. */
-  addPrefill(chunks: readonly Chunk[], rope: number): void {
-    this.pieces.push({
-      segment: { kind: "prefill", chunks },
-      start: this.length,
-      rope: this.rope,
+  /** What is to be computed after the first `start` positions, a place where it may be cut. */
+  pieces(start: number): Piece[] {
+    const ends = this.ends?.filter((end) => end > start && end < this.length) ?? [];
+    return [...ends, this.length].map((end, i) => {
+      const from = i === 0 ? start : ends[i - 1];
+      const isWhole = this.ends === null || this.ends.includes(end);
+      return { start: from, end, isWhole, chunks: this.slice(from, end) };
     });
-    for (const entry of flatten(chunks)) this.entries.push(entry);
-    this.rope = rope;
   }
 
-  /** Notes one decoded token. */
-  addToken(token: number): void {
-    let last = this.pieces.at(-1)?.segment;
-    if (last?.kind !== "decode") {
-      last = { kind: "decode", tokens: [] };
-      this.pieces.push({ segment: last, start: this.length, rope: this.rope });
-    }
-    last.tokens.push(token);
-    this.entries.push(token);
-    this.rope++;
-  }
-
-  /**
-   * Shortens the history to what can serve a prompt and returns how many positions are left. At least
-   * one position of the prompt stays to be prefilled. A prefill is kept whole or not at all.
-   */
-  keepPrefix(prompt: readonly Entry[]): number {
-    const limit = Math.min(this.entries.length, prompt.length - 1);
-    let common = 0;
-    while (common < limit && this.entries[common] === prompt[common]) common++;
-    while (this.entries.length > common) {
-      const piece = this.pieces.at(-1)!;
-      if (piece.segment.kind === "decode" && piece.start < common) {
-        piece.segment.tokens.length = common - piece.start;
-        this.entries.length = common;
-        this.rope = piece.rope + common - piece.start;
-        break;
+  /** The chunks of positions `start` … `end`, neither of them inside an image. */
+  slice(start: number, end: number): Chunk[] {
+    const inside: Chunk[] = [];
+    for (const { chunk, from, to } of placed(this.chunks)) {
+      if (to <= start || from >= end) continue;
+      if (chunk.type === "text") {
+        const tokens = chunk.tokens.slice(Math.max(0, start - from), end - from);
+        inside.push({ type: "text", tokens });
+        continue;
       }
-      this.pieces.pop();
-      this.entries.length = piece.start;
-      this.rope = piece.rope;
+      if (from < start || to > end) throw new Error(`a cut at ${start} or ${end} lies in an image`);
+      inside.push(chunk);
     }
-    return this.entries.length;
+    return inside;
   }
+}
 
-  clear(): void {
-    this.pieces = [];
-    this.entries.length = 0;
-    this.rope = 0;
-  }
+/** Equal for chunk lists of equal content. */
+export function contentKey(chunks: readonly Chunk[]): string {
+  return chunks
+    .map((chunk) => (chunk.type === "text" ? chunk.tokens.join() : chunk.image.hash))
+    .join("|");
+}
+
+/** Entries that two sequences begin with alike. */
+export function commonPrefix(one: readonly Entry[], other: readonly Entry[]): number {
+  const limit = Math.min(one.length, other.length);
+  let common = 0;
+  while (common < limit && one[common] === other[common]) common++;
+  return common;
 }
 
 export function flatten(chunks: readonly Chunk[]): Entry[] {
@@ -98,25 +92,28 @@ export function flatten(chunks: readonly Chunk[]): Entry[] {
   return entries;
 }
 
-/** The chunks from position `start` on, which is no position inside an image. */
-export function chunksFrom(chunks: readonly Chunk[], start: number): Chunk[] {
-  const rest: Chunk[] = [];
-  let at = 0;
+function* placed(chunks: readonly Chunk[]): Generator<{ chunk: Chunk; from: number; to: number }> {
+  let from = 0;
   for (const chunk of chunks) {
-    const length = chunk.type === "text" ? chunk.tokens.length : chunk.image.numTokens;
-    if (at >= start) rest.push(chunk);
-    else if (at + length > start) {
-      if (chunk.type === "image") throw new Error(`position ${start} lies inside an image`);
-      rest.push({ type: "text", tokens: chunk.tokens.slice(start - at) });
-    }
-    at += length;
+    const to = from + (chunk.type === "text" ? chunk.tokens.length : chunk.image.numTokens);
+    yield { chunk, from, to };
+    from = to;
   }
-  return rest;
 }
 
-/** Equal for chunk lists of equal content. */
-export function contentKey(chunks: readonly Chunk[]): string {
-  return chunks
-    .map((chunk) => (chunk.type === "text" ? chunk.tokens.join() : chunk.image.hash))
-    .join("|");
+function positionOutsideImages(chunks: readonly Chunk[], position: number): number {
+  for (const { chunk, from, to } of placed(chunks))
+    if (chunk.type === "image" && from < position && position < to) return from;
+  return position;
+}
+
+/** A piece ends as soon as it is long enough; an image that stands there ends it. */
+function pieceEnds(chunks: readonly Chunk[], pieceLength: number): number[] {
+  const ends: number[] = [];
+  let last = 0;
+  for (const { chunk, to } of placed(chunks)) {
+    while (chunk.type === "text" && to - last >= pieceLength) ends.push((last += pieceLength));
+    if (chunk.type === "image" && to - last >= pieceLength) ends.push((last = to));
+  }
+  return ends;
 }

@@ -61,9 +61,6 @@ class EngineWorker {
       case "forget":
         this.images.delete(message.hash);
         return;
-      case "release":
-        this.scheduler.release(message.session);
-        return;
       case "abort":
         this.abort(message.id);
         return;

@@ -16,8 +16,7 @@ export interface Dialect {
   /** Token ids of prompt and reply: promised, given by newer versions, or not there. */
   readonly ids: "given" | "maybe" | "never";
   /**
-   * Takes the prompt's own ids beside the messages, so that nothing is tokenised again, and the name
-   * of a session, whose cache it keeps between turns.
+   * Takes the prompt's own ids beside the messages, so that nothing is tokenised again.
    */
   readonly isOurs: boolean;
   /** Keeps a stop string in the text on this request; without, stop strings are looked for here. */

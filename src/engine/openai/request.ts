@@ -25,14 +25,13 @@ export interface RequestSettings {
   readonly dialect: Dialect;
   readonly tokenizer: Tokenizer;
   readonly continueRequest: string;
-  readonly session: string | undefined;
 }
 
 /** @throws VigorlError("usage") for a parameter that the server does not have. */
 export async function toRequest(
   prompt: readonly Chunk[],
   params: SampleParams,
-  { model, dialect, tokenizer, continueRequest, session }: RequestSettings,
+  { model, dialect, tokenizer, continueRequest }: RequestSettings,
 ): Promise<WireRequest> {
   if (params.topK > 0 && !dialect.topK) {
     throw new VigorlError("usage", `${model}: the server has no top-k sampling`, {
@@ -62,7 +61,6 @@ export async function toRequest(
     ...(asksIds ? { logprobs: true, return_token_ids: true } : {}),
     ...(dialect.name === "sglang" ? { return_prompt_token_ids: true } : {}),
     ...(dialect.isOurs ? { input_ids: promptIds(prompt, tokenizer, "one") } : {}),
-    ...(dialect.isOurs && session !== undefined ? { session_id: session } : {}),
   };
   return {
     // The extras of vLLM, SGLang and ours are not in the published type.

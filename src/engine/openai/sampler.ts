@@ -4,7 +4,6 @@
  * server is told from a slow one; busy servers and cut lines are tried again.
  * Left out: learning, tool calls of the protocol, and `n` (siblings are calls of their own).
  */
-import { createHash, randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import pLimit, { type LimitFunction } from "p-limit";
 import pRetry from "p-retry";
@@ -70,7 +69,6 @@ class RemoteSampler implements Sampler {
   private readonly dialect: Dialect;
   private readonly settings: Settings;
   private readonly limit: LimitFunction;
-  private readonly id = randomUUID();
 
   constructor(connection: Connection, dialect: Dialect, maxPositions: number, settings: Settings) {
     this.connection = connection;
@@ -90,7 +88,7 @@ class RemoteSampler implements Sampler {
   async sample(
     prompt: readonly Chunk[],
     params: SampleParams,
-    { signal, session }: SampleOptions = {},
+    { signal }: SampleOptions = {},
   ): Promise<Sample> {
     signal?.throwIfAborted();
     const { chat, model, continueRequest = defaultContinueRequest } = this.settings;
@@ -101,7 +99,6 @@ class RemoteSampler implements Sampler {
       dialect,
       tokenizer,
       continueRequest,
-      session: session === undefined ? undefined : this.sessionId(session),
     });
     const work = retrying(this.settings, signal, () =>
       this.limit(() => this.attempt(request, signal)),
@@ -110,22 +107,9 @@ class RemoteSampler implements Sampler {
     return toSample(reply, { prompt, params, endOfTurnId }, tokenizer);
   }
 
-  /** Tells our own server; others keep what they want to keep by themselves. */
-  release(session: string): void {
-    if (!this.dialect.isOurs) return;
-    const id = encodeURIComponent(this.sessionId(session));
-    // A server that does not hear of it forgets the session after a while.
-    this.connection.client.delete(`/sessions/${id}`).catch(() => {});
-  }
-
   /** Cuts the calls that are still in flight. */
   close(): Promise<void> {
     return this.connection.close();
-  }
-
-  /** Sessions of several clients must not meet. */
-  private sessionId(session: string): string {
-    return `${this.id}.${createHash("sha256").update(session).digest("hex").slice(0, 24)}`;
   }
 
   private attempt({ body, restated, stop }: WireRequest, signal?: AbortSignal): Promise<Reply> {

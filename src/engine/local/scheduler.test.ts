@@ -1,0 +1,265 @@
+/**
+ * The law of sampling, on random company: requests that go on after one another, branch off, come in
+ * groups, are called off and are evicted give the bits of requests that are alone.
+ */
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { testDevice } from "../../../test/fixtures/device.ts";
+import { makeTinyModel } from "../../../test/fixtures/tiny.ts";
+import { stream } from "../../core/random.ts";
+import { patches14 } from "../../image/fixtures/preprocessor.ts";
+import { toModelImage, type ModelImage } from "../../image/model-image.ts";
+import { Decoder } from "../../model/decoder.ts";
+import { parseModelConfig } from "../../model/families/table.ts";
+import { initModel } from "../../model/init.ts";
+import type { DType } from "../../torch/tensor.ts";
+import type { Chunk, Sample } from "../types.ts";
+import { openSampling, type SamplingModel } from "./sampling.ts";
+import { Scheduler } from "./scheduler.ts";
+import { contentKey } from "./sequence.ts";
+
+let folder: string;
+const opened: SamplingModel[] = [];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "vigorl-scheduler-"));
+  await makeTinyModel(folder);
+});
+
+afterAll(async () => {
+  for (const { decoder, features, model } of opened)
+    for (const own of [decoder, features, model]) own.dispose();
+  await rm(folder, { recursive: true, force: true });
+});
+
+interface Request {
+  readonly prompt: readonly Chunk[];
+  readonly maxTokens: number;
+  readonly seed: number;
+}
+
+/** A scheduler, what it answered, and what it could not. */
+class Desk {
+  readonly scheduler: Scheduler;
+  readonly done = new Map<number, Sample>();
+  readonly failed = new Map<number, unknown>();
+
+  constructor(model: SamplingModel) {
+    this.scheduler = new Scheduler(model, {
+      token: () => {},
+      sampled: (id, sample) => this.done.set(id, sample),
+      failed: (id, error) => this.failed.set(id, error),
+    });
+  }
+
+  submit(id: number, { prompt, maxTokens, seed }: Request): void {
+    const params = { maxTokens, seed, temperature: 1, topP: 1, topK: 0, stop: [] };
+    this.scheduler.submit({ id, prompt, params, tellsTokens: false });
+  }
+
+  finish(): void {
+    while (!this.scheduler.idle) this.scheduler.step();
+    const [error] = this.failed.values();
+    if (error !== undefined) throw error;
+  }
+
+  /** The sample of one request, which must be the only one. */
+  answer(request: Request): Sample {
+    this.done.clear();
+    this.submit(0, request);
+    this.finish();
+    return this.done.get(0)!;
+  }
+}
+
+interface Form {
+  /** Query heads on one key-value head. */
+  readonly heads?: 2 | 4;
+  readonly dtype?: DType;
+  readonly fused?: boolean;
+}
+
+async function open(
+  numSlots: number,
+  { heads = 2, dtype = "float32", fused }: Form = {},
+): Promise<Desk> {
+  const json = JSON.parse(await readFile(join(folder, "config.json"), "utf8")) as {
+    text_config: { num_attention_heads: number; rope_parameters: { mrope_section: number[] } };
+  };
+  json.text_config.num_attention_heads = heads;
+  json.text_config.rope_parameters.mrope_section = heads === 2 ? [4, 6, 6] : [2, 3, 3];
+  const model = initModel(parseModelConfig(json, "tiny"), { seed: 1, device: testDevice, dtype });
+  const options = { numSlots, maxPositions: 400 };
+  let sampling = await openSampling(folder, model, options);
+  if (fused !== undefined) {
+    sampling.decoder.dispose();
+    sampling = { ...sampling, decoder: new Decoder(model, { ...options, fused }) };
+  }
+  opened.push(sampling);
+  return new Desk(sampling);
+}
+
+const text = (seed: number, length: number): Chunk => {
+  const random = stream(seed, "text");
+  return { type: "text", tokens: Array.from({ length }, () => random.int(20, 120)) };
+};
+
+function picture(seed: number): ModelImage {
+  const random = stream(seed, "picture");
+  const data = Uint8Array.from({ length: 56 * 56 * 3 }, () => random.int(0, 255));
+  const budget = { minPixels: 56 * 56, maxPixels: 56 * 56 };
+  return toModelImage({ widthPx: 56, heightPx: 56, data }, budget, patches14);
+}
+
+const pictures = Array.from({ length: 3 }, (_, seed) => picture(seed));
+const image = (seed: number): Chunk => ({ type: "image", image: pictures[seed % pictures.length] });
+
+/** Questions of which some begin alike, also behind the end of a piece. */
+const questions: Chunk[][] = [
+  [text(1, 9), image(0), text(2, 6)],
+  [text(1, 9), image(0), text(3, 6)],
+  [text(1, 9), image(1), text(2, 100)],
+  [text(1, 9), image(1), text(2, 100), text(4, 3)],
+  [image(2)],
+];
+
+type Action =
+  | {
+      readonly kind: "ask";
+      readonly question: number;
+      readonly copies: number;
+      readonly seed: number;
+    }
+  | { readonly kind: "goOn"; readonly after: number; readonly seed: number }
+  | { readonly kind: "step"; readonly times: number }
+  | { readonly kind: "abort"; readonly which: number };
+
+const seed = fc.nat({ max: 5 });
+const actions: fc.Arbitrary<Action[]> = fc.array(
+  fc.oneof(
+    fc.record({
+      kind: fc.constant("ask" as const),
+      question: fc.nat({ max: questions.length - 1 }),
+      copies: fc.integer({ min: 1, max: 4 }),
+      seed,
+    }),
+    fc.record({ kind: fc.constant("goOn" as const), after: fc.nat(), seed }),
+    fc.record({ kind: fc.constant("step" as const), times: fc.integer({ min: 1, max: 8 }) }),
+    fc.record({ kind: fc.constant("abort" as const), which: fc.nat() }),
+  ),
+  { minLength: 5, maxLength: 30 },
+);
+
+/** Plays actions; what was asked and not called off, by id. */
+function play(desk: Desk, steps: readonly Action[]): Map<number, Request> {
+  desk.done.clear();
+  const asked = new Map<number, Request>();
+  let id = 0;
+  const submit = (request: Request): void => {
+    asked.set(++id, request);
+    desk.submit(id, request);
+  };
+  for (const action of steps) {
+    if (action.kind === "ask") {
+      for (let i = 0; i < action.copies; i++) {
+        const prompt = questions[action.question];
+        submit({ prompt, maxTokens: 1 + ((action.seed + 5 * i) % 12), seed: action.seed + i });
+      }
+    } else if (action.kind === "goOn") {
+      const ended = [...desk.done];
+      if (ended.length === 0) continue;
+      const [before, { tokens }] = ended[action.after % ended.length];
+      const { prompt } = asked.get(before)!;
+      const next = action.seed % 2 === 0 ? [image(action.seed)] : [];
+      const chunks: Chunk[] = [...prompt, { type: "text", tokens }, ...next, text(action.seed, 3)];
+      if (contentKey(chunks).length > 1500) continue;
+      submit({ prompt: chunks, maxTokens: 6, seed: action.seed });
+    } else if (action.kind === "step") {
+      for (let i = 0; i < action.times; i++) desk.scheduler.step();
+    } else if (asked.size > 0) {
+      const which = [...asked.keys()][action.which % asked.size];
+      if (desk.done.has(which)) continue;
+      desk.scheduler.abort(which);
+      asked.delete(which);
+    }
+  }
+  desk.finish();
+  return asked;
+}
+
+describe.skipIf(testDevice !== "cpu")("the law, on a CPU", () => {
+  test.each<[string, Form]>([
+    ["operators of our own", {}],
+    ["libtorch's operators", { fused: false }],
+    ["libtorch's operators, four heads on one", { fused: false, heads: 4 }],
+    ["half precision", { dtype: "bfloat16" }],
+  ])("in %s company changes no bit", async (_, form) => {
+    const [crowd, single] = [await open(3, form), await open(3, form)];
+    const alone = new Map<string, Sample>();
+    fc.assert(
+      fc.property(actions, (steps) => {
+        const asked = play(crowd, steps);
+        expect(crowd.done.size).toBe(asked.size);
+        for (const [id, request] of asked) {
+          const { prompt, maxTokens, seed: own } = request;
+          const key = `${contentKey(prompt)} ${maxTokens} ${own}`;
+          single.scheduler.weightsChanged(0);
+          const expected = alone.get(key) ?? single.answer(request);
+          alone.set(key, expected);
+          expect(crowd.done.get(id)).toEqual(expected);
+        }
+      }),
+      { numRuns: 20 },
+    );
+    const { cachedPositions, evictions } = crowd.scheduler.counts;
+    expect(cachedPositions).toBeGreaterThan(0);
+    expect(evictions).toBeGreaterThan(0);
+  });
+});
+
+describe("work that is not done twice", () => {
+  test("members of a group, next turns and children of one parent prefill what is new", async () => {
+    const desk = await open(4);
+    const positions = (): number => desk.scheduler.counts.prefillPositions;
+    const prompt = [text(1, 40)];
+    for (let id = 1; id <= 4; id++) desk.submit(id, { prompt, maxTokens: 5, seed: id });
+    desk.finish();
+    expect(positions()).toBe(40);
+    const replies = [1, 2, 3, 4].map((id): Chunk => ({
+      type: "text",
+      tokens: desk.done.get(id)!.tokens,
+    }));
+    const children = replies.map((reply, i) => [...prompt, reply, text(10 + i, 7)]);
+    for (const [i, child] of children.entries())
+      desk.submit(10 + i, { prompt: child, maxTokens: 3, seed: i });
+    desk.finish();
+    // The last token of a reply was drawn but never read.
+    expect(positions()).toBe(40 + 4 * 8);
+    const siblings = [20, 21, 22].map((n) => [...prompt, replies[0], text(10, 7), text(n, 2)]);
+    for (const [i, sibling] of siblings.entries())
+      desk.submit(20 + i, { prompt: sibling, maxTokens: 3, seed: i });
+    desk.finish();
+    expect(positions()).toBe(40 + 4 * 8 + 3 * 2);
+  });
+
+  test("idle conversations take no place from requests that wait", async () => {
+    const tokensPerStep = async (numIdle: number): Promise<number> => {
+      const desk = await open(8);
+      const conversations = Array.from({ length: numIdle }, (_, i) => [text(100 + i, 30)]);
+      for (const [i, prompt] of conversations.entries())
+        desk.submit(1000 + i, { prompt, maxTokens: 4, seed: i });
+      desk.finish();
+      const before = desk.scheduler.counts;
+      for (let id = 0; id < 64; id++)
+        desk.submit(id, { prompt: [text(id, 20)], maxTokens: 16, seed: id });
+      desk.finish();
+      const { sampledTokens, decodeSteps } = desk.scheduler.counts;
+      return (sampledTokens - before.sampledTokens) / (decodeSteps - before.decodeSteps);
+    };
+    expect(await tokensPerStep(32)).toBeGreaterThanOrEqual(0.9 * (await tokensPerStep(0)));
+    expect(await tokensPerStep(0)).toBeGreaterThan(7);
+  });
+});
