@@ -9,6 +9,7 @@ import { findPath } from "../core/paths.ts";
 import { readModelConfig } from "../model/folder.ts";
 import { loadEpisodeConfig } from "../task/episode-config.ts";
 import { hasTokenizer } from "../text/tokenizer.ts";
+import { requireSamePatches } from "../model/profile.ts";
 import { openSafetensors } from "../torch/safetensors.ts";
 
 /** Finds and checks a model folder. @throws VigorlError("input") naming the file and the fix. */
@@ -35,8 +36,9 @@ export async function checkedModelFolder(path: string): Promise<string> {
       hint: "copy it, or vocab.json and merges.txt, from where the model was published",
     });
   }
-  await readModelConfig(folder);
-  await loadEpisodeConfig(folder);
+  const config = await readModelConfig(folder);
+  const { preprocessor } = await loadEpisodeConfig(folder);
+  requireSamePatches(preprocessor, config, folder);
   openSafetensors(folder).close();
   return folder;
 }

@@ -81,6 +81,18 @@ describe("zoom in mode repo gives Pillow's pixels", () => {
   });
 });
 
+it.each(["default", "repo"] as const)("crops have sides of whole tokens in mode %s", (mode) => {
+  const settings: ZoomSettings = { windowPx: 40, outputPx: 100, drawDot: false, mode };
+  const image = noiseImage(320, 200, 3);
+  for (const side of [28, 32]) {
+    const result = zoom(image, point("resized", 90, 70), image, settings, side);
+    if (!result.ok) throw new Error(result.reason);
+    const { widthPx, heightPx } = result.crop.outputSize;
+    expect([widthPx % side, heightPx % side]).toEqual([0, 0]);
+    expect(widthPx).toBe(Math.round(100 / side) * side);
+  }
+});
+
 describe("zoom in mode default", () => {
   const original = noiseImage(448, 336, 0);
   const seen = { widthPx: 112, heightPx: 84 };

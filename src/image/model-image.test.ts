@@ -109,6 +109,7 @@ describe("parsePreprocessorConfig", () => {
       resample: 2,
       rescale_factor: 1,
       patch_size: 0,
+      merge_size: 1e6,
       image_std: [0, 1, 1],
     }))
       expect(() => parse({ [key]: value })).toThrow(`p.json: ${key}`);

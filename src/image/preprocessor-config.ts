@@ -64,7 +64,12 @@ export function parsePreprocessorConfig(
   return config;
 }
 
-const positive = z.int().positive();
+const positive = z
+  .int()
+  .positive()
+  .max(2 ** 31);
+/** Patches of absurd sides would ask for absurd memory. */
+const side = z.int().positive().max(1024);
 const triple = z.tuple([z.number(), z.number(), z.number()]);
 /** Newer files write null for the class's own default. */
 const switchedOn = z.literal(true).nullish();
@@ -75,9 +80,9 @@ const schema = z.object({
     .string()
     .regex(/^Qwen\w*ImageProcessor(Fast|Pil)?$/, "is not an image processor that is known here")
     .nullish(),
-  patch_size: positive.nullish(),
-  temporal_patch_size: positive.nullish(),
-  merge_size: positive.nullish(),
+  patch_size: side.nullish(),
+  temporal_patch_size: side.nullish(),
+  merge_size: side.nullish(),
   image_mean: triple.nullish(),
   image_std: z
     .tuple([z.number().positive(), z.number().positive(), z.number().positive()])

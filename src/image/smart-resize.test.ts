@@ -26,6 +26,24 @@ describe("smartResize", () => {
       expect((size.widthPx * size.heightPx) / 784).toBe(tokens);
     });
 
+  /** transformers 5.23, `smart_resize` with a factor of 32. */
+  const wide: [string, number, string, number][] = [
+    ["1920×1080", 16_777_216, "1920×1088", 2040],
+    ["1920×1080", 1_048_576, "1344×768", 1008],
+    ["3840×2160", 16_777_216, "3840×2176", 8160],
+    ["100×60", 16_777_216, "352×224", 77],
+    ["333×1000", 16_777_216, "320×992", 310],
+    ["32×48", 16_777_216, "224×320", 70],
+    ["4000×90", 1_048_576, "4000×96", 375],
+  ];
+  for (const [from, maxPixels, to, tokens] of wide)
+    it(`${from} → ${to}, ${tokens} tokens of 32 pixels`, () => {
+      const [width, height] = from.split("×").map(Number);
+      const size = smartResize(height, width, { factor: 32, minPixels: 65_536, maxPixels });
+      expect(`${size.widthPx}×${size.heightPx}`).toBe(to);
+      expect((size.widthPx * size.heightPx) / 1024).toBe(tokens);
+    });
+
   it("gives multiples of the factor within the budget, and settles", () => {
     const side = fc.integer({ min: 1, max: 3000 });
     fc.assert(

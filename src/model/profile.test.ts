@@ -3,7 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { families } from "./families/table.ts";
-import { readProfile } from "./profile.ts";
+import { goldenFolder } from "./fixtures/golden.ts";
+import { readModelConfig } from "./folder.ts";
+import { readProfile, requireSamePatches } from "./profile.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -38,6 +40,18 @@ it("reads the image processor that is kept with the others, before one of its ow
   expect((await readProfile(folder)).preprocessor).toMatchObject(wanted);
   await write("processor_config.json", { processor_class: "Qwen3VLProcessor" });
   expect((await readProfile(folder)).preprocessor.patchSize).toBe(4);
+});
+
+it("tells patches of two models apart", async () => {
+  const config = await readModelConfig(goldenFolder("qwen3vl"));
+  const { preprocessor } = await readProfile(goldenFolder("qwen3vl"));
+  expect(() => requireSamePatches(preprocessor, config, "m")).not.toThrow();
+  for (const [change, message] of [
+    [{ patchSize: 14 }, /patch_size is 14, config\.json's vision_config\.patch_size 4/],
+    [{ temporalPatchSize: 1 }, /temporal_patch_size is 1/],
+    [{ mergeSize: 4 }, /merge_size is 4, .*spatial_merge_size 2/],
+  ] as const)
+    expect(() => requireSamePatches({ ...preprocessor, ...change }, config, "m")).toThrow(message);
 });
 
 it("names the file that is missing, damaged or not honoured", async () => {

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { errno, VigorlError } from "../core/errors.ts";
 import { parsePreprocessorConfig, type PreprocessorConfig } from "../image/preprocessor-config.ts";
+import type { ModelConfig } from "./config.ts";
 import type { Coordinates, Dialect, Family } from "./families/family.ts";
 import { familyOf } from "./families/table.ts";
 
@@ -46,6 +47,29 @@ export async function readPreprocessor(
   const json = await readJson(own);
   if (json === undefined) throw missing(own);
   return parsePreprocessorConfig(json, own, family.preprocessor);
+}
+
+/**
+ * Checks that the image processor cuts images into what the tower takes.
+ * @throws VigorlError "input"
+ */
+export function requireSamePatches(
+  { patchSize, temporalPatchSize, mergeSize }: PreprocessorConfig,
+  { vision }: ModelConfig,
+  folder: string,
+): void {
+  const pairs = [
+    ["patch_size", patchSize, "patch_size", vision.patchSize],
+    ["temporal_patch_size", temporalPatchSize, "temporal_patch_size", vision.temporalPatchSize],
+    ["merge_size", mergeSize, "spatial_merge_size", vision.spatialMergeSize],
+  ] as const;
+  for (const [key, here, other, there] of pairs) {
+    if (here === there) continue;
+    const what = `the image processor's ${key} is ${here}, config.json's vision_config.${other} ${there}`;
+    throw new VigorlError("input", `${folder}: ${what}`, {
+      hint: "take both files from the same published model",
+    });
+  }
 }
 
 /** The parsed file, or undefined where there is none. */

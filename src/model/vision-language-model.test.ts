@@ -166,11 +166,17 @@ describe("VisionLanguageModel", () => {
   });
 
   // Counted as skipped where libtorch multiplies no float16 on a CPU (1.13).
-  for (const dtype of ["bfloat16", "float16"] as const)
+  for (const [name, dtype] of [
+    ["windows", "bfloat16"],
+    ["windows", "float16"],
+    ["qwen2vl", "bfloat16"],
+    ["qwen3vl", "bfloat16"],
+    ["qwen3vl", "float16"],
+  ] as const)
     it.skipIf(dtype === "float16" && !multipliesHalf())(
-      `computes in ${dtype} near its float32 self`,
+      `computes in ${dtype} near its float32 self (${name})`,
       async () => {
-        const { model: wide, golden } = await open("windows");
+        const { model: wide, golden } = await open(name);
         const exact = batchLogits(wide, golden, [0]).logits[0];
         const narrow = await loadModelFolder(golden.folder, { dtype, device: testDevice });
         const rounded = batchLogits(narrow, golden, [0]).logits[0];
@@ -179,27 +185,30 @@ describe("VisionLanguageModel", () => {
       },
     );
 
-  it("leaves no tensors behind after a step, nor after its own end", async () => {
-    const before = liveTensors();
-    const { model: opened, golden } = await open("windows");
-    opened.setTrainable("all");
-    const step = (): number => {
-      const batch = planBatch(golden.sequences, opened.config);
-      const [rows, targets] = predictions(batch, opened.config.imageTokenId);
-      scope(() => {
-        const features = opened.encodeImages(batch.images, goldenPatches(golden));
-        const logits = opened.logits(opened.hidden(batch, { features, rows }));
-        crossEntropy(logits, tensor(targets, { device: testDevice })).backward();
-      });
-      for (const parameter of opened.params.values()) parameter.zeroGrad();
-      return liveTensors();
-    };
-    const first = step();
-    expect(step()).toBe(first);
-    opened.dispose();
-    model = undefined;
-    expect(liveTensors()).toBe(before);
-  });
+  it.each(["windows", "qwen3vl", "qwen3vlmoe"])(
+    "leaves no tensors behind after a step, nor after its own end (%s)",
+    async (name) => {
+      const before = liveTensors();
+      const { model: opened, golden } = await open(name);
+      opened.setTrainable("all");
+      const step = (): number => {
+        const batch = planBatch(golden.sequences, opened.config);
+        const [rows, targets] = predictions(batch, opened.config.imageTokenId);
+        scope(() => {
+          const features = opened.encodeImages(batch.images, goldenPatches(golden));
+          const logits = opened.logits(opened.hidden(batch, { features, rows }));
+          crossEntropy(logits, tensor(targets, { device: testDevice })).backward();
+        });
+        for (const parameter of opened.params.values()) parameter.zeroGrad();
+        return liveTensors();
+      };
+      const first = step();
+      expect(step()).toBe(first);
+      opened.dispose();
+      model = undefined;
+      expect(liveTensors()).toBe(before);
+    },
+  );
 });
 
 function multipliesHalf(): boolean {

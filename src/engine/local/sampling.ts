@@ -9,7 +9,7 @@ import { errno, VigorlError } from "../../core/errors.ts";
 import type { PreprocessorConfig } from "../../image/preprocessor-config.ts";
 import { Decoder } from "../../model/decoder.ts";
 import { familyOf } from "../../model/families/table.ts";
-import { readPreprocessor } from "../../model/profile.ts";
+import { readPreprocessor, requireSamePatches } from "../../model/profile.ts";
 import { VisionLanguageModel } from "../../model/vision-language-model.ts";
 import { hasTokenizer, loadTokenizer, type Tokenizer } from "../../text/tokenizer.ts";
 import { numThreads, setNumThreads } from "../../torch/device.ts";
@@ -60,6 +60,7 @@ export async function openSampling(
   weights?: Tensor,
 ): Promise<SamplingModel> {
   const preprocessor = await readPreprocessor(folder, familyOf(model.config.family, folder));
+  requireSamePatches(preprocessor, model.config, folder);
   const tokenizer = await tokenizerOf(folder);
   const eosIds = await endTokens(folder, tokenizer);
   const limit = model.config.text.maxPositions;
