@@ -30,6 +30,23 @@ test("a folder whose filling fails leaves the old one", async () => {
   expect(await readdir(join(folder, ".."))).toEqual(["model"]);
 });
 
+test("what is written into a folder beside its place is written once, in it", async () => {
+  const folder = join(await temporary(), "step-4");
+  await replaceFolderAtomic(folder, async (beside) => {
+    await replaceFolderAtomic(beside, async (same) => {
+      expect(same).toBe(beside);
+      await writeFileAtomic(join(same, "state.json"), "{}");
+    });
+    await replaceFolderAtomic(join(beside, "model"), async (model) => {
+      expect(model).toBe(join(beside, "model"));
+      await writeFileAtomic(join(model, "w"), "1");
+    });
+    expect((await readdir(beside)).sort()).toEqual(["model", "state.json"]);
+  });
+  expect(await readFile(join(folder, "model", "w"), "utf8")).toBe("1");
+  expect(await readdir(join(folder, ".."))).toEqual(["step-4"]);
+});
+
 test("leftovers of a killed writer are removed, other files stay", async () => {
   const folder = await temporary();
   await mkdir(join(folder, "step-4.0123abcd.writing"));

@@ -1,10 +1,12 @@
 /**
  * Files that are either there in full or not there at all: written beside, flushed to the disk,
  * then renamed. A full disk or a missing permission leaves what stood there before and says so.
+ * What is written into a folder that is itself beside its place is written once: it is flushed and
+ * put in place together with that folder.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { errno, VigorlError } from "./errors.ts";
 
@@ -13,6 +15,7 @@ import { errno, VigorlError } from "./errors.ts";
  * Throws VigorlError("io") and leaves the old file as it was.
  */
 export async function writeFileAtomic(file: string, data: string | Uint8Array): Promise<void> {
+  if (isBeside(file)) return writeInPlace(file, data);
   const beside = besideOf(file);
   try {
     await mkdir(dirname(file), { recursive: true });
@@ -41,6 +44,10 @@ export async function replaceFolderAtomic(
   folder: string,
   fill: (beside: string) => Promise<void>,
 ): Promise<void> {
+  if (isBeside(folder)) {
+    await mkdir(folder, { recursive: true });
+    return fill(folder);
+  }
   const beside = besideOf(folder);
   const old = `${beside}.old`;
   try {
@@ -158,6 +165,20 @@ const reasons: Record<string, [reason: string, hint: string]> = {
 
 const unfinished = /\.[0-9a-f]{8}\.writing(\.old)?$/;
 const replaced = /^(.+)\.[0-9a-f]{8}\.writing\.old$/;
+
+/** Whether a path lies in a folder that is being written beside its place, or is that folder. */
+function isBeside(path: string): boolean {
+  return resolve(path).split(/[\\/]/).some(isUnfinished);
+}
+
+async function writeInPlace(file: string, data: string | Uint8Array): Promise<void> {
+  try {
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, data);
+  } catch (error) {
+    throw ioError(error, file);
+  }
+}
 
 function besideOf(path: string): string {
   return `${resolve(path)}.${randomBytes(4).toString("hex")}.writing`;
