@@ -70,7 +70,8 @@ async function benchmark(): Promise<void> {
   const episode = await loadEpisodeConfig(
     values.model,
     episodeSettingsSchema.parse({
-      zoom: { enabled: false, maxTokensPerTurn: newTokens, maxTotalTokens: newTokens },
+      tools: {},
+      episode: { maxTokensPerTurn: newTokens, maxTotalTokens: newTokens },
       prompts: { style: "nano", questionSuffix: noToolSuffix },
     }),
   );

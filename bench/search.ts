@@ -55,8 +55,11 @@ try {
 }
 
 async function benchmark(): Promise<void> {
-  const zoom = { windowPx: 8, outputPx: 112, maxTurns: 3, maxImages: 3 };
-  const settings = { zoom: { ...zoom, maxTotalTokens: 256 }, prompts: { style: "nano" } };
+  const settings = {
+    tools: { zoom: { windowPx: 8, outputPx: 112 } },
+    episode: { maxTurns: 3, maxToolImages: 2, maxTotalTokens: 256 },
+    prompts: { style: "nano" },
+  };
   const episode = await loadEpisodeConfig(values.model, episodeSettingsSchema.parse(settings));
   const engine = await openLocalEngine(values.model, {
     threads: Number(values.threads),

@@ -5,7 +5,7 @@
 import type { Learner } from "./engine/types.ts";
 import { encodePng, type RgbImage } from "./image/decode.ts";
 import { annotate } from "./image/draw.ts";
-import { resizedToOriginal, type Box, type Point } from "./image/frames.ts";
+import { box, resizedToOriginal, type Box, type Point } from "./image/frames.ts";
 import { VigorlError } from "./core/errors.ts";
 import { findPath } from "./core/paths.ts";
 import { modelOf, recipeOf } from "./recipe-of-model.ts";
@@ -13,6 +13,7 @@ import { episodeConfig, openEngine } from "./stages.ts";
 import type { EpisodeConfig } from "./task/episode-config.ts";
 import { runEpisode } from "./task/episode.ts";
 import { loadImages, type ImageSource, type TaskRecord } from "./task/record.ts";
+import { withUses } from "./task/tools/draw-use.ts";
 import type { StopReason, Trajectory } from "./task/trajectory.ts";
 
 /** A picture: the path of a file, the bytes of one (PNG, JPEG, WebP, …), or pixels. */
@@ -40,7 +41,7 @@ export interface Answer {
   readonly stopReason: StopReason;
   /** Places that the model named while it thought, in order. */
   readonly points: readonly Point<"original">[];
-  /** What it looked at closely. */
+  /** What its tools showed it of the picture. */
   readonly boxes: readonly Box<"original">[];
   /** What it wrote, turn by turn. */
   readonly turns: readonly string[];
@@ -115,10 +116,12 @@ async function answerOf(
   const points = trajectory.points
     .filter((point) => point.inImage)
     .map((point) => resizedToOriginal(point, view.original, view.resized));
-  const boxes = trajectory.zooms.map((zoom) => zoom.boxOriginal);
+  const boxes = trajectory.pictures
+    .filter((shown) => shown.tool !== null)
+    .map((shown) => box("original", ...shown.box));
   const drawn = async () => {
     const [pixels] = await loadImages(record);
-    return encodePng(annotate(pixels, { points, path: points, boxes }));
+    return encodePng(annotate(withUses(pixels, trajectory), { points, path: points }));
   };
   return {
     answer,

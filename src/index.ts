@@ -27,7 +27,7 @@ export type {
   Sampler,
   SampleParams,
 } from "./engine/types.ts";
-export { conditionRecord, conditionZoom, type Condition } from "./eval/controls.ts";
+export { conditionTable, type Condition } from "./eval/controls.ts";
 export { armOf, compareArms, evaluate, type Evaluation } from "./eval/evaluate.ts";
 export { writeReport } from "./eval/report-files.ts";
 export { reportMarkdown, reportText, type Arm, type Report } from "./eval/report.ts";
@@ -48,6 +48,9 @@ export { judge } from "./task/judge.ts";
 export { loadImages, type TaskRecord } from "./task/record.ts";
 export { rewardConfigSchema, scoreEpisode } from "./task/reward.ts";
 export { readTraces, toTrace, TraceWriter, type Trace } from "./task/trace.ts";
+export { blank, elsewhere, none, type ToolControl } from "./task/tools/controls.ts";
+export { makeTools, toolsSchema } from "./task/tools/table.ts";
+export type { Tool, ToolKind, ToolUse } from "./task/tools/tool.ts";
 export { episodeToDatum, type Trajectory } from "./task/trajectory.ts";
 export { collectExamples } from "./train/collect.ts";
 export { trainRl } from "./train/grpo.ts";

@@ -1,6 +1,6 @@
 /**
  * The pipeline from a base model to a report: tree search, warm start on its chains and on plain
- * samples, GRPO without and with the zoom tool, and the evaluation of all of them with the controls of
+ * samples, GRPO without and with tools, and the evaluation of all of them with the controls of
  * the last. Every stage leaves a file when it is done, so that a stopped pipeline goes on with the
  * stage it was in.
  */
@@ -38,7 +38,7 @@ export interface Reported {
 
 /**
  * Runs all stages; see the head of this file. Arms: base; sft on chains of the search, and sft-samples
- * on as many plain samples; rl-single without the tool; rl-zoom and rl-samples with it, from either
+ * on as many plain samples; rl-single without tools; rl-zoom and rl-samples with them, from either
  * warm start; the controls of rl-zoom.
  */
 export async function runPipeline(
@@ -78,28 +78,28 @@ export async function runPipeline(
     return sftStage(stage("sft", { sft: { ...recipe.sft, chains } }), base, training);
   });
 
-  announce("3/5 GRPO without the tool");
+  announce("3/5 GRPO without tools");
   const single = {
-    zoom: { ...recipe.zoom, enabled: false },
+    tools: {},
     rl: { ...recipe.rl, steps: recipe.demo.singleSteps },
   };
   const rlStageOnce = (name: string, from: Staged, changes: Partial<Recipe> = {}) =>
     once(name, () => rlStage(stage(name, changes), from.folder, training, name));
   const rlSingle = await rlStageOnce("rl-single", sft, single);
 
-  announce("4/5 GRPO with the zoom tool");
+  announce("4/5 GRPO with tools");
   const rlZoom = await rlStageOnce("rl-zoom", sft);
   const rlSamples = recipe.demo.samplesRl ? await rlStageOnce("rl-samples", samples) : undefined;
 
   announce("5/5 evaluation");
-  const model = (arm: string): ArmPlan => ({ arm, condition: "none", zoom: recipe.zoom.enabled });
+  const model = (arm: string): ArmPlan => ({ arm, condition: "none", tools: true });
   const samplesPlan: [string, ArmPlan[]][] =
     rlSamples === undefined ? [] : [[rlSamples.folder, [model("rl-samples")]]];
   const plans: [string, ArmPlan[]][] = [
     [base, [model("base")]],
     [sft.folder, [model("sft")]],
     [samples.folder, [model("sft-samples")]],
-    [rlSingle.folder, [{ ...model("rl-single"), zoom: false }]],
+    [rlSingle.folder, [{ ...model("rl-single"), tools: false }]],
     ...samplesPlan,
     [rlZoom.folder, [model("rl-zoom"), ...controlsOf(recipe)]],
   ];
@@ -148,7 +148,7 @@ export async function runEvaluation(
   const { recipe } = options;
   const heldout = await loadTasks(recipe, "heldout");
   const { run } = await openRun(options, "eval", model);
-  const plan: ArmPlan = { arm: "model", condition: "none", zoom: recipe.zoom.enabled };
+  const plan: ArmPlan = { arm: "model", condition: "none", tools: true };
   const plans: [string, ArmPlan[]][] = [[model, [plan, ...controlsOf(recipe)]]];
   const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, () => {});
   const report = {
@@ -166,11 +166,7 @@ export async function runEvaluation(
 type Evaluations = Map<string, Map<string, Evaluation>>;
 
 function controlsOf(recipe: Recipe): ArmPlan[] {
-  return recipe.eval.controls.map((condition) => ({
-    arm: condition,
-    condition,
-    zoom: recipe.zoom.enabled,
-  }));
+  return recipe.eval.controls.map((condition) => ({ arm: condition, condition, tools: true }));
 }
 
 async function evaluateAll(
@@ -256,7 +252,7 @@ async function pipelineCurves(run: RunFolder): Promise<Curve[]> {
   const rl = {
     reward: "reward",
     accuracy: "accuracy",
-    zoomsPerEpisode: "zooms per episode",
+    toolUsesPerEpisode: "tool uses per episode",
     entropy: "entropy",
   };
   return [

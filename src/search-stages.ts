@@ -159,10 +159,10 @@ async function linearizeFile(
 
 async function writeChains(
   trees: Iterable<TreeLine> | AsyncIterable<TreeLine>,
-  { linearize: config, seed, zoom }: Pick<Recipe, "linearize" | "seed" | "zoom">,
+  { linearize: config, seed, tools }: Pick<Recipe, "linearize" | "seed" | "tools">,
   out: string,
 ): Promise<{ chains: ChainLine[]; stats: LinearizeStats; files: string[] }> {
-  const { chains, stats } = await linearize({ trees, config, seed, toolName: zoom.toolName });
+  const { chains, stats } = await linearize({ trees, config, seed, ...toolNameOf(tools) });
   const files = [inside(out, "chains.jsonl"), inside(out, "chains.json")];
   await writeJsonl(files[0], chains);
   const about: { stats: LinearizeStats; config: LinearizeConfig; seed: number } = {
@@ -172,6 +172,11 @@ async function writeChains(
   };
   await writeFileAtomic(files[1], `${JSON.stringify(about, null, 2)}\n`);
   return { chains, stats, files };
+}
+
+/** The name by which spliced calls call the point zoom, where the recipe offers it. */
+function toolNameOf({ zoom }: Recipe["tools"]): { toolName?: string } {
+  return zoom === undefined ? {} : { toolName: zoom.name };
 }
 
 /** The questions of a run, by id; those of both splits, since a search may have run on either. */

@@ -12,10 +12,11 @@ import { Progress } from "./core/progress.ts";
 import { createRunFolder, isRunFolder, openRunFolder, type RunFolder } from "./core/run-folder.ts";
 import { openLocalEngine, type LocalEngine } from "./engine/local/client.ts";
 import { runArm } from "./eval/arm.ts";
-import { conditionZoom, type Condition } from "./eval/controls.ts";
+import { conditionTable, type Condition } from "./eval/controls.ts";
 import type { Evaluation } from "./eval/evaluate.ts";
 import type { Recipe, TaskSet } from "./recipe.ts";
 import { loadEpisodeConfig, type EpisodeConfig } from "./task/episode-config.ts";
+import { none, type ToolControl } from "./task/tools/controls.ts";
 import { trainRl } from "./train/grpo.ts";
 import type { LoopResult } from "./train/loop.ts";
 import type { Metrics } from "./train/metrics.ts";
@@ -108,8 +109,8 @@ export async function rlStage(
 export interface ArmPlan {
   readonly arm: string;
   readonly condition: Condition;
-  /** Offer the zoom tool (arms of models that were trained without it do not). */
-  readonly zoom: boolean;
+  /** Offer the recipe's tools (arms of models that were trained without them do not). */
+  readonly tools: boolean;
 }
 
 /** Runs arms of one model over all tasks; finished ones are read back without opening the model. */
@@ -123,9 +124,9 @@ export async function evaluateArms(
   const { recipe, path, signal, quiet } = options;
   const engine = await openEngine(recipe, model, "all");
   try {
-    for (const { arm, condition, zoom } of plans) {
-      const shown = conditionZoom({ ...recipe.zoom, enabled: zoom }, condition);
-      const episode = await episodeConfig({ ...recipe, zoom: shown }, model);
+    for (const { arm, condition, tools: isOffered } of plans) {
+      const control = isOffered ? conditionTable[condition].tool : none;
+      const episode = await episodeConfig(recipe, model, control);
       for (const { task, records } of tasks) {
         const progress = new Progress({
           label: `eval ${task} ${arm}`,
@@ -206,19 +207,14 @@ export async function openEngine(
   });
 }
 
-/** How episodes are played with a model under a recipe. */
-export async function episodeConfig(recipe: Recipe, model: string): Promise<EpisodeConfig> {
-  const { zoom, image, coordinates, answerForm } = recipe;
-  const prompts = zoom.enabled ? recipe.prompts : { ...recipe.prompts, ...recipe.promptsNoTool };
+/** How episodes are played with a model under a recipe; `control` changes the tools. */
+export async function episodeConfig(
+  recipe: Recipe,
+  model: string,
+  control: ToolControl | null = null,
+): Promise<EpisodeConfig> {
   const { temperature, topP, topK } = recipe.eval;
-  return loadEpisodeConfig(model, {
-    zoom,
-    prompts,
-    image,
-    answerForm,
-    sampling: { temperature, topP, topK },
-    ...(coordinates === undefined ? {} : { coordinates }),
-  });
+  return loadEpisodeConfig(model, { ...recipe, sampling: { temperature, topP, topK } }, control);
 }
 
 async function withProgress<T>(
@@ -243,7 +239,7 @@ function figuresOf(metrics: Metrics): Record<string, number> {
   const names = {
     reward: metrics.reward,
     accuracy: metrics.accuracy,
-    zooms: metrics.zoomsPerEpisode,
+    "tool uses": metrics.toolUsesPerEpisode,
     loss: metrics.reward === undefined ? metrics.loss : undefined,
     "tokens/s": metrics["tokensPerSecond/sample"] ?? metrics["tokensPerSecond/learn"],
   };

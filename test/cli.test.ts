@@ -61,7 +61,8 @@ const recipe = (name: string, text: string) => {
 };
 
 const tiny = `name: tiny
-zoom: { windowPx: 8, outputPx: 112, maxTurns: 2, maxImages: 2, maxTokensPerTurn: 8, maxTotalTokens: 64 }
+tools: { zoom: { windowPx: 8, outputPx: 112 } }
+episode: { maxTurns: 2, maxToolImages: 1, maxTokensPerTurn: 8, maxTotalTokens: 64 }
 prompts: { style: nano }
 data: { train: [{ nano: search, count: 4 }], heldout: [{ nano: search, count: 2 }] }
 `;
@@ -121,12 +122,12 @@ describe("recipes", () => {
     [
       "unknown key",
       `${tiny}rl: { groupsise: 4 }\n`,
-      /unknown\.yaml:5: unknown key rl\.groupsise; did you mean groupSize\?/,
+      /unknown\.yaml:6: unknown key rl\.groupsise; did you mean groupSize\?/,
     ],
     [
       "wrong type",
       `${tiny}rl:\n  groupSize: many\n`,
-      /wrong\.yaml:6: rl\.groupSize must be a number \(got "many"\); set it to 8/,
+      /wrong\.yaml:7: rl\.groupSize must be a number \(got "many"\); set it to 8/,
     ],
     ["no YAML", `name: [\n`, /no\.yaml:\d: not valid YAML/],
   ])("%s", (name, text, message) => {

@@ -26,13 +26,14 @@ let folder: string;
 const recipe = (model: string) => `name: tiny
 model: ${model}
 threads: 1
-zoom: { windowPx: 8, outputPx: 112, maxTurns: 3, maxImages: 3, maxTokensPerTurn: 48, maxTotalTokens: 160 }
+tools: { zoom: { windowPx: 8, outputPx: 112 } }
+episode: { maxTurns: 3, maxToolImages: 2, maxTokensPerTurn: 48, maxTotalTokens: 160 }
 prompts: { style: nano }
 promptsNoTool: { questionSuffix: Answer at once. }
 data: { train: [{ nano: search, count: 24 }], heldout: [{ nano: search, count: 12 }] }
 search: { simulations: 2, maxDepth: 3, rolloutSteps: 3, run: { records: 12 } }
 linearize: { correction: "no", layout: inline, maxTurns: 3, choose: { maxPerTree: 2 } }
-sft: { epochs: 1, batchSize: 8, collect: { samplesPerPrompt: 8, minZooms: 1 } }
+sft: { epochs: 1, batchSize: 8, collect: { samplesPerPrompt: 8, minToolUses: 1 } }
 rl: { steps: 4, promptsPerStep: 3, groupSize: 4, zeroVariance: keep, checkpointEvery: 1, parity: { enabled: false } }
 eval: { controls: [crop-blank, crop-elsewhere, no-tool, no-image], traces: 3, temperature: 1 }
 demo: { singleSteps: 2 }
@@ -116,16 +117,15 @@ test("demo ends with a table and a report; stopped and resumed, it ends with the
   ]);
   expect(report.arms.every((arm) => arm.n === 12 && arm.task === "search")).toBe(true);
   const arm = (name: string) => report.arms.find((each) => each.name === name)!;
-  expect(arm("base").zoomsPerEpisode).toBeGreaterThan(0.5);
-  expect(arm("rl-single").zoomsPerEpisode).toBe(0);
-  expect(arm("no-tool").zoomsPerEpisode).toBe(0);
+  expect(arm("base").toolUsesPerEpisode).toBeGreaterThan(0.5);
+  expect(arm("rl-single").toolUsesPerEpisode).toBe(0);
+  expect(arm("no-tool").toolUsesPerEpisode).toBe(0);
   expect(report.curves.map((curve) => curve.stage)).toContain("rl-zoom");
 
   const blank = await readTraces(join(run, "eval/search/crop-blank/traces.jsonl"));
   expect(blank).toHaveLength(3);
-  expect(blank.flatMap((trace) => trace.zooms).every((zoom) => zoom.control === "blank")).toBe(
-    true,
-  );
+  const uses = blank.flatMap((trace) => trace.toolUses).filter((use) => use.gives !== null);
+  expect(uses.every((use) => use.control === "blank")).toBe(true);
   const page = readFileSync(join(run, "report.html"), "utf8");
   expect(page.match(/(?:src|href)="(?!data:|#)/g)).toBeNull();
   expect(page.match(/<article class="panel"/g)).toHaveLength(3 * 10);

@@ -68,7 +68,7 @@ test("search grows trees, resume adds nothing, linearize writes what trainers re
 test("mistakes are told with their fix", async () => {
   const [format, key, kind, teacher] = await Promise.all([
     vigorl("linearize", folder, "--format", "sharegtp"),
-    vigorl("linearize", folder, "--zoom.windowPx=9"),
+    vigorl("linearize", folder, "--tools.zoom.windowPx=9"),
     vigorl("linearize", join(folder, "nothing")),
     vigorl(
       "search",

@@ -71,7 +71,7 @@ test("the warm start teaches the form, and lines of metrics say so", async () =>
     records: tinyRecords(40, 4),
     episode: await tinyEpisode(warm, true),
     reward: rewardConfigSchema.parse({}),
-    config: sftSchema.parse({ collect: { minZooms: 1 } }).collect,
+    config: sftSchema.parse({ collect: { minToolUses: 1 } }).collect,
     seed: 1,
   });
   await learner.close();

@@ -1,6 +1,6 @@
 /**
  * `vigorl ask`: one image, one question. The steps are shown as they come; a copy of the picture is
- * written with the places that the model named and the windows that it zoomed into.
+ * written with the places that the model named and what its tools looked at.
  */
 import { Command } from "commander";
 import { basename } from "node:path";
@@ -26,7 +26,7 @@ export function askVerb(): Verb {
         "model folder, or a run folder (its newest weights)",
         "models/nano",
       )
-      .option("--recipe <file>", "take zoom, prompts and image size from this recipe")
+      .option("--recipe <file>", "take tools, prompts and image size from this recipe")
       .option("--out <file>", "the annotated picture; default <image>-looked.png in this folder")
       .option("--seed <number>", "seed of the sample", "1"),
     run: async (context, [imagePath = "", question = ""], options) => {
@@ -57,13 +57,15 @@ export function askVerb(): Verb {
           options.out ?? `${basename(imagePath).replace(/\.\w+$/, "")}-looked.png`,
         );
         await writeFileAtomic(out, await encodePng(await drawn(image, episode)));
-        const { answer, stopReason, points, zooms, turns, numTokens, seconds } = episode;
+        const { answer, stopReason, points, toolUses, pictures, turns, numTokens, seconds } =
+          episode;
         return {
           json: {
             answer,
             stopReason,
             points,
-            zooms,
+            toolUses,
+            pictures,
             turns,
             numTokens,
             seconds,
@@ -104,18 +106,19 @@ function streaming(sampler: Sampler, chat: ChatFormat, { quiet }: Context): Samp
 }
 
 /** The numbers stand beside the places, so that what was looked at stays visible. */
-async function drawn(image: RgbImage, { points, zooms, view }: Trajectory): Promise<RgbImage> {
+async function drawn(image: RgbImage, played: Trajectory): Promise<RgbImage> {
   const { annotate, drawDisc } = await import("../image/draw.ts");
   const { resizedToOriginal } = await import("../image/frames.ts");
+  const { withUses } = await import("../task/tools/draw-use.ts");
+  const { points, view } = played;
   if (view === null) return image;
   const unit = Math.max(1, Math.round(Math.min(image.widthPx, image.heightPx) / 400));
   const places = points
     .filter((place) => place.inImage)
     .map((place) => resizedToOriginal(place, view.original, view.resized));
-  const result = annotate(image, {
+  const result = annotate(withUses(image, played), {
     points: places.map(({ x, y }) => ({ x: x + 20 * unit, y: y - 20 * unit })),
     path: places,
-    boxes: zooms.map((zoom) => zoom.boxOriginal),
   });
   for (const place of places) drawDisc(result, place, unit, [255, 61, 127]);
   return result;

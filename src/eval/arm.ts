@@ -13,6 +13,7 @@ import { inside } from "../core/inside.ts";
 import { readJsonFile } from "../core/json-file.ts";
 import { scoreEpisode, type RewardConfig } from "../task/reward.ts";
 import { toTrace, TraceWriter } from "../task/trace.ts";
+import { countUses } from "../task/trajectory.ts";
 import { evaluate, isUnanswered, type EvaluateOptions, type Evaluation } from "./evaluate.ts";
 
 const evaluationSchema = z.strictObject({
@@ -23,7 +24,7 @@ const evaluationSchema = z.strictObject({
       category: z.string().nullable(),
       score: z.number(),
       answer: z.string().nullable(),
-      zooms: z.int(),
+      toolUses: z.int(),
       stopReason: z.string(),
       error: z.string().nullable(),
     }),
@@ -64,7 +65,7 @@ export async function runArm(options: ArmOptions): Promise<Evaluation> {
   await rm(folder, { recursive: true, force: true });
   const traces = new TraceWriter(folder);
   const traced = new Set(records.slice(0, options.config.traces).map((record) => record.id));
-  const sum = { done: 0, unanswered: 0, score: 0, zooms: 0 };
+  const sum = { done: 0, unanswered: 0, score: 0, toolUses: 0 };
   const evaluation = await evaluate({
     ...options,
     onEpisode: async (episode, record, score) => {
@@ -75,9 +76,9 @@ export async function runArm(options: ArmOptions): Promise<Evaluation> {
       }
       sum.done++;
       sum.score += score;
-      sum.zooms += episode.zooms.length;
+      sum.toolUses += countUses(episode);
       const answered = Math.max(1, sum.done - sum.unanswered);
-      const figures = { accuracy: sum.score / answered, zooms: sum.zooms / answered };
+      const figures = { accuracy: sum.score / answered, "tool uses": sum.toolUses / answered };
       const { unanswered } = sum;
       onProgress?.(sum.done, unanswered === 0 ? figures : { ...figures, unanswered });
     },

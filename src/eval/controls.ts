@@ -1,42 +1,46 @@
 /**
- * Causal controls: the same model on the same questions with one thing taken away. If the zoom
- * matters, accuracy falls with the crop; if the picture matters, it falls without the picture.
+ * Causal controls: the same model on the same questions with one thing taken away. If a tool matters,
+ * accuracy falls without what it returns; if the picture matters, it falls without the picture.
  * Conditions change what an episode is given, never how it is run or judged.
  */
 import { fillBlack } from "../image/crop.ts";
 import { loadImages, type TaskRecord } from "../task/record.ts";
-import type { ZoomConfig } from "../task/zoom.ts";
+import { blank, elsewhere, none, type ToolControl } from "../task/tools/controls.ts";
 
-/** What is done to an episode; `none` is the model as it is. */
-export const conditions = ["none", "crop-blank", "crop-elsewhere", "no-tool", "no-image"] as const;
-export type Condition = (typeof conditions)[number];
-
-/** What each condition says, in words for reports. */
-export const conditionText: Readonly<Record<Condition, string>> = {
-  none: "as it is",
-  "crop-blank": "every zoom returns black",
-  "crop-elsewhere": "every zoom shows a random other place",
-  "no-tool": "no zoom tool, one turn",
-  "no-image": "the picture is black, and so are its crops",
-};
-
-/** The zoom settings under a condition. Apply them before prompts are made: they speak of the tool. */
-export function conditionZoom(zoom: ZoomConfig, condition: Condition): ZoomConfig {
-  switch (condition) {
-    case "crop-blank":
-      return { ...zoom, control: "blank" };
-    case "crop-elsewhere":
-      return { ...zoom, control: "elsewhere" };
-    case "no-tool":
-      return { ...zoom, enabled: false };
-    default:
-      return zoom;
-  }
+interface ConditionRow {
+  /** What it says, in words for reports. */
+  readonly text: string;
+  /** What is done to every tool, before prompts are made: they speak of the tools. */
+  readonly tool: ToolControl | null;
+  /** What is done to the question. */
+  readonly record: (record: TaskRecord) => TaskRecord;
 }
 
-/** The record under a condition: for `no-image`, black images of the same sizes. */
-export function conditionRecord(record: TaskRecord, condition: Condition): TaskRecord {
-  if (condition !== "no-image") return record;
+const asItIs = (record: TaskRecord): TaskRecord => record;
+
+/** What is done to an episode; `none` is the model as it is. */
+export const conditionTable = {
+  none: { text: "as it is", tool: null, record: asItIs },
+  "crop-blank": {
+    text: "every picture that a tool returns is black",
+    tool: blank,
+    record: asItIs,
+  },
+  "crop-elsewhere": {
+    text: "every tool looks at a random other place",
+    tool: elsewhere,
+    record: asItIs,
+  },
+  "no-tool": { text: "no tool, one turn", tool: none, record: asItIs },
+  "no-image": { text: "the picture is black, and so are its crops", tool: null, record: inBlack },
+} satisfies Record<string, ConditionRow>;
+
+export type Condition = keyof typeof conditionTable;
+
+export const conditions = Object.keys(conditionTable) as [Condition, ...Condition[]];
+
+/** The record with black images of the same sizes. */
+function inBlack(record: TaskRecord): TaskRecord {
   return {
     ...record,
     images: record.images.map((source, i) => ({

@@ -6,8 +6,8 @@ import { makeTinyModel, tinyEpisode, tinyRecords } from "../../test/fixtures/tin
 import { openLocalEngine, type LocalEngine } from "../engine/local/client.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import { loadImages } from "../task/record.ts";
-import { zoomConfigSchema } from "../task/zoom.ts";
-import { conditionRecord, conditions, conditionZoom } from "./controls.ts";
+import { makeTools } from "../task/tools/table.ts";
+import { conditionTable, conditions } from "./controls.ts";
 import {
   answeredByBoth,
   armOf,
@@ -73,18 +73,22 @@ test("no questions, an abort, a broken picture", async () => {
 });
 
 test("conditions take one thing away and leave the rest", async () => {
-  const zoom = zoomConfigSchema.parse({});
-  expect(conditions.map((condition) => conditionZoom(zoom, condition))).toEqual([
-    zoom,
-    { ...zoom, control: "blank" },
-    { ...zoom, control: "elsewhere" },
-    { ...zoom, enabled: false },
-    zoom,
+  const [mark] = makeTools({ mark: { widthPx: 1 } });
+  const changed = conditions.map((condition) => {
+    const { tool } = conditionTable[condition];
+    return tool === null ? mark : tool(mark);
+  });
+  expect(changed.map((tool) => tool?.control)).toEqual([
+    null,
+    "blank",
+    "elsewhere",
+    undefined,
+    null,
   ]);
   const [record] = tinyRecords(1);
-  expect(conditionRecord(record, "crop-blank")).toBe(record);
+  expect(conditionTable["crop-blank"].record(record)).toBe(record);
   const [seen] = await loadImages(record);
-  const [black] = await loadImages(conditionRecord(record, "no-image"));
+  const [black] = await loadImages(conditionTable["no-image"].record(record));
   expect([black.widthPx, black.heightPx]).toEqual([seen.widthPx, seen.heightPx]);
   expect(seen.data.some((level) => level > 0)).toBe(true);
   expect(black.data.every((level) => level === 0)).toBe(true);
@@ -96,7 +100,7 @@ test("arms count by category and by stop reason; comparisons are paired", () => 
     category: i % 2 === 0 ? "even" : "odd",
     score,
     answer: null,
-    zooms: i % 3,
+    toolUses: i % 3,
     stopReason: score === 1 ? "answered" : "noAnswer",
     error: null,
   });
@@ -118,7 +122,7 @@ test("a question that could not be asked is no wrong answer", () => {
     category: null,
     score: broken ? 0 : 1,
     answer: broken ? null : "7",
-    zooms: 0,
+    toolUses: 0,
     stopReason: broken ? "inputError" : "answered",
     error: broken ? `q${i}.png: image not found` : null,
   });

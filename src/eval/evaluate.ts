@@ -13,8 +13,8 @@ import type { EpisodeConfig } from "../task/episode-config.ts";
 import { runEpisode } from "../task/episode.ts";
 import { judge, judgeProfiles } from "../task/judge.ts";
 import type { TaskRecord } from "../task/record.ts";
-import type { Trajectory } from "../task/trajectory.ts";
-import { conditionRecord, conditions, type Condition } from "./controls.ts";
+import { countUses, type Trajectory } from "../task/trajectory.ts";
+import { conditionTable, conditions, type Condition } from "./controls.ts";
 import type { Arm, Comparison } from "./report.ts";
 
 /** The `eval` section of a recipe. */
@@ -42,7 +42,8 @@ export interface Outcome {
   /** The judge's verdict in [0, 1]. */
   readonly score: number;
   readonly answer: string | null;
-  readonly zooms: number;
+  /** Tool calls that were carried out. */
+  readonly toolUses: number;
   readonly stopReason: string;
   readonly error: string | null;
 }
@@ -50,7 +51,7 @@ export interface Outcome {
 export interface EvaluateOptions {
   readonly sampler: Sampler;
   readonly records: readonly TaskRecord[];
-  /** With the zoom settings of the condition (`conditionZoom`) already in it. */
+  /** With the tools of the condition already in it. */
   readonly episode: EpisodeConfig;
   readonly config: EvalConfig;
   readonly condition: Condition;
@@ -81,7 +82,7 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   const episodeConfig = { ...options.episode, sampling: { temperature, topP, topK } };
   const start = performance.now();
   const outcomes = await mapBounded(records, config.concurrency, signal, async (record, halt) => {
-    const shown = conditionRecord(record, condition);
+    const shown = conditionTable[condition].record(record);
     const episodeSeed = deriveSeed(seed, "eval", record.id);
     const stop = { signal: halt };
     const episode = await runEpisode(sampler, shown, episodeConfig, episodeSeed, stop);
@@ -116,7 +117,7 @@ export function armOf(name: string, task: string, evaluation: Evaluation): Arm {
     name,
     task,
     ...accuracyOf(outcomes),
-    zoomsPerEpisode: mean(outcomes.map((outcome) => outcome.zooms)),
+    toolUsesPerEpisode: mean(outcomes.map((outcome) => outcome.toolUses)),
     seconds,
     categories: Object.fromEntries([...byCategory].map(([key, group]) => [key, accuracyOf(group)])),
     stopReasons: Object.fromEntries([...byStop].map(([key, group]) => [key, group.length])),
@@ -155,7 +156,7 @@ function outcomeOf(episode: Trajectory, record: TaskRecord, profile: EvalConfig[
     category: record.category ?? null,
     score,
     answer,
-    zooms: episode.zooms.length,
+    toolUses: countUses(episode),
     stopReason,
     error,
   };

@@ -2,6 +2,7 @@
  * The charts of the HTML report as inline SVG: accuracies with their intervals, and learning
  * curves. Colours come from the page's CSS variables, so both themes fit.
  */
+import { conditionTable } from "./controls.ts";
 import { html, type Html } from "./html.ts";
 import { percent, type Arm, type Curve } from "./report.ts";
 
@@ -53,7 +54,7 @@ export function accuracyChart(arms: readonly Arm[]): Html {
 
 /** What an arm is for, as a CSS class: the result itself, something it is compared with, a control. */
 export function armKind(name: string): "main" | "other" | "control" {
-  if (/crop-|no-tool|no-image|:/.test(name)) return "control";
+  if (Object.hasOwn(conditionTable, name) || name.includes(":")) return "control";
   return name === "rl-zoom" || name === "model" ? "main" : "other";
 }
 

@@ -1,5 +1,5 @@
 /**
- * Puts a report on disk: report.json, report.md and report.html in the run folder. Traces and crops
+ * Puts a report on disk: report.json, report.md and report.html in the run folder. Traces and pictures
  * are read from the arms' folders, pictures from the records; places are brought to pixels of the
  * original, in which the page draws.
  */
@@ -11,17 +11,19 @@ import { inside } from "../core/inside.ts";
 import { readJsonlAll } from "../core/jsonl.ts";
 import { z } from "zod";
 import { encodeJpeg, type RgbImage } from "../image/decode.ts";
-import { point, resizedToOriginal } from "../image/frames.ts";
 import { pictureFile } from "../image/picture-file.ts";
 import { resize } from "../image/resize.ts";
 import { kindOf, shownTruth } from "../task/kinds.ts";
 import { loadImages, type TaskRecord } from "../task/record.ts";
+import type { ToolUseLine } from "../task/lines.ts";
+import { toOriginal, type PictureLine } from "../task/pictures.ts";
+import { drawnOn, drawUse } from "../task/tools/draw-use.ts";
 import { readTraces, type Trace } from "../task/trace.ts";
 import type { AnswerView } from "../task/trajectory.ts";
 import { armFolder, readArm } from "./arm.ts";
 import type { Condition } from "./controls.ts";
 import { reportHtml } from "./report-html.ts";
-import type { PageImage, TraceTurn, TraceView } from "./report-trace.ts";
+import type { PageImage, TraceTurn, TraceUse, TraceView } from "./report-trace.ts";
 import { reportJson, reportMarkdown, type Curve, type Report } from "./report.ts";
 
 /** The questions of one task, for the pictures of the page. */
@@ -89,8 +91,8 @@ async function taskViews(
       const record = records[order.get(trace.recordId) ?? -1];
       const score = scores.get(trace.recordId);
       if (record === undefined || score === undefined || trace.view === null) continue;
-      const imageHash = pictureKey(trace, arm);
-      views.push({ ...viewOf(trace, trace.view, record), task, arm, score, imageHash });
+      const pictures = recordPicturesOf(trace.pictures).map(({ id }) => pictureKey(trace, arm, id));
+      views.push({ ...viewOf(trace, trace.view, record), task, arm, score, pictures });
       await keepImages(trace, record, arm, folder, images);
     }
   }
@@ -102,7 +104,7 @@ function viewOf(
   trace: Trace,
   view: AnswerView,
   record: TaskRecord,
-): Omit<TraceView, "task" | "arm" | "score" | "imageHash"> {
+): Omit<TraceView, "task" | "arm" | "score" | "pictures"> {
   const { recordId, question, answer, stopReason, error, reward } = trace;
   const at = answer === null ? null : (kindOf(record.kind).place?.(answer, view) ?? null);
   return {
@@ -115,17 +117,13 @@ function viewOf(
     error,
     points: trace.points
       .filter((place) => place.inImage)
-      .map(({ x, y, turn }) => ({
-        ...resizedToOriginal(point("resized", x, y), view.original, view.resized),
-        turn,
-      })),
+      .map(({ picture, x, y, turn }) => {
+        const at = toOriginal({ x, y }, trace.pictures[picture]);
+        return { picture, x: at.x, y: at.y, turn };
+      }),
     ...(at === null ? {} : { answerAt: { x: at.x, y: at.y } }),
-    zooms: trace.zooms.map(({ turn, boxOriginal, imageHash }) => ({
-      turn,
-      box: boxOriginal,
-      imageHash,
-    })),
-    turns: readableTurns(trace.parts),
+    uses: trace.toolUses.map((use) => viewOfUse(use, trace, view)),
+    turns: readableTurns(trace),
   };
 }
 
@@ -135,16 +133,34 @@ function truthOf(record: TaskRecord): Pick<TraceView, "truth" | "truthBox"> {
 }
 
 /** The conversation for readers: control tokens left out, neighbours of one author joined. */
-function readableTurns(parts: Trace["parts"]): TraceTurn[] {
+function recordPicturesOf(pictures: readonly PictureLine[]): PictureLine[] {
+  return pictures.filter(({ tool }) => tool === null);
+}
+
+function viewOfUse(use: ToolUseLine, trace: Trace, { coordinates }: AnswerView): TraceUse {
+  const { pictures } = trace;
+  const given = use.gives === null ? undefined : pictures[use.gives];
+  return {
+    name: use.tool ?? "call",
+    imageHash: given?.imageHash ?? null,
+    fault: use.fault,
+    picture: drawnOn(use, { pictures, coordinates }),
+    draw: (canvas) => drawUse(use, { pictures, coordinates }, canvas),
+  };
+}
+
+function readableTurns({ parts, pictures }: Trace): TraceTurn[] {
   const turns: TraceTurn[] = [];
-  let crops = 0;
+  const numShown = recordPicturesOf(pictures).length;
   for (const part of parts) {
     const text =
       part.type === "text"
         ? readable(part.text, part.author)
-        : part.frame === "crop"
-          ? `[zoom ${++crops}]`
-          : "[picture]";
+        : part.picture >= numShown
+          ? `[${pictures[part.picture]?.tool ?? "picture"} ${part.picture - numShown + 1}]`
+          : numShown === 1
+            ? "[picture]"
+            : `[picture ${part.picture}]`;
     const last = turns.at(-1);
     if (last?.author === part.author) {
       turns[turns.length - 1] = { author: part.author, text: last.text + text };
@@ -162,12 +178,10 @@ function readable(text: string, author: TraceTurn["author"]): string {
 }
 
 /** Pictures are shared by the arms; where the picture was taken away, what was shown instead. */
-function pictureKey(trace: Trace, arm: string): string {
+function pictureKey(trace: Trace, arm: string, id: number): string {
   const blind: Condition = "no-image";
-  const shown = trace.parts.find((part) => part.type === "image");
-  return arm === blind && shown?.type === "image"
-    ? `${shown.hash}-as-original`
-    : hashText(trace.recordId).slice(0, 32);
+  if (arm === blind) return `${trace.pictures[id].imageHash}-as-original`;
+  return hashText(id === 0 ? trace.recordId : `${trace.recordId}#${id}`).slice(0, 32);
 }
 
 async function keepImages(
@@ -177,17 +191,19 @@ async function keepImages(
   folder: string,
   images: Map<string, PageImage>,
 ): Promise<void> {
-  const key = pictureKey(trace, arm);
-  const size = trace.view?.original ?? { widthPx: 1, heightPx: 1 };
-  if (!images.has(key)) {
+  const shown = recordPicturesOf(trace.pictures);
+  for (const { id, imageHash, box } of shown) {
+    const key = pictureKey(trace, arm, id);
+    if (images.has(key)) continue;
+    const [image] = await loadImages({ ...record, images: [record.images[id]] });
     const dataUri = key.endsWith("-as-original")
-      ? await pngUri(folder, key.replace("-as-original", ""))
-      : jpegUri(await encodeJpeg(fit((await loadImages(record))[0]), 85));
-    images.set(key, { dataUri, ...size });
+      ? await pngUri(folder, imageHash)
+      : jpegUri(await encodeJpeg(fit(image), 85));
+    images.set(key, { dataUri, widthPx: box[2], heightPx: box[3] });
   }
-  for (const { imageHash, outputSize } of trace.zooms)
+  for (const { imageHash, widthPx, heightPx } of trace.pictures.slice(shown.length))
     if (!images.has(imageHash))
-      images.set(imageHash, { dataUri: await pngUri(folder, imageHash), ...outputSize });
+      images.set(imageHash, { dataUri: await pngUri(folder, imageHash), widthPx, heightPx });
 }
 
 async function pngUri(folder: string, hash: string): Promise<string> {

@@ -3,6 +3,7 @@
  * Light and dark follow the reader's system. Order: the result, the comparisons, how it was
  * learned, what the model looked at, what it was made with.
  */
+import { conditionTable, type Condition } from "./controls.ts";
 import { html, Html } from "./html.ts";
 import { accuracyChart, armKind, curveChart } from "./report-charts.ts";
 import { reportCss } from "./report-style.ts";
@@ -85,7 +86,7 @@ function taskSection(report: Report, task: string): Html {
             <th>n</th>
             <th>accuracy</th>
             <th>95 % interval</th>
-            <th>zooms per episode</th>
+            <th>tool uses per episode</th>
             <th>seconds</th>
           </tr>
         </thead>
@@ -97,7 +98,7 @@ function taskSection(report: Report, task: string): Html {
                 <td>${arm.n}</td>
                 <td><b>${percent(arm.accuracy)}</b></td>
                 <td>${interval(arm.ci95)}</td>
-                <td>${arm.zoomsPerEpisode.toFixed(2)}</td>
+                <td>${arm.toolUsesPerEpisode.toFixed(2)}</td>
                 <td>${arm.seconds.toFixed(1)}</td>
               </tr>`,
           )}
@@ -168,6 +169,11 @@ function categoryTable(arms: readonly Arm[]): Html | null {
     </div>`;
 }
 
+/** What an arm leaves out, where it is a control. */
+function conditionText(arm: string): string {
+  return arm in conditionTable ? conditionTable[arm as Condition].text : "";
+}
+
 function traceSection(traces: readonly TraceView[], images: ReadonlyMap<string, PageImage>): Html {
   const arms = armsOf(traces);
   const byRecord = new Map<string, TraceView[]>();
@@ -178,13 +184,13 @@ function traceSection(traces: readonly TraceView[], images: ReadonlyMap<string, 
   return html`<section class="traces">
     <h2>What it looked at</h2>
     <p class="quiet">
-      The same questions under every arm. Numbers are the order of the points; solid boxes are
-      zooms, the dashed box is the right place. Choose arms to compare.
+      The same questions under every arm. Numbers are the order of the points; solid marks are what
+      tools looked at, the dashed box is the right place. Choose arms to compare.
     </p>
     <div class="chips">
       ${arms.map(
         (arm, i) =>
-          html`<label class="chip ${armKind(arm)}"
+          html`<label class="chip ${armKind(arm)}" title="${conditionText(arm)}"
             ><input type="checkbox" id="arm${i}" checked /><span>${arm}</span></label
           >`,
       )}

@@ -57,7 +57,7 @@ tr.main td:first-child{color:var(--main);font-weight:600}
 .verdict{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .verdict.right{color:var(--right)}.verdict.wrong{color:var(--wrong)}.verdict.partly{color:var(--control)}
 .picture{display:block;width:100%;height:auto;background:var(--tint)}
-.zoom{fill:none;stroke:var(--mark)}.truth{fill:none;stroke:#19c37d}
+.use{fill:none;stroke:var(--mark)}.use.dot{fill:var(--mark)}.truth{fill:none;stroke:#19c37d}
 .answer{fill:#19c37d;stroke:#fff;stroke-width:.8}
 .path{fill:none;stroke:var(--mark);opacity:.7}
 .marker circle{fill:var(--mark);stroke:#fff;stroke-width:.6}

@@ -1,10 +1,11 @@
 /**
  * Traces in the HTML report: for each question the arms side by side, each with the image, the
- * numbered points and crops drawn over it, the crops themselves, the text turn by turn, and the
+ * numbered points and tool uses drawn over it, what the tools returned, the text turn by turn, and the
  * reward by term. Images are embedded once a page and referred to.
  *
  * Frame: all places are in pixels of the original image; the SVG's viewBox is that image.
  */
+import type { Area, Canvas, Place } from "../image/draw.ts";
 import { html, type Html } from "./html.ts";
 import { armKind } from "./report-charts.ts";
 
@@ -20,11 +21,22 @@ export interface TraceTurn {
   readonly text: string;
 }
 
-/** One zoom: where it was cut, and the hash of what the model got to see (null where refused). */
-export interface TraceZoom {
-  readonly turn: number;
-  readonly box: readonly [x0: number, y0: number, x1: number, y1: number];
+/** One tool call. */
+export interface TraceUse {
+  readonly name: string;
+  /** What the model got to see; null where no picture came back. */
   readonly imageHash: string | null;
+  readonly fault: string | null;
+  /** The picture of the question that it is drawn on; null: on none. */
+  readonly picture: number | null;
+  readonly draw: (canvas: Canvas) => void;
+}
+
+export interface TracePoint {
+  readonly picture: number;
+  readonly x: number;
+  readonly y: number;
+  readonly turn: number;
 }
 
 export interface TraceView {
@@ -42,11 +54,12 @@ export interface TraceView {
   readonly reward: Readonly<Record<string, number>>;
   readonly stopReason: string;
   readonly error: string | null;
-  readonly imageHash: string;
-  readonly points: readonly { readonly x: number; readonly y: number; readonly turn: number }[];
-  /** The answer, where it is a place. */
+  /** The question's pictures, by hash; places speak of one of them. */
+  readonly pictures: readonly string[];
+  readonly points: readonly TracePoint[];
+  /** The answer, where it is a place; it and the right place lie on the first picture. */
   readonly answerAt?: { readonly x: number; readonly y: number };
-  readonly zooms: readonly TraceZoom[];
+  readonly uses: readonly TraceUse[];
   readonly turns: readonly TraceTurn[];
 }
 
@@ -85,14 +98,15 @@ export function imageStore(images: ReadonlyMap<string, PageImage>): Html {
 }
 
 function panel(trace: TraceView, images: ReadonlyMap<string, PageImage>): Html {
+  const shown = trace.uses.filter((use) => use.fault === null);
   const verdict = trace.score >= 1 ? "right" : trace.score > 0 ? "partly" : "wrong";
   return html`<article class="panel" data-arm="${trace.arm}" data-verdict="${verdict}">
     <header>
       <span class="name ${armKind(trace.arm)}">${trace.arm}</span>
       <span class="verdict ${verdict}">${VERDICT[verdict]} ${trace.answer ?? "no answer"}</span>
     </header>
-    ${picture(trace, images)}
-    ${trace.zooms.length > 0 && html`<div class="crops">${trace.zooms.map((zoom, i) => crop(zoom, i + 1, images))}</div>`}
+    ${trace.pictures.map((_, i) => picture(trace, i, images))}
+    ${shown.length > 0 && html`<div class="crops">${shown.map((use, i) => returned(use, i + 1, images))}</div>`}
     <div class="turns">${trace.turns.map(turn)}</div>
     <footer>
       ${trace.stopReason}${trace.error !== null && html` · <em>${trace.error}</em>`}
@@ -103,25 +117,62 @@ function panel(trace: TraceView, images: ReadonlyMap<string, PageImage>): Html {
 
 const VERDICT = { right: "✓", partly: "◐", wrong: "✗" };
 
-function picture(trace: TraceView, images: ReadonlyMap<string, PageImage>): Html {
-  const image = images.get(trace.imageHash);
-  if (!image)
-    return html`<p class="missing">image ${trace.imageHash.slice(0, 12)} is not in this page</p>`;
+function picture(trace: TraceView, index: number, images: ReadonlyMap<string, PageImage>): Html {
+  const hash = trace.pictures[index];
+  const image = images.get(hash);
+  if (!image) return html`<p class="missing">image ${hash.slice(0, 12)} is not in this page</p>`;
   const { widthPx, heightPx } = image;
   const unit = Math.max(widthPx, heightPx) / 100;
+  const points = trace.points
+    .map((at, i) => ({ ...at, number: i + 1 }))
+    .filter((at) => at.picture === index);
+  const canvas = new SvgCanvas(unit);
+  for (const use of trace.uses) if (use.picture === index) use.draw(canvas);
+  const truthBox = index === 0 ? trace.truthBox : undefined;
+  const answerAt = index === 0 ? trace.answerAt : undefined;
   return html`<svg
     class="picture"
     viewBox="0 0 ${widthPx} ${heightPx}"
     role="img"
     aria-label="The image with the places that ${trace.arm} looked at"
   >
-    <use href="#i${trace.imageHash}" />
-    ${trace.truthBox && html`<rect class="truth" ${rectangle(trace.truthBox)} stroke-width="${0.7 * unit}" stroke-dasharray="${2 * unit} ${1.4 * unit}" />`}
-    ${trace.points.length > 1 && html`<polyline class="path" points="${trace.points.map((p) => `${round(p.x)},${round(p.y)}`).join(" ")}" stroke-width="${0.5 * unit}" />`}
-    ${trace.zooms.map((zoom) => html`<rect class="zoom" ${rectangle(zoom.box)} stroke-width="${0.7 * unit}" />`)}
-    ${trace.points.map((p, i) => marker(p.x, p.y, i + 1, unit))}
-    ${trace.answerAt && html`<path class="answer" d="M0 ${-2.4 * unit}L${2.4 * unit} 0L0 ${2.4 * unit}L${-2.4 * unit} 0Z" transform="translate(${round(trace.answerAt.x)} ${round(trace.answerAt.y)})" />`}
+    <use href="#i${hash}" />
+    ${truthBox && html`<rect class="truth" ${rectangle(...truthBox)} stroke-width="${0.7 * unit}" stroke-dasharray="${2 * unit} ${1.4 * unit}" />`}
+    ${points.length > 1 && html`<polyline class="path" points="${points.map((p) => `${round(p.x)},${round(p.y)}`).join(" ")}" stroke-width="${0.5 * unit}" />`}
+    ${canvas.marks} ${points.map((p) => marker(p.x, p.y, p.number, unit))}
+    ${answerAt && html`<path class="answer" d="M0 ${-2.4 * unit}L${2.4 * unit} 0L0 ${2.4 * unit}L${-2.4 * unit} 0Z" transform="translate(${round(answerAt.x)} ${round(answerAt.y)})" />`}
   </svg>`;
+}
+
+/** Tools draw their uses on it; `unit` is a hundredth of the picture's longer side. */
+class SvgCanvas implements Canvas {
+  readonly marks: Html[] = [];
+  private readonly unit: number;
+
+  constructor(unit: number) {
+    this.unit = unit;
+  }
+
+  box({ x0, y0, x1, y1 }: Area): void {
+    const width = 0.7 * this.unit;
+    this.marks.push(
+      html`<rect class="use" ${rectangle(x0, y0, x1, y1)} stroke-width="${width}" />`,
+    );
+  }
+
+  point({ x, y }: Place): void {
+    const radius = 0.9 * this.unit;
+    this.marks.push(
+      html`<circle class="use dot" cx="${round(x)}" cy="${round(y)}" r="${radius}" />`,
+    );
+  }
+
+  line(from: Place, to: Place): void {
+    const width = 0.7 * this.unit;
+    const ends = html`x1="${round(from.x)}" y1="${round(from.y)}" x2="${round(to.x)}"
+    y2="${round(to.y)}"`;
+    this.marks.push(html`<line class="use" ${ends} stroke-width="${width}" />`);
+  }
 }
 
 function marker(x: number, y: number, number: number, unit: number): Html {
@@ -135,17 +186,17 @@ function marker(x: number, y: number, number: number, unit: number): Html {
   >`;
 }
 
-function crop(zoom: TraceZoom, number: number, images: ReadonlyMap<string, PageImage>): Html {
-  const image = zoom.imageHash === null ? undefined : images.get(zoom.imageHash);
+function returned(use: TraceUse, number: number, images: ReadonlyMap<string, PageImage>): Html {
+  const image = use.imageHash === null ? undefined : images.get(use.imageHash);
   return html`<figure>
     ${
       image
         ? html`<svg viewBox="0 0 ${image.widthPx} ${image.heightPx}">
-            <use href="#i${zoom.imageHash}" />
+            <use href="#i${use.imageHash}" />
           </svg>`
-        : html`<div class="missing">no crop</div>`
+        : html`<div class="missing">no picture</div>`
     }
-    <figcaption>zoom ${number}</figcaption>
+    <figcaption>${use.name} ${number}</figcaption>
   </figure>`;
 }
 
@@ -165,14 +216,14 @@ function turn({ author, text }: TraceTurn): Html {
 function tagged(text: string): Html[] {
   const pieces = text
     .trim()
-    .split(/(<\/?(?:think|answer|tool_call|observation)>|\(\s*\d+\s*,\s*\d+\s*\))/);
+    .split(/(<\/?(?:think|answer|tool_call|observation|tool_response)>|\(\s*\d+\s*,\s*\d+\s*\))/);
   return pieces.map((piece, i) => {
     if (i % 2 === 0) return html`${piece}`;
     return html`<span class="${piece.startsWith("(") ? "point" : "tag"}">${piece}</span>`;
   });
 }
 
-function rectangle([x0, y0, x1, y1]: TraceZoom["box"]): Html {
+function rectangle(x0: number, y0: number, x1: number, y1: number): Html {
   return html`x="${round(x0)}" y="${round(y0)}" width="${round(x1 - x0)}" height="${round(y1 - y0)}"`;
 }
 

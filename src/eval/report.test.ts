@@ -40,11 +40,17 @@ const trace: TraceView = {
   reward: { [hostile]: 1 },
   stopReason: "answer",
   error: hostile,
-  imageHash: "abc",
-  points: [{ x: 3, y: 4, turn: 0 }],
-  zooms: [
-    { turn: 0, box: [0, 0, 10, 10], imageHash: "abc" },
-    { turn: 1, box: [0, 0, 10, 10], imageHash: null },
+  pictures: ["abc"],
+  points: [{ picture: 0, x: 3, y: 4, turn: 0 }],
+  uses: [
+    {
+      name: hostile,
+      imageHash: "abc",
+      fault: null,
+      picture: 0,
+      draw: (canvas) => canvas.box({ x0: 0, y0: 0, x1: 10, y1: 10 }),
+    },
+    { name: "call", imageHash: null, fault: "notJson", picture: null, draw: () => {} },
   ],
   turns: [{ author: "model", text: `<think> ${hostile} (3, 4) </think>` }],
 };
@@ -59,6 +65,7 @@ test("the page escapes everything a model wrote and asks for nothing from outsid
   expect(page.match(/(?:src|href)="(?!data:|#)/g)).toBeNull();
   expect(page).toContain('<span class="point">(3, 4)</span>');
   expect(page).toContain('href="#iabc"');
+  expect(page).toContain('<rect class="use"');
 });
 
 test("JSON keeps the arms as they are", () => {
@@ -89,7 +96,7 @@ function arm(name: string, accuracy: number, categories: Record<string, number>)
     n: 10,
     accuracy,
     ci95: [accuracy - 0.1, accuracy + 0.05] as [number, number],
-    zoomsPerEpisode: 1,
+    toolUsesPerEpisode: 1,
     seconds: 2,
     categories: Object.fromEntries(
       Object.entries(categories).map(([category, value]) => [

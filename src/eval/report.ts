@@ -15,7 +15,7 @@ export const armSchema = z.strictObject({
   accuracy: z.number(),
   /** 95 % Wilson interval of the accuracy. */
   ci95: z.tuple([z.number(), z.number()]),
-  zoomsPerEpisode: z.number(),
+  toolUsesPerEpisode: z.number(),
   seconds: z.number(),
   categories: z.record(
     z.string(),
@@ -98,14 +98,14 @@ export function reportMarkdown(report: Report): string {
 
 /** The table that a terminal shows at the end of a run. */
 export function reportText(report: Report): string {
-  const header = ["arm", "task", "n", "accuracy", "95 % interval", "zooms", "seconds"];
+  const header = ["arm", "task", "n", "accuracy", "95 % interval", "tool uses", "seconds"];
   const rows = report.arms.map((arm) => [
     arm.name,
     arm.task,
     String(arm.n),
     percent(arm.accuracy),
     interval(arm.ci95),
-    arm.zoomsPerEpisode.toFixed(2),
+    arm.toolUsesPerEpisode.toFixed(2),
     arm.seconds.toFixed(0),
   ]);
   const widths = header.map((cell, i) =>
@@ -152,11 +152,11 @@ export function formatP(p: number): string {
 
 function armTable(arms: readonly Arm[]): string[] {
   return [
-    "| arm | n | accuracy | 95 % interval | zooms per episode | seconds |",
+    "| arm | n | accuracy | 95 % interval | tool uses per episode | seconds |",
     "| --- | ---: | ---: | ---: | ---: | ---: |",
     ...arms.map(
       (arm) =>
-        `| ${markdownText(arm.name)} | ${arm.n} | ${percent(arm.accuracy)} | ${interval(arm.ci95)} | ${arm.zoomsPerEpisode.toFixed(2)} | ${arm.seconds.toFixed(1)} |`,
+        `| ${markdownText(arm.name)} | ${arm.n} | ${percent(arm.accuracy)} | ${interval(arm.ci95)} | ${arm.toolUsesPerEpisode.toFixed(2)} | ${arm.seconds.toFixed(1)} |`,
     ),
   ];
 }

@@ -51,7 +51,8 @@ export type ZoomResult =
  *
  * The crop's sides are multiples of `tokenPx`, the side of a visual token.
  *
- * mode "repo": `cropBox` on the resized image, any point, dot before enlarging, stretched to a square.
+ * mode "repo": `cropBox` on the resized image, any point up to where Pillow has no crop any more, dot
+ * before enlarging, stretched to a square.
  */
 export function zoom(
   original: RgbImage,
@@ -60,8 +61,10 @@ export function zoom(
   settings: ZoomSettings,
   tokenPx: number,
 ): ZoomResult {
-  if (settings.mode === "repo")
-    return { ok: true, crop: zoomAsPublished(original, at, resizedSize, settings, tokenPx) };
+  if (settings.mode === "repo") {
+    const crop = zoomAsPublished(original, at, resizedSize, settings, tokenPx);
+    return crop === null ? { ok: false, reason: "outside" } : { ok: true, crop };
+  }
   if (!contains(resizedSize, at)) return { ok: false, reason: "outside" };
 
   const place = resizedToOriginal(at, original, resizedSize);
@@ -87,13 +90,14 @@ export function zoom(
 
 /**
  * The published crop box around a point: clamped to the image on the side it leaves, at least one
- * pixel wide and high. Points outside the image give one-pixel boxes, possibly outside themselves.
+ * pixel wide and high. Points outside the image give one-pixel boxes, possibly outside themselves. A
+ * coordinate that is no number gives all of its axis: Python's min and max keep their first argument.
  */
 export function cropBox<F extends Frame>(size: Size, at: Point<F>, offsetPx: number): Box<F> {
-  const x0 = Math.max(0, at.x - offsetPx);
-  const y0 = Math.max(0, at.y - offsetPx);
-  const x1 = Math.min(size.widthPx, at.x + offsetPx);
-  const y1 = Math.min(size.heightPx, at.y + offsetPx);
+  const x0 = at.x - offsetPx > 0 ? at.x - offsetPx : 0;
+  const y0 = at.y - offsetPx > 0 ? at.y - offsetPx : 0;
+  const x1 = at.x + offsetPx < size.widthPx ? at.x + offsetPx : size.widthPx;
+  const y1 = at.y + offsetPx < size.heightPx ? at.y + offsetPx : size.heightPx;
   return box(at.frame, x0, y0, x1 <= x0 ? x0 + 1 : x1, y1 <= y0 ? y0 + 1 : y1);
 }
 
@@ -126,9 +130,10 @@ function zoomAsPublished(
   resizedSize: Size,
   settings: ZoomSettings,
   tokenPx: number,
-): Crop {
-  const resized = resize(original, resizedSize, "bicubic");
+): Crop | null {
   const exact = cropBox(resizedSize, at, settings.windowPx / 2);
+  if (![exact.x0, exact.y0, exact.x1, exact.y1].every(isPillowInt)) return null;
+  const resized = resize(original, resizedSize, "bicubic");
   const x0 = roundHalfEven(exact.x0);
   const y0 = roundHalfEven(exact.y0);
   const area = box(
@@ -139,10 +144,16 @@ function zoomAsPublished(
     Math.max(y0 + 1, roundHalfEven(exact.y1)),
   );
   const cut = cutBox(resized, area);
-  if (settings.drawDot) drawDot(cut, { x: at.x - area.x0, y: at.y - area.y0 });
+  const dot = { x: at.x - area.x0, y: at.y - area.y0 };
+  if (settings.drawDot && isPillowInt(dot.x) && isPillowInt(dot.y)) drawDot(cut, dot);
   const outputSize = smartResize(settings.outputPx, settings.outputPx, anyBudget(tokenPx));
   const boxOriginal = resizedToOriginal(area, original, resizedSize);
   return { image: resize(cut, outputSize, "bicubic"), boxOriginal, outputSize };
+}
+
+/** Whether a side of a box is one that Pillow can crop at: it raises beyond 32 bits. */
+function isPillowInt(value: number): boolean {
+  return Math.abs(value) < 2 ** 31 - 1;
 }
 
 /** Whole pixels [begin, end) of a window of `length` around `centre`, moved to lie in [0, limit). */

@@ -25,6 +25,23 @@ export interface Area {
   readonly y1: number;
 }
 
+/** What tools draw their uses on: an image, or the picture of a page. */
+export interface Canvas {
+  box(area: Area): void;
+  point(at: Place): void;
+  line(from: Place, to: Place): void;
+}
+
+/** Draws into an image, in place, in the colours of `annotate`. */
+export function imageCanvas(image: RgbImage): Canvas {
+  const scale = markScale(image);
+  return {
+    box: (area) => drawRectangle(image, area, boxColour, 2 * scale),
+    point: (at) => drawDisc(image, at, 2 * scale, boxColour),
+    line: (from, to) => drawLine(image, from, to, boxColour, 2 * scale),
+  };
+}
+
 export interface Annotation {
   /** Numbered from 1, in order. */
   readonly points?: readonly Place[];
@@ -36,7 +53,7 @@ export interface Annotation {
 /** Returns a copy of the image with boxes, path and numbered points drawn, sized to the image. */
 export function annotate(image: RgbImage, annotation: Annotation): RgbImage {
   const result = copyImage(image);
-  const scale = Math.max(1, Math.round(Math.min(image.widthPx, image.heightPx) / 400));
+  const scale = markScale(image);
   for (const area of annotation.boxes ?? []) drawRectangle(result, area, boxColour, 2 * scale);
   const path = annotation.path ?? [];
   for (let i = 1; i < path.length; i++)
@@ -44,6 +61,11 @@ export function annotate(image: RgbImage, annotation: Annotation): RgbImage {
   for (const [i, at] of (annotation.points ?? []).entries())
     drawMarker(result, at, i + 1, markerColour, scale);
   return result;
+}
+
+/** Pixels of the image to one of the marks, which are made for 400. */
+function markScale(image: RgbImage): number {
+  return Math.max(1, Math.round(Math.min(image.widthPx, image.heightPx) / 400));
 }
 
 export function copyImage(image: RgbImage): RgbImage {

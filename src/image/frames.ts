@@ -8,6 +8,9 @@
 
 export type Frame = "original" | "resized" | "crop" | "relative";
 
+/** The frame in which a model writes coordinates: pixels of the image as it sees it, or thousandths. */
+export type Coordinates = Extract<Frame, "resized" | "relative">;
+
 export interface Size {
   readonly widthPx: number;
   readonly heightPx: number;

@@ -7,15 +7,17 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { errno, VigorlError } from "../core/errors.ts";
+import type { Coordinates } from "../image/frames.ts";
 import { parsePreprocessorConfig, type PreprocessorConfig } from "../image/preprocessor-config.ts";
+import type { DialectName } from "../text/dialects/table.ts";
 import type { ModelConfig } from "./config.ts";
-import type { Coordinates, Dialect, Family } from "./families/family.ts";
+import type { Family } from "./families/family.ts";
 import { familyOf } from "./families/table.ts";
 
 export interface ModelProfile {
   readonly preprocessor: PreprocessorConfig;
   readonly coordinates: Coordinates;
-  readonly dialect: Dialect;
+  readonly dialect: DialectName;
 }
 
 /** @throws VigorlError "input" for a folder of an unknown family or without an image processor */

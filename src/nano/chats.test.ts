@@ -39,7 +39,7 @@ test("a search says where the thing is that it names, zooms there and answers it
     const [first, second] = turns("search", i).replies.map((reply) => parseTurn(reply));
     const { name, x, y, digit } = things[looked];
     expect(first.thinks).toEqual([`${name} (${x}, ${y})`]);
-    expect(first.toolCall).toMatchObject({ ok: true, call: { place: { kind: "point", x, y } } });
+    expect(first.toolCall).toMatchObject({ ok: true, call: { args: { coordinate: [x, y] } } });
     expect(second.answer?.text).toBe(String(digit));
   }
 });

@@ -108,8 +108,7 @@ type ImagePart = Extract<ChatPart, { type: "image" }>;
 
 function searchChat(asked: Thing, sight: Scenery, weights: ChatWeights): ChatPart[] {
   const looked = sight.things[sight.looked];
-  const place = { kind: "point" as const, x: looked.x, y: looked.y };
-  const call = { name: "search_coordinate", place };
+  const call = { name: "search_coordinate", args: { coordinate: [looked.x, looked.y] } };
   // The grammar writes both turns; the thought is put in its place with weights of its own.
   const [, callText] = formatTurn({ think: mark, toolCall: call }).split(mark);
   const answerText = formatTurn({ think: digitThought(looked.digit), answer: `${looked.digit}` });

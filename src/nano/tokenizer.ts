@@ -4,7 +4,8 @@
  * without a blank before it. Digits stand alone; everything else falls back to bytes.
  */
 import { byteLevelBpe } from "../text/byte-level-bpe.ts";
-import { defaultTags, formatTurn } from "../text/grammar.ts";
+import { formatTurn } from "../text/grammar.ts";
+import { defaultTags } from "../text/tags.ts";
 import { point } from "../image/frames.ts";
 import {
   clickQuestion,
@@ -113,7 +114,7 @@ const otherWords =
 function trainingWords(): string[] {
   const place = point("resized", 57, 83);
   const things = [{ name: "red star", place }];
-  const call = { name: "search_coordinate", place: { kind: "point" as const, x: 57, y: 83 } };
+  const call = { name: "search_coordinate", args: { coordinate: [57, 83] } };
   const texts = [
     ...[...colourNames, ...shapeNames, ...relations, ...otherWords.split(" ")].flatMap((word) => [
       word,

@@ -6,11 +6,13 @@
  */
 import { stream } from "../core/random.ts";
 import { contains } from "../image/frames.ts";
-import { defaultTags, formatTurn, parseTurn } from "../text/grammar.ts";
+import type { RecordPlace } from "../task/pictures.ts";
+import { dialects } from "../text/dialects/table.ts";
+import { formatTurn, parseTurn } from "../text/grammar.ts";
 import { attemptsOf, numShared, type Attempt } from "./attempts.ts";
 import type { LinearizeConfig } from "./linearize-config.ts";
-import { isCovered, placesOf, type Place } from "./places.ts";
-import type { StepLine, TreeLine } from "./tree-line.ts";
+import { isCovered, placesOf } from "./places.ts";
+import { usedTool, type StepLine, type TreeLine } from "./tree-line.ts";
 
 /** Why a chain that was found is not kept. */
 export const chainFaults = [
@@ -37,10 +39,10 @@ export interface Chain {
   /** Texts of the assistant's turns. */
   readonly turns: readonly string[];
   readonly answer: string;
-  /** Places named or looked at, in order: pixels of the first image as the model sees it. */
-  readonly places: readonly Place[];
-  /** Pictures that the teacher saw behind each tool call, by hash; empty where it saw none. */
-  readonly crops: readonly string[];
+  /** Places named or looked at, in order. */
+  readonly places: readonly RecordPlace[];
+  /** What the teacher's tools returned, by hash, one a picture; empty where it saw none. */
+  readonly pictures: readonly string[];
   /** What a student need not imitate: the way that turned out wrong, up to the correction. */
   readonly detours: readonly Detour[];
 }
@@ -139,8 +141,8 @@ function backtrackDraft(wrong: Attempt, right: Attempt): Draft {
 
 function compose(draft: Draft, tree: TreeLine, config: LinearizeConfig): Chain {
   const steps = [...draft.before, ...draft.after];
-  const isZoom = tree.steps === "zoom";
-  const turns = isZoom ? zoomTurns(draft, config) : [singleTurn(draft, config)];
+  const hasTurns = tree.steps === "turn";
+  const turns = hasTurns ? turnsOf(draft, tree, config) : [singleTurn(draft, tree, config)];
   return {
     recordId: tree.recordId,
     question: tree.question,
@@ -149,13 +151,13 @@ function compose(draft: Draft, tree: TreeLine, config: LinearizeConfig): Chain {
     turns,
     answer: draft.answer,
     places: steps.flatMap(placesOf),
-    crops: steps.flatMap(({ zoom }) => (zoom === null ? [] : [zoom.imageHash])),
-    detours: isZoom ? zoomDetours(draft, turns) : singleDetours(draft, turns[0]),
+    pictures: steps.flatMap(({ picture }) => (picture === null ? [] : [picture.imageHash])),
+    detours: hasTurns ? turnDetours(draft, turns) : singleDetours(draft, turns[0]),
   };
 }
 
 /** Whole turns behind the shared ones, and the thought that led to the wrong answer. */
-function zoomDetours({ before, numShared: shared, wrongThink }: Draft, turns: readonly string[]) {
+function turnDetours({ before, numShared: shared, wrongThink }: Draft, turns: readonly string[]) {
   const whole = before.slice(shared).map((_, i) => {
     const turn = shared + i;
     return { turn, start: 0, end: turns[turn].length };
@@ -178,29 +180,31 @@ function spanOf(words: string, turn: number, text: string, from = 0): Detour[] {
 }
 
 /** One turn a step; the thought behind a wrong answer joins the first one of the right way. */
-function zoomTurns(
+function turnsOf(
   { before, wrongThink, after, kind, answer }: Draft,
+  tree: TreeLine,
   config: LinearizeConfig,
 ): string[] {
+  const dialect = dialects[tree.dialect];
   const detour = [wrongThink, config.correction].filter((text) => text !== "").join(" ");
   return [...before, ...after].map((step, i) => {
     const isTurning = kind === "backtrack" && i === before.length;
     const think = isTurning ? `${detour} ${step.think}`.trim() : step.think;
-    const called = parseTurn(step.text).toolCall;
+    const called = parseTurn(step.text, dialect).toolCall;
     if (step.answer === null && called?.ok === true)
-      return formatTurn({ think, toolCall: called.call });
-    return formatTurn({ think, answer });
+      return formatTurn({ think, toolCall: called.call }, "inline", dialect);
+    return formatTurn({ think, answer }, "inline", dialect);
   });
 }
 
-function singleTurn(draft: Draft, { layout, correction }: LinearizeConfig): string {
+function singleTurn(draft: Draft, tree: TreeLine, { layout, correction }: LinearizeConfig): string {
   const right = joined(draft.after.map(({ think }) => think));
   const gap = layout === "block" ? "\n" : " ";
   const think =
     draft.kind === "direct"
       ? right
       : [joined(detourThinks(draft)), correction, right].join(gap).trim();
-  return formatTurn({ think, answer: draft.answer }, layout);
+  return formatTurn({ think, answer: draft.answer }, layout, dialects[tree.dialect]);
 }
 
 function joined(thinks: readonly string[]): string {
@@ -214,38 +218,40 @@ function detourThinks({ before, wrongThink }: Draft): string[] {
 function faultOf(draft: Draft, tree: TreeLine, config: LinearizeConfig): ChainFault | null {
   const { before, after, kind, wrongThink } = draft;
   const steps = [...before, ...after];
-  const isZoom = tree.steps === "zoom";
-  const isEmpty = isZoom ? steps.some(({ think }) => think.trim() === "") : body(after) === "";
+  const hasTurns = tree.steps === "turn";
+  const isEmpty = hasTurns ? steps.some(({ think }) => think.trim() === "") : body(after) === "";
   if (isEmpty) return "emptyThought";
   const detour = body(before.slice(draft.numShared)) + wrongThink.trim();
   if (kind === "backtrack" && detour === "") return "emptyThought";
   if ([...steps.map(({ think }) => think), wrongThink, draft.answer].some(hasTag))
     return "tagInThought";
-  if (isZoom && steps.some(({ zoom, answer }) => zoom === null && answer === null))
+  if (hasTurns && steps.some((step) => step.answer === null && !usedTool(step)))
     return "failedCall";
-  const points = steps.flatMap((step) => [
-    ...step.points,
-    ...(step.zoom === null ? [] : [step.zoom.at]),
-  ]);
+  const points = steps.flatMap((step) => [...step.points, ...lookedAt(step)]);
   if (points.length < config.minPoints) return "noPoint";
   const size = tree.view?.resized;
-  if (size !== undefined && !points.every(([x, y]) => contains(size, { x, y }))) return "outside";
-  if (isZoom && looksTwice(steps, config.repeatRadiusPx)) return "samePlace";
-  const newPlaces = after.flatMap(placesIn(isZoom));
-  const known = before.flatMap(placesIn(isZoom));
+  const isInside = (at: RecordPlace) => at.picture > 0 || size === undefined || contains(size, at);
+  if (!points.every(isInside)) return "outside";
+  if (hasTurns && looksTwice(steps, config.repeatRadiusPx)) return "samePlace";
+  const newPlaces = after.flatMap(placesIn(hasTurns));
+  const known = before.flatMap(placesIn(hasTurns));
   if (kind === "backtrack" && isCovered(newPlaces, known, config.repeatRadiusPx))
     return "noNewPlace";
-  const length = isZoom ? steps.length : steps.filter(({ think }) => think !== "").length;
-  return length > (isZoom ? config.maxTurns : config.maxThoughts) ? "tooLong" : null;
+  const length = hasTurns ? steps.length : steps.filter(({ think }) => think !== "").length;
+  return length > (hasTurns ? config.maxTurns : config.maxThoughts) ? "tooLong" : null;
 }
 
-/** What counts as a look: crops where there is the tool, points in thoughts where there is not. */
-function placesIn(isZoom: boolean): (step: StepLine) => Place[] {
-  return (step) => (isZoom && step.zoom === null ? [] : placesOf(step));
+/** What counts as a look: tool uses where there are tools, points in thoughts where there are none. */
+function placesIn(hasTurns: boolean): (step: StepLine) => RecordPlace[] {
+  return (step) => (hasTurns ? lookedAt(step) : placesOf(step));
+}
+
+function lookedAt({ toolUse }: StepLine): RecordPlace[] {
+  return toolUse === null || toolUse.at === null ? [] : [toolUse.at];
 }
 
 function looksTwice(steps: readonly StepLine[], radiusPx: number): boolean {
-  const looked = steps.flatMap(({ zoom }) => (zoom === null ? [] : [zoom.at]));
+  const looked = steps.flatMap(lookedAt);
   return looked.some((at, i) => isCovered([at], looked.slice(0, i), radiusPx));
 }
 
@@ -254,11 +260,14 @@ function body(steps: readonly StepLine[]): string {
 }
 
 const TAGS = [
-  ...Object.values(defaultTags).flatMap(({ open, close }) => [open, close]),
+  ...Object.values(dialects).flatMap(({ tags }) =>
+    Object.values(tags).flatMap(({ open, close }) => [open, close]),
+  ),
   "<|",
   "<image>",
 ];
 
-function hasTag(text: string): boolean {
+/** Whether a thought quotes a tag or a control token, which a student would learn to write. */
+export function hasTag(text: string): boolean {
   return TAGS.some((tag) => text.includes(tag));
 }

@@ -53,11 +53,11 @@ export interface CompareOptions {
 export async function compareWithSamples(options: CompareOptions): Promise<Comparison> {
   const { config, episode, records } = options;
   const { steps, temperature, topP, topK } = rulesOf(config, episode);
-  const zoom = { ...episode.zoom, enabled: steps === "zoom" };
+  const tools = steps === "turn" ? episode.tools : [];
   const asked: Asked = {
     ...options,
     sampler: new CallPool(options.sampler, config.run),
-    episode: { ...episode, zoom, sampling: { temperature, topP, topK } },
+    episode: { ...episode, tools, sampling: { temperature, topP, topK } },
   };
   const solved = { one: 0, three: 0, equalTokens: 0, search: 0 };
   let questions = 0;

@@ -2,7 +2,10 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { findDuplicates, jaccard, tripleSet, type Comparable } from "./duplicates.ts";
 
-const at = (text: string, ...places: [number, number][]): Comparable => ({ text, places });
+const at = (text: string, ...places: [number, number][]): Comparable => ({
+  text,
+  places: places.map(([x, y]) => ({ picture: 0, x, y })),
+});
 
 test("equal wording is a duplicate whatever the case and blanks", () => {
   const items = [at("A cup."), at("a  cup. "), at("A jug.")];
@@ -31,7 +34,8 @@ test("tags, calls and coordinates say nothing about wording", () => {
 test("the index finds exactly what comparing all pairs finds", () => {
   const word = fc.constantFrom("a", "b", "c", "d");
   const text = fc.array(word, { minLength: 1, maxLength: 9 }).map((words) => words.join(" "));
-  const place = fc.tuple(fc.integer({ min: 0, max: 8 }), fc.constant(0));
+  const x = fc.integer({ min: 0, max: 8 });
+  const place = fc.record({ picture: fc.constant(0), x, y: fc.constant(0) });
   const item = fc.record({ text, places: fc.array(place, { maxLength: 1 }) });
   fc.assert(
     fc.property(
@@ -46,7 +50,7 @@ test("the index finds exactly what comparing all pairs finds", () => {
             (other) =>
               jaccard(tripleSet(one.text), tripleSet(other.text)) >= threshold &&
               one.places.length === other.places.length &&
-              one.places.every(([x], i) => Math.abs(x - other.places[i][0]) < 3),
+              one.places.every(({ x }, i) => Math.abs(x - other.places[i].x) < 3),
           );
           if (near) return "near";
           kept.push(one);

@@ -3,11 +3,12 @@
  * triples (Jaccard) and look at the same places. The comparison is exact, not sketched: only texts
  * that share one of their rarest triples can be near enough, and only those are compared.
  */
-import { isCovered, type Place } from "./places.ts";
+import type { RecordPlace } from "../task/pictures.ts";
+import { isCovered } from "./places.ts";
 
 export interface Comparable {
   readonly text: string;
-  readonly places: readonly Place[];
+  readonly places: readonly RecordPlace[];
 }
 
 export interface DuplicateRules {
@@ -86,7 +87,11 @@ function prefixOf(
   return order.slice(0, Math.floor((1 - threshold) * order.length + 1e-9) + 1);
 }
 
-function samePlaces(a: readonly Place[], b: readonly Place[], radiusPx: number): boolean {
+function samePlaces(
+  a: readonly RecordPlace[],
+  b: readonly RecordPlace[],
+  radiusPx: number,
+): boolean {
   return a.length === b.length && a.every((place, i) => isCovered([place], [b[i]], radiusPx));
 }
 

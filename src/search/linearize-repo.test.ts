@@ -147,8 +147,8 @@ test("a file of the reference search becomes trees, one a line, errors counted",
     {
       thinks: ["A cup (12, 30).", "It is left (2, 3).", ""],
       points: [
-        [12, 30],
-        [2, 3],
+        { picture: 0, x: 12, y: 30 },
+        { picture: 0, x: 2, y: 3 },
       ],
       answer: "left",
       isCorrect: true,

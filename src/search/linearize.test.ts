@@ -26,7 +26,7 @@ const call = (x: number, y: number) =>
 test("a tree with crops gives its direct chain, and the wrong way before the right one", async () => {
   const { chains, stats } = await run([smallTree]);
   expect(chains[0]).toEqual({
-    version: 1,
+    version: 2,
     id: "search-1#0",
     recordId: "search-1",
     question: "which digit is on the red star?",
@@ -37,8 +37,8 @@ test("a tree with crops gives its direct chain, and the wrong way before the rig
       "<think> it is 7 </think>\n<answer> 7 </answer>",
     ],
     answer: "7",
-    places: [[90, 80]],
-    crops: ["crop90x80"],
+    places: [{ picture: 0, x: 90, y: 80 }],
+    pictures: ["crop90x80"],
     detours: [],
   });
   const backtracking = chains.filter(({ kind }) => kind === "backtrack").map(({ turns }) => turns);
@@ -83,7 +83,7 @@ test("what both ways share comes once", async () => {
   const [back] = chains.filter(({ kind }) => kind === "backtrack");
   expect(back.turns.join("\n").split("red bell")).toHaveLength(2);
   expect(back.turns).toHaveLength(4);
-  expect(back.crops).toEqual(["crop50x50", "crop20x20", "crop90x80"]);
+  expect(back.pictures).toEqual(["crop50x50", "crop20x20", "crop90x80"]);
 });
 
 test("chains without crops are one message; the shared beginning is not repeated there either", async () => {
@@ -191,7 +191,7 @@ test("every chain that is kept is well formed, whatever the tree", async () => {
     .map(([text, think]) => answerStep(text, think));
   const way = fc.tuple(fc.array(step, { maxLength: 4 }), answer);
   const anyTree = fc
-    .tuple(fc.array(way, { maxLength: 5 }), fc.constantFrom("zoom", "thought"))
+    .tuple(fc.array(way, { maxLength: 5 }), fc.constantFrom("turn", "thought"))
     .map(([ways, steps]) =>
       tree(
         node(null, {
@@ -199,7 +199,7 @@ test("every chain that is kept is well formed, whatever the tree", async () => {
             first.reduceRight((below, one) => node(one, { children: [below] }), node(last, {})),
           ),
         }),
-        { steps: steps as "zoom" | "thought" },
+        { steps: steps as "turn" | "thought" },
       ),
     );
   await fc.assert(
@@ -209,7 +209,7 @@ test("every chain that is kept is well formed, whatever the tree", async () => {
         expect(turns.every((turn) => parseTurn(turn).wellFormed)).toBe(true);
         expect(turns.slice(0, -1).every((turn) => parseTurn(turn).toolCall?.ok)).toBe(true);
         expect(parseTurn(turns.at(-1)!).answer?.text).toBe("7");
-        expect(places.every(([x, y]) => x >= 0 && y >= 0 && x < 112 && y < 112)).toBe(true);
+        expect(places.every(({ x, y }) => x >= 0 && y >= 0 && x < 112 && y < 112)).toBe(true);
         expect(turns.length).toBeLessThanOrEqual(5);
       }
     }),

@@ -7,7 +7,9 @@ import { z } from "zod";
 import { stream } from "../core/random.ts";
 import { contains, type Point, type Size } from "../image/frames.ts";
 import { scanPoints } from "../text/points.ts";
-import { pointToResized } from "../task/zoom.ts";
+import { ofVersion, recordPlaceSchema } from "../task/lines.ts";
+import { pointToResized } from "../task/tools/place-args.ts";
+import { dialects } from "../text/dialects/table.ts";
 import { chainFaults, chainsOf, type Chain, type ChainFault, type Found } from "./chains.ts";
 import { chooseChains } from "./choose.ts";
 import { findDuplicates } from "./duplicates.ts";
@@ -17,26 +19,28 @@ import { splice } from "./splice.ts";
 import type { TreeLine } from "./tree-line.ts";
 
 /** One line of `chains.jsonl`: what an assistant is to say to a record. */
-export const chainLineSchema = z.strictObject({
-  version: z.literal(1),
+const chainLine = z.strictObject({
+  version: z.literal(2),
   /** Record id and position among its chains. */
   id: z.string(),
   recordId: z.string(),
   question: z.string(),
   category: z.string().nullable(),
   kind: z.enum(["direct", "backtrack"]),
-  /** Texts of the assistant's turns; crops follow from the tool calls in them. */
+  /** Texts of the assistant's turns; what the environment says follows from the tool calls in them. */
   turns: z.array(z.string()).min(1),
   answer: z.string(),
-  places: z.array(z.tuple([z.number(), z.number()])),
-  /** Pictures that the teacher saw, by hash, one a tool call; empty where it saw none. */
-  crops: z.array(z.string()),
+  places: z.array(recordPlaceSchema),
+  /** What the teacher's tools returned, by hash, one a picture; empty where it saw none. */
+  pictures: z.array(z.string()),
   /** Characters of the turns that go the way that turned out wrong. */
   detours: z
     .array(z.strictObject({ turn: z.int().min(0), start: z.int().min(0), end: z.int().min(0) }))
     .default([]),
 });
-export type ChainLine = z.infer<typeof chainLineSchema>;
+export type ChainLine = z.infer<typeof chainLine>;
+
+export const chainLineSchema = ofVersion(2, chainLine);
 
 /** What was found and kept, and why the rest was not. */
 export interface LinearizeStats {
@@ -100,8 +104,8 @@ function publishedChains(tree: TreeLine, correction: string): Chain[] {
     kind,
     turns: [text],
     answer,
-    places: scanPoints(text).map(({ x, y }) => [x, y]),
-    crops: [],
+    places: scanPoints(text).map(({ x, y }) => ({ picture: 0, x, y })),
+    pictures: [],
     detours: [],
   }));
 }
@@ -120,7 +124,7 @@ function findChains(
     : publishedChains(tree, config.correction)
         .filter(({ kind }) => config[kind])
         .map((chain) => ({ kind: chain.kind, fault: null, chain }));
-  if (config.turns !== "spliced" || tree.steps === "zoom") return all;
+  if (config.turns !== "spliced" || tree.steps === "turn") return all;
   return all.map((one, i) => (one.fault === null ? spliced(one.chain, i) : one));
 
   function spliced(chain: Chain, index: number): Found {
@@ -130,6 +134,7 @@ function findChains(
       rules: config.splice,
       toolName,
       published: !ours,
+      dialect: dialects[tree.dialect],
       isInside: (at) => view === null || isIn(view.resized, pointToResized(at, view)),
       random: stream(seed, "splice", tree.recordId, index),
     });
@@ -167,16 +172,16 @@ function distinct(
 function numbered(chains: readonly Chain[]): ChainLine[] {
   let last = "";
   let position = 0;
-  return chains.map(({ turns, places, crops, detours, ...chain }) => {
+  return chains.map(({ turns, places, pictures, detours, ...chain }) => {
     position = chain.recordId === last ? position + 1 : 0;
     last = chain.recordId;
     return {
-      version: 1,
+      version: 2,
       id: `${chain.recordId}#${position}`,
       ...chain,
       turns: [...turns],
       places: [...places],
-      crops: [...crops],
+      pictures: [...pictures],
       detours: [...detours],
     };
   });

@@ -17,11 +17,19 @@ describe("near", () => {
   test("a thought that adds a place to a known one is new", () => {
     const both = {
       ...thought("a", 20, 20),
-      points: [[20, 20] as [number, number], [80, 80] as [number, number]],
+      points: [
+        { picture: 0, x: 20, y: 20 },
+        { picture: 0, x: 80, y: 80 },
+      ],
     };
     expect(repeatOf(both, [thought("a", 20, 20)], [], near)).toBeNull();
     expect(repeatOf(both, [], [thought("c", 20, 20)], near)).toBeNull();
     expect(repeatOf(thought("b", 81, 80), [both], [], near)).toBe("samePlace");
+  });
+
+  test("the same place on another picture is another place", () => {
+    const second = { ...thought("b", 20, 20), points: [{ picture: 1, x: 20, y: 20 }] };
+    expect(repeatOf(second, [thought("a", 20, 20)], [], near)).toBeNull();
   });
 
   test("answers are compared with answers only", () => {

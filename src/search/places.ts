@@ -4,6 +4,7 @@
  * coordinates as the published code does, letter by letter, along the path that begins with the
  * question.
  */
+import type { RecordPlace } from "../task/pictures.ts";
 import { parsePoint } from "../text/points.ts";
 import type { DropReason, StepLine } from "./tree-line.ts";
 
@@ -43,9 +44,10 @@ export function repeatOf(
   return open.some(isSibling) ? "samePlace" : null;
 }
 
-/** What a step looks at: the crop's place where it has one, else the points of its thoughts. */
-export function placesOf(step: StepLine): Place[] {
-  return step.zoom === null ? step.points : [step.zoom.at];
+/** What a step looks at: the tool's place where there is one, else the points of its thoughts. */
+export function placesOf(step: Pick<StepLine, "points" | "toolUse">): RecordPlace[] {
+  const at = step.toolUse?.at ?? null;
+  return at === null ? step.points : [at];
 }
 
 /** Equal but for case and blanks; points when they lie within the radius. */
@@ -57,18 +59,16 @@ export function sameAnswer(a: string, b: string, radiusPx: number): boolean {
   return plain(a) === plain(b);
 }
 
-/** Whether each of `places` lies near one of `others`. */
+/** Whether each of `places` lies near one of `others` on the same picture. */
 export function isCovered(
-  places: readonly Place[],
-  others: readonly Place[],
+  places: readonly RecordPlace[],
+  others: readonly RecordPlace[],
   radiusPx: number,
 ): boolean {
-  return places.every(([x, y]) =>
-    others.some(([u, v]) => Math.hypot(x - u, y - v) < Math.max(radiusPx, 1e-9)),
-  );
+  const isNear = (a: RecordPlace, b: RecordPlace) =>
+    a.picture === b.picture && Math.hypot(a.x - b.x, a.y - b.y) < Math.max(radiusPx, 1e-9);
+  return places.every((place) => others.some((other) => isNear(place, other)));
 }
-
-export type Place = [x: number, y: number];
 
 /** Whether any coordinate of a step stands in the question or in its path already. */
 function writtenAgain(step: StepLine, path: readonly StepLine[], question: string): boolean {

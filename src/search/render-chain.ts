@@ -1,31 +1,31 @@
 /**
- * A chain as a conversation with pictures, and as a training example. Pictures are cut again from the
- * record by the recipe's own zoom rules, through the same code as episodes, so a student trains on
- * what it will see; where the teacher saw other crops than these, that is an error.
+ * A chain as a conversation with pictures, and as a training example. Its tool calls are carried out
+ * again by the recipe's own tools, through the same code as episodes, so a student trains on what it
+ * will see; where the teacher saw other pictures than these, that is an error.
  */
 import { VigorlError } from "../core/errors.ts";
-import type { ModelImage } from "../image/model-image.ts";
 import type { ChatMessage } from "../text/chat.ts";
 import { parseTurn } from "../text/grammar.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { conversationToChunks } from "../task/conversation.ts";
-import type { EpisodeConfig } from "../task/episode-config.ts";
+import { templateTools, type EpisodeConfig } from "../task/episode-config.ts";
+import type { Picture } from "../task/pictures.ts";
 import { observationMessage, promptMessages } from "../task/prompt.ts";
 import type { TaskRecord } from "../task/record.ts";
 import type { AuthoredChunk, Transcript } from "../task/trajectory.ts";
 import { openScene } from "../task/turn.ts";
-import { zoomStep } from "../task/zoom.ts";
+import { useTool } from "../task/tools/use-tool.ts";
 import type { ChainLine } from "./linearize.ts";
 
 export interface RenderedChain {
   readonly messages: readonly ChatMessage[];
-  /** One for each image part, in order, as the model sees them. */
-  readonly images: readonly ModelImage[];
+  /** One for each image part, in order. */
+  readonly pictures: readonly Picture[];
 }
 
 /**
  * Writes out a chain. The system prompt is the student's, not the one that the search used.
- * @throws VigorlError("input") where a tool call shows no crop, or not the one the teacher saw.
+ * @throws VigorlError("input") where a tool call fails, or shows not what the teacher saw.
  */
 export async function renderChain(
   chain: ChainLine,
@@ -35,27 +35,32 @@ export async function renderChain(
   const scene = await openScene(record, episode);
   const prompts = episode.promptsFor(record.kind);
   const messages = promptMessages(record, prompts);
-  const images = [...scene.seen];
-  const looked = { image: scene.image, view: scene.view, preprocessor: episode.preprocessor };
-  const zoom = { ...episode.zoom, control: "none" as const };
-  let numCrops = 0;
+  const pictures = [...scene.pictures];
+  let numShown = 0;
   for (const [turn, text] of chain.turns.entries()) {
     messages.push({ role: "assistant", content: text });
     if (turn === chain.turns.length - 1) break;
-    const call = parseTurn(text).toolCall;
-    const step = call === null ? null : zoomStep(call, looked, zoom, 0, turn);
-    if (step === null || !step.ok)
-      throw new VigorlError("input", `chain ${chain.id}: turn ${turn + 1} shows no crop`);
-    const taught = chain.crops[numCrops++];
-    if (taught !== undefined && taught !== step.image.hash) {
-      throw new VigorlError("input", `chain ${chain.id}: its teacher saw another crop`, {
-        hint: "use the zoom and image settings that the search ran with",
+    const call = parseTurn(text, episode.dialect).toolCall;
+    if (call === null)
+      throw new VigorlError("input", `chain ${chain.id}: turn ${turn + 1} calls no tool`);
+    const key = { seed: 0, turn };
+    const { use, picture } = await useTool(call, episode, prompts, pictures, key);
+    if (use.fault !== null) {
+      throw new VigorlError("input", `chain ${chain.id}: turn ${turn + 1}: ${use.text}`, {
+        hint: "use the tools that the search ran with",
       });
     }
-    messages.push(observationMessage(episode, prompts, step));
-    images.push(step.image);
+    messages.push(observationMessage(episode, use));
+    if (picture === null) continue;
+    const taught = chain.pictures[numShown++];
+    if (taught !== undefined && taught !== picture.seen.hash) {
+      throw new VigorlError("input", `chain ${chain.id}: its teacher saw another picture`, {
+        hint: "use the tools and image settings that the search ran with",
+      });
+    }
+    pictures.push(picture);
   }
-  return { messages, images };
+  return { messages, pictures };
 }
 
 /**
@@ -68,8 +73,9 @@ export async function chainExample(
   episode: EpisodeConfig,
   { trainDetours = false }: { readonly trainDetours?: boolean } = {},
 ): Promise<Transcript> {
-  const { messages, images } = await renderChain(chain, record, episode);
-  const said = conversationToChunks(episode.chat, messages, images);
+  const { messages, pictures } = await renderChain(chain, record, episode);
+  const images = pictures.map(({ seen }) => seen);
+  const said = conversationToChunks(episode.chat, messages, images, templateTools(episode));
   const chunks = trainDetours
     ? said
     : said.flatMap((chunk) => withoutDetours(chunk, chain, episode.chat.tokenizer));

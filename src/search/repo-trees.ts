@@ -8,7 +8,7 @@ import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
 import { ioError } from "../core/files.ts";
 import { parseAt } from "../core/jsonl.ts";
-import { defaultTags } from "../text/grammar.ts";
+import { defaultTags } from "../text/tags.ts";
 import { scanPoints } from "../text/points.ts";
 import type { KindName } from "../task/kinds.ts";
 import { correctReward, walk, type NodeLine, type StepLine, type TreeLine } from "./tree-line.ts";
@@ -83,13 +83,14 @@ export function fromRepoRecord(
   const nodes = Array.from(walk(root), (path) => path[path.length - 1]);
   const rewards = nodes.flatMap(({ rollouts }) => rollouts.map(({ reward }) => reward));
   return {
-    version: 1,
+    version: 2,
     recordId: record.id,
     question,
     kind: about.kind,
     truth: record.true_answer,
     category: null,
     view: about.view ?? null,
+    dialect: "vigorl",
     steps: "packed",
     root,
     stop: "simulations",
@@ -164,8 +165,9 @@ function stepFromRepo(text: string, answers: boolean): StepLine {
   return {
     text,
     think,
-    points: scanPoints(think).map(({ x, y }) => [x, y]),
-    zoom: null,
+    points: scanPoints(think).map(({ x, y }) => ({ picture: 0, x, y })),
+    toolUse: null,
+    picture: null,
     answer: answers ? removeTags(text, ["answer"]).trim() : null,
     forced: false,
     numTokens: 0,

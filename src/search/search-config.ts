@@ -6,10 +6,12 @@
  * runs out of steps.
  */
 import { z } from "zod";
+import { VigorlError } from "../core/errors.ts";
 import { withPreset } from "../core/preset.ts";
 import { remoteSchema } from "../engine/openai/options.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import { judgeProfiles } from "../task/judge.ts";
+import { stepKinds, type StepKind } from "./tree-line.ts";
 
 const searchFields = z.strictObject({
   profile: z
@@ -18,10 +20,10 @@ const searchFields = z.strictObject({
     .describe("preset that fills in what is not written: ours, the paper's, or the repository's"),
   teacher: remoteSchema.optional().describe("a server that is asked instead of the recipe's model"),
   steps: z
-    .enum(["auto", "zoom", "thought", "packed"])
+    .enum(["auto", ...stepKinds])
     .default("auto")
     .describe(
-      "a node is: a turn that may zoom; a think block of one message; or a reply to a prompt that lists the thoughts so far. auto: zoom where the recipe offers the tool, else thought",
+      "a node is: a turn that may call a tool; a think block of one message; or a reply to a prompt that lists the thoughts so far. auto: turn where the recipe offers a tool, else thought",
     ),
   simulations: z.int().min(1).default(20).describe("selections of a leaf to expand, per tree"),
   maxDepth: z.int().min(1).default(10).describe("steps before an answer is forced"),
@@ -156,7 +158,6 @@ export type SearchConfig = z.infer<typeof searchFields>;
 export type SearchRules = Omit<SearchConfig, "run" | "teacher" | "steps"> & {
   readonly steps: StepKind;
 };
-export type StepKind = "zoom" | "thought" | "packed";
 
 const published: Partial<z.input<typeof searchFields>> = {
   steps: "packed",
@@ -199,19 +200,30 @@ export function callsPerSimulation({
   return children + children * rollouts * rolloutSteps;
 }
 
-/** What trees depend on, with `auto` resolved by whether the recipe offers the zoom tool. */
+/**
+ * What trees depend on, with `auto` resolved by whether the recipe offers a tool.
+ * @throws VigorlError("usage") where steps are turns and there is no tool to call.
+ */
 export function rulesOf(
   { run: _, teacher: __, steps, ...rules }: SearchConfig,
-  episode: Pick<EpisodeConfig, "zoom">,
+  { tools }: Pick<EpisodeConfig, "tools">,
 ): SearchRules {
-  const kind = episode.zoom.enabled ? "zoom" : "thought";
+  const kind = tools.length > 0 ? "turn" : "thought";
+  if (steps === "turn" && tools.length === 0) {
+    throw new VigorlError("usage", "search.steps is turn, but the recipe offers no tool", {
+      hint: "name a tool under tools, or set search.steps to thought",
+    });
+  }
   return { ...rules, steps: steps === "auto" ? kind : steps };
 }
+
+type PlayedBy = Pick<EpisodeConfig, "tools" | "limits" | "dialect" | "budget" | "coordinates">;
 
 /** Everything a tree depends on besides the model, the record and the seed; written beside it. */
 export function settingsOf(
   rules: SearchRules,
-  { zoom, budget, coordinates }: Pick<EpisodeConfig, "zoom" | "budget" | "coordinates">,
+  { tools, limits, dialect, budget, coordinates }: PlayedBy,
 ) {
-  return { ...rules, zoom, budget, coordinates };
+  const offered = Object.fromEntries(tools.map(({ key, settings }) => [key, settings]));
+  return { ...rules, tools: offered, limits, dialect: dialect.name, budget, coordinates };
 }

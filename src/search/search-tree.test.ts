@@ -28,13 +28,16 @@ async function grow(
   options: { calls?: number; seed?: number; record?: TaskRecord } = {},
 ): Promise<{ tree: TreeLine; sampler: TableSampler }> {
   const config = searchConfig.parse(settings);
-  const isZoom = config.steps === "zoom";
-  const episode = smallConfig({ zoom: { enabled: isZoom, maxTurns: 4, maxImages: 4 } });
+  const hasTurns = config.steps === "turn";
+  const episode = smallConfig({
+    ...(hasTurns ? {} : { tools: {} }),
+    episode: { maxTurns: 4, maxToolImages: 3 },
+  });
   const sampler = new TableSampler(teacher);
   const limits = { ...config.run, calls: options.calls ?? 64 };
   const tree = await searchTree({
     sampler: new CallPool(sampler, limits),
-    record: options.record ?? (isZoom ? digitRecord : sideRecord),
+    record: options.record ?? (hasTurns ? digitRecord : sideRecord),
     episode,
     rules: rulesOf(config, episode),
     seed: options.seed ?? 1,
@@ -69,7 +72,7 @@ test("a rollout that never answers is no answer, however right its thoughts soun
 });
 
 describe.each([
-  ["zoom", searcher],
+  ["turn", searcher],
   ["thought", thinker],
   ["packed", thinker],
 ] as const)("%s steps", (steps, teacher) => {
@@ -122,19 +125,19 @@ test("a child sees the crop that its parent asked for", async () => {
     if (numImages > 1) return answerTurn(text.includes("[90, 80]") ? "7" : "3");
     return random.chance(0.5) ? zoomCall(90, 80) : zoomCall(20, 20);
   };
-  const { tree } = await grow(looker, { steps: "zoom", simulations: 6 });
+  const { tree } = await grow(looker, { steps: "turn", simulations: 6 });
   const places = tree.root.children.map(({ step, children }) => ({
-    at: step!.zoom!.at,
-    box: step!.zoom!.boxOriginal,
+    at: step!.toolUse!.at,
+    box: step!.picture!.box,
     answers: children.map((child) => child.step!.answer),
     rewards: children.map((child) => child.value),
   }));
-  expect(places.sort((a, b) => a.at[0] - b.at[0])).toEqual([
-    { at: [20, 20], box: [56, 56, 104, 104], answers: ["3"], rewards: [0] },
-    { at: [90, 80], box: [336, 296, 384, 344], answers: ["7"], rewards: [1] },
+  expect(places.sort((a, b) => a.at!.x - b.at!.x)).toEqual([
+    { at: { picture: 0, x: 20, y: 20 }, box: [56, 56, 104, 104], answers: ["3"], rewards: [0] },
+    { at: { picture: 0, x: 90, y: 80 }, box: [336, 296, 384, 344], answers: ["7"], rewards: [1] },
   ]);
   expect(tree.root.dropped.sameText).toBeGreaterThan(0);
-  expect(tree.root.children[0].step!.zoom!.imageHash).toMatch(/^[0-9a-f]{32}$/);
+  expect(tree.root.children[0].step!.picture!.imageHash).toMatch(/^[0-9a-f]{32}$/);
 });
 
 test("answers are simulated once, and a tree that is exhausted ends", async () => {
@@ -158,12 +161,12 @@ test("as published, simulations may end at an answer again and again", async () 
 });
 
 test("budgets end a tree between waves, and say so", async () => {
-  const tokens = await grow(searcher, { steps: "zoom", maxTokens: 20 });
+  const tokens = await grow(searcher, { steps: "turn", maxTokens: 20 });
   expect(tokens.tree.stop).toBe("tokens");
   expect(tokens.tree.simulations).toBe(1);
-  const solved = await grow(searcher, { steps: "zoom", stopAfterCorrect: 1 });
+  const solved = await grow(searcher, { steps: "turn", stopAfterCorrect: 1 });
   expect(solved.tree.stop).toBe("solved");
-  const seconds = await grow(searcher, { steps: "zoom", maxSeconds: 1e-9 });
+  const seconds = await grow(searcher, { steps: "turn", maxSeconds: 1e-9 });
   expect(seconds.tree.stop).toBe("seconds");
 });
 

@@ -29,6 +29,7 @@ import {
 import { openStepper, type StepState, type Stepped, type Stepper } from "./steps.ts";
 import {
   correctReward,
+  usedTool,
   walk,
   type DropReason,
   type RolloutLine,
@@ -80,13 +81,14 @@ export async function searchTree(options: SearchOptions): Promise<TreeLine> {
   }
   const line = nodeLine(top);
   return {
-    version: 1,
+    version: 2,
     recordId: record.id,
     question: record.question,
     kind: record.kind,
     truth: record.answer,
     category: record.category ?? null,
     view: stepper.scene.view,
+    dialect: episode.dialect.name,
     steps: rules.steps,
     root: line,
     stop,
@@ -159,7 +161,7 @@ function dropReason(
   siblings: readonly StepLine[],
   { rules, record }: Game,
 ): DropReason | null {
-  const isStep = rules.steps !== "zoom" || step.zoom !== null;
+  const isStep = rules.steps !== "turn" || usedTool(step);
   if (step.answer === null && (state === null || !isStep)) return "noStep";
   return repeatOf(step, path, siblings, rules, record.question);
 }

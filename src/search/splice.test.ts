@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { stream } from "../core/random.ts";
+import { vigorl } from "../text/dialects/vigorl.ts";
 import { formatTurn } from "../text/grammar.ts";
 import { linearizeConfig } from "./linearize-config.ts";
 import { splice, type SpliceOptions } from "./splice.ts";
@@ -7,13 +8,14 @@ import { splice, type SpliceOptions } from "./splice.ts";
 const options = (rules: object = {}, more: Partial<SpliceOptions> = {}): SpliceOptions => ({
   rules: linearizeConfig.parse({ splice: rules }).splice,
   toolName: "crop",
+  dialect: vigorl,
   isInside: ({ x, y }) => x >= 0 && y >= 0 && x < 200 && y < 200,
   random: stream(1, "test"),
   ...more,
 });
 const chain = (think: string, answer = "red") => formatTurn({ think, answer }, "block");
 const turn = (think: string, x: number, y: number) =>
-  formatTurn({ think, toolCall: { name: "crop", place: { kind: "point", x, y } } });
+  formatTurn({ think, toolCall: { name: "crop", args: { coordinate: [x, y] } } });
 
 test("each sentence with a new place becomes a turn, the rest the last thought", () => {
   const text = "First. A cup (10, 20) stands here. Then a jug (30.9, 40). Again (10, 20). So red.";

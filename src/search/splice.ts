@@ -10,8 +10,10 @@
  * place are, too.
  */
 import type { Rng } from "../core/random.ts";
+import type { Dialect } from "../text/dialects/dialect.ts";
 import { formatTurn, parseTurn } from "../text/grammar.ts";
 import { scanPoints, type PointMode } from "../text/points.ts";
+import { hasTag } from "./chains.ts";
 import type { LinearizeConfig } from "./linearize-config.ts";
 
 export interface SpliceOptions {
@@ -19,6 +21,7 @@ export interface SpliceOptions {
   readonly toolName: string;
   /** Read places as the published builder does, and keep chains that name none as one turn. */
   readonly published?: boolean;
+  readonly dialect: Dialect;
   /** Whether a place, as written, lies in the image. */
   readonly isInside: (at: { readonly x: number; readonly y: number }) => boolean;
   /** From the coordinates of the text to those of the image the student sees; the identity if absent. */
@@ -28,15 +31,16 @@ export interface SpliceOptions {
 
 export type Spliced =
   | { readonly ok: true; readonly turns: string[] }
-  | { readonly ok: false; readonly fault: "emptyThought" | "noPoint" | "outside" };
+  | { readonly ok: false; readonly fault: "emptyThought" | "tagInThought" | "noPoint" | "outside" };
 
 /** Cuts a single-turn chain into turns. Coordinates become whole numbers, cut off, not rounded. */
 export function splice(chain: string, options: SpliceOptions): Spliced {
-  const { rules, toolName, isInside, random, published = false } = options;
+  const { rules, toolName, dialect, isInside, random, published = false } = options;
   const mode = published ? "builder" : "strict";
-  const parsed = parseTurn(chain);
+  const parsed = parseTurn(chain, dialect);
   const answer = parsed.answer?.text ?? "";
   const body = scaled(parsed.thinks.join(" "), options.scale, mode);
+  if (!published && hasTag(body)) return { ok: false, fault: "tagInThought" };
   const calls: string[] = [];
   const used = new Set<string>();
   let cursor = 0;
@@ -51,16 +55,21 @@ export function splice(chain: string, options: SpliceOptions): Spliced {
     if (!isNew) continue;
     if (!isInside({ x, y })) return { ok: false, fault: "outside" };
     used.add(`${x},${y}`);
-    calls.push(formatTurn({ think, toolCall: { name: toolName, place: { kind: "point", x, y } } }));
+    const toolCall = { name: toolName, args: { coordinate: [x, y] } };
+    calls.push(formatTurn({ think, toolCall }, "inline", dialect));
     think = "";
   }
   if (body.trim() === "") return { ok: false, fault: "emptyThought" };
   if (calls.length === 0) {
     if (!published) return { ok: false, fault: "noPoint" };
-    return { ok: true, turns: [formatTurn({ think: body.trim(), answer })] };
+    return { ok: true, turns: [formatTurn({ think: body.trim(), answer }, "inline", dialect)] };
   }
   const rest = rules.keepRest ? joined(think, body.slice(cursor)) : "";
-  const last = formatTurn({ think: rest === "" ? rules.lastThink : rest, answer });
+  const last = formatTurn(
+    { think: rest === "" ? rules.lastThink : rest, answer },
+    "inline",
+    dialect,
+  );
   return { ok: true, turns: [...moved(calls, rules.moveFirstCall, random), last] };
 }
 

@@ -1,18 +1,21 @@
 /**
- * What one step is. "zoom": a turn of an episode, whose crop the next step sees. "thought": one think
+ * What one step is. "turn": a turn of an episode, whose tool's answer the next step sees. "thought": one think
  * block; the next one continues the same message. "packed", as published: one reply to a prompt that
  * tells the question and all thoughts before it. All of them end with an answer.
  * differs in "packed": generation stops behind the first closing tag, so that a reply is one step.
  */
 import { stream } from "../core/random.ts";
 import type { Sampler } from "../engine/types.ts";
-import { defaultTags, forcedAnswerPrefix, parseTurn, stopStrings } from "../text/grammar.ts";
+import { forcedAnswerPrefix, parseTurn, stopStrings } from "../text/grammar.ts";
 import { scanPoints } from "../text/points.ts";
 import { promptSet } from "../text/prompts.ts";
+import { defaultTags } from "../text/tags.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import { authored, promptMessages } from "../task/prompt.ts";
 import type { TaskRecord } from "../task/record.ts";
-import type { AuthoredChunk } from "../task/trajectory.ts";
+import { pictureLine, type RecordPlace } from "../task/pictures.ts";
+import { pointToResized } from "../task/tools/place-args.ts";
+import type { AuthoredChunk, EpisodePoint } from "../task/trajectory.ts";
 import {
   ended,
   firstState,
@@ -26,7 +29,6 @@ import {
   type TurnOptions,
   type TurnState,
 } from "../task/turn.ts";
-import { pointToResized } from "../task/zoom.ts";
 import type { SearchRules } from "./search-config.ts";
 import type { StepLine } from "./tree-line.ts";
 
@@ -63,7 +65,7 @@ export async function openStepper(
   const config = searchEpisode(record, episode, rules, seed);
   const scene = await openScene(record, config);
   const first = { turns: firstState(scene), thoughts: [] };
-  const take = { zoom: zoomTurn, thought: nextThought, packed: packedReply }[rules.steps];
+  const take = { turn: wholeTurn, thought: nextThought, packed: packedReply }[rules.steps];
   return {
     scene,
     first,
@@ -79,21 +81,21 @@ export function searchEpisode(
   seed: number,
 ): EpisodeConfig {
   const { temperature, topP, topK, maxTokensPerStep, steps } = rules;
-  const zoom = {
-    ...episode.zoom,
-    enabled: steps === "zoom",
-    maxTokensPerTurn: maxTokensPerStep,
-  };
   return {
     ...episode,
-    zoom,
+    tools: steps === "turn" ? episode.tools : [],
+    limits: { ...episode.limits, maxTokensPerTurn: maxTokensPerStep },
     sampling: { temperature, topP, topK },
     promptsFor: (kind) => {
       const prompts = episode.promptsFor(kind);
-      if (steps === "zoom") return prompts;
-      return { ...prompts, system: systemPrompt(prompts.system, record, rules, seed) };
+      if (steps === "turn") return prompts;
+      return { ...prompts, system: systemPrompt(prompts.system, episode, record, rules, seed) };
     },
   };
+}
+
+function toPlace({ picture, x, y }: EpisodePoint): RecordPlace {
+  return { picture, x, y };
 }
 
 type Take = (
@@ -104,31 +106,20 @@ type Take = (
   rules: SearchRules,
 ) => Promise<Stepped>;
 
-const zoomTurn: Take = async (sampler, scene, { turns, thoughts }, options) => {
+const wholeTurn: Take = async (sampler, scene, { turns, thoughts }, options) => {
   const taken = await takeTurn(sampler, scene, turns, options);
   const { state, end } = taken;
   throwCause(end);
   const turn = state.turns[turns.turns.length];
   if (turn === undefined) return unsaid(end);
-  const zoom = state.zooms[turns.zooms.length];
+  const toolUse = state.toolUses[turns.toolUses.length] ?? null;
+  const picture = state.pictures[turns.pictures.length];
   const step: StepLine = {
     text: turn.text,
-    think: parseTurn(turn.text).thinks.join("\n"),
-    points: state.points.slice(turns.points.length).map(({ x, y }) => [x, y]),
-    zoom:
-      zoom === undefined
-        ? null
-        : {
-            at: [zoom.at.x, zoom.at.y],
-            boxOriginal: [
-              zoom.boxOriginal.x0,
-              zoom.boxOriginal.y0,
-              zoom.boxOriginal.x1,
-              zoom.boxOriginal.y1,
-            ],
-            outputSize: zoom.outputSize,
-            imageHash: zoom.imageHash,
-          },
+    think: parseTurn(turn.text, scene.config.dialect).thinks.join("\n"),
+    points: state.points.slice(turns.points.length).map(toPlace),
+    toolUse,
+    picture: picture === undefined ? null : pictureLine(picture),
     answer: end?.answer ?? null,
     forced: turn.forced,
     numTokens: turn.numTokens,
@@ -153,8 +144,9 @@ const nextThought: Take = async (sampler, scene, { turns, thoughts }, options) =
   const step: StepLine = {
     text: spoken.text,
     think: thinks.join("\n"),
-    points: pointsOf(spoken.parsed, 0, scene.view).map(({ x, y }) => [x, y]),
-    zoom: null,
+    points: pointsOf(spoken.parsed, 0, scene.view).map(toPlace),
+    toolUse: null,
+    picture: null,
     answer: saysAnswer(spoken) ? (answer?.text ?? null) : null,
     forced: prefix !== null,
     numTokens: spoken.numTokens,
@@ -179,9 +171,10 @@ const packedReply: Take = async (sampler, scene, { turns, thoughts }, options, r
     think,
     points: scanPoints(think).map((written) => {
       const { x, y } = pointToResized(written, scene.view);
-      return [x, y];
+      return { picture: 0, x, y };
     }),
-    zoom: null,
+    toolUse: null,
+    picture: null,
     answer,
     forced: options.force === true,
     numTokens: spoken.numTokens,
@@ -193,7 +186,7 @@ const packedReply: Take = async (sampler, scene, { turns, thoughts }, options, r
 
 /** The published packing: question and thoughts in one user message, the request to end in another. */
 function packedPrompt(
-  { config, record, seen }: Scene,
+  { config, record, pictures }: Scene,
   thoughts: readonly string[],
   finish: boolean,
   { prompts }: SearchRules,
@@ -206,7 +199,7 @@ function packedPrompt(
   if (finish) messages.push({ role: "user", content: prompts.finish });
   return authored(
     config.chat.encodePrompt(messages, { addGenerationPrompt: true }),
-    seen,
+    pictures,
     "prompt",
     0,
   );
@@ -215,11 +208,13 @@ function packedPrompt(
 /** The recipe's wording wins; a model that gets no system prompt at all gets none here either. */
 function systemPrompt(
   usual: string | null,
+  { dialect, coordinates }: EpisodeConfig,
   record: TaskRecord,
   { prompts, steps }: SearchRules,
   seed: number,
 ): string | null {
-  const ours = usual === null ? null : promptSet("steps", record.kind).system;
+  const ours =
+    usual === null ? null : promptSet("steps", record.kind, { dialect, coordinates }).system;
   const system = prompts.system === undefined ? ours : prompts.system;
   if (steps !== "packed" || prompts.minThoughts === null) return system;
   const [least, most] = prompts.minThoughts;
@@ -265,7 +260,8 @@ function unsaid(end: TurnEnd | null): Stepped {
     text: "",
     think: "",
     points: [],
-    zoom: null,
+    toolUse: null,
+    picture: null,
     answer: null,
     forced: false,
     numTokens: 0,

@@ -5,9 +5,14 @@
 import { z } from "zod";
 import { readJsonl } from "../core/jsonl.ts";
 import { kindNames } from "../task/kinds.ts";
-
-const size = z.strictObject({ widthPx: z.int(), heightPx: z.int() });
-const place = z.tuple([z.number(), z.number()]);
+import {
+  ofVersion,
+  pictureLineSchema,
+  recordPlaceSchema,
+  toolUseSchema,
+  viewSchema,
+} from "../task/lines.ts";
+import { dialectNames } from "../text/dialects/table.ts";
 
 /** One grounded step: a turn, a think block, or an answer. */
 export const stepLineSchema = z.strictObject({
@@ -15,17 +20,11 @@ export const stepLineSchema = z.strictObject({
   text: z.string(),
   /** Its thoughts, without tags. */
   think: z.string(),
-  /** Points of its thoughts: pixels of the first image as the model sees it. */
-  points: z.array(place),
-  /** The crop it asked for: the place, the box in original pixels, the picture by hash. */
-  zoom: z
-    .strictObject({
-      at: place,
-      boxOriginal: z.tuple([z.number(), z.number(), z.number(), z.number()]),
-      outputSize: size,
-      imageHash: z.string(),
-    })
-    .nullable(),
+  /** Points of its thoughts. */
+  points: z.array(recordPlaceSchema),
+  /** The tool call that was carried out, or failed, and the picture that came back. */
+  toolUse: toolUseSchema.nullable(),
+  picture: pictureLineSchema.nullable(),
   answer: z.string().nullable(),
   /** The answer was opened for the model. */
   forced: z.boolean(),
@@ -45,6 +44,18 @@ export const rolloutLineSchema = z.strictObject({
   end: z.string(),
 });
 export type RolloutLine = z.infer<typeof rolloutLineSchema>;
+
+/**
+ * What a node is. "turn": a turn that may call a tool, whose answer the next one sees. "thought": a
+ * think block of one message. "packed": a reply to a prompt that lists the thoughts so far.
+ */
+export const stepKinds = ["turn", "thought", "packed"] as const;
+export type StepKind = (typeof stepKinds)[number];
+
+/** Whether a tool did in a step what it was asked for. */
+export function usedTool({ toolUse }: Pick<StepLine, "toolUse">): boolean {
+  return toolUse !== null && toolUse.fault === null;
+}
 
 /** Reward from which an answer counts as correct. */
 export const correctReward = 1;
@@ -85,22 +96,18 @@ export const nodeLineSchema: z.ZodType<NodeLine> = z.lazy(() =>
 export const treeStops = ["simulations", "tokens", "seconds", "solved", "exhausted"] as const;
 export type TreeStop = (typeof treeStops)[number];
 
-export const treeLineSchema = z.strictObject({
-  version: z.literal(1),
+const treeLine = z.strictObject({
+  version: z.literal(2),
   recordId: z.string(),
   question: z.string(),
   kind: z.enum(kindNames),
   truth: z.unknown(),
   category: z.string().nullable(),
   /** How coordinates are read; null where the images are not known (trees from elsewhere). */
-  view: z
-    .strictObject({
-      original: size,
-      resized: size,
-      coordinates: z.enum(["resized", "relative"]),
-    })
-    .nullable(),
-  steps: z.enum(["zoom", "thought", "packed"]),
+  view: viewSchema.nullable(),
+  /** How tool calls are written. */
+  dialect: z.enum(dialectNames),
+  steps: z.enum(stepKinds),
   root: nodeLineSchema,
   stop: z.enum(treeStops),
   simulations: z.int(),
@@ -116,7 +123,9 @@ export const treeLineSchema = z.strictObject({
   sampler: z.string(),
   seconds: z.number(),
 });
-export type TreeLine = z.infer<typeof treeLineSchema>;
+export type TreeLine = z.infer<typeof treeLine>;
+
+export const treeLineSchema = ofVersion(2, treeLine);
 
 /** What is not the same in a second run of the same search: how long it took. */
 export function withoutClock({ seconds: _, ...tree }: TreeLine): Omit<TreeLine, "seconds"> {

@@ -98,7 +98,8 @@ function boxSvg({ node, x, y }: Box, maxChars: number): string {
   const fill = !answers ? heat(node.value) : isRight ? "#d9f2df" : "#fbe1de";
   const mark = !answers ? "" : isRight ? "✓ " : "✗ ";
   const line = step === null ? "question" : (step.answer ?? step.think);
-  const place = step?.zoom == null ? "" : `zoom (${step.zoom.at.map(round).join(", ")}) `;
+  const { tool = null, at = null } = step?.toolUse ?? {};
+  const place = at === null ? "" : `${tool ?? ""} (${round(at.x)}, ${round(at.y)}) `;
   return [
     `<g><rect x="${round(x)}" y="${y}" width="${BOX.width}" height="${BOX.height}" rx="6" fill="${fill}" stroke="#6b7480"/>`,
     text(x + 8, y + 16, cut(mark + line, maxChars), `fill="#1a1a1a"`),

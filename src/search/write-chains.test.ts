@@ -20,7 +20,7 @@ import { writeChainParquet, writeShareGpt } from "./write-chains.ts";
 
 let folder: string;
 let chains: ChainLine[];
-const episode = smallConfig({ zoom: { enabled: true, maxTurns: 4, maxImages: 4 } });
+const episode = smallConfig({ episode: { maxTurns: 4, maxToolImages: 3 } });
 const records = new Map([[digitRecord.id, digitRecord]]);
 
 const looker: Teacher = ({ text, numImages }, random) => {
@@ -99,8 +99,8 @@ function spoken(example: Transcript): string {
 }
 
 test("crops that the teacher did not see are refused", async () => {
-  const other = smallConfig({ zoom: { enabled: true, windowPx: 20 } });
-  await expect(renderChain(chains[0], digitRecord, other)).rejects.toThrow("saw another crop");
+  const other = smallConfig({ zoom: { windowPx: 20 } });
+  await expect(renderChain(chains[0], digitRecord, other)).rejects.toThrow("saw another picture");
 });
 
 test("ShareGPT: as many placeholders as pictures, which are there as the model saw them", async () => {

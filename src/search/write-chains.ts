@@ -32,13 +32,13 @@ export interface WriteChainsOptions {
 
 /**
  * Writes `file` (a JSON array), images/<hash>.png and dataset_info.json beside it. Returns how many.
- * @throws VigorlError("input") where a chain's record is missing or its crops differ, "io".
+ * @throws VigorlError("input") where a chain's record is missing or its pictures differ, "io".
  */
 export async function writeShareGpt(file: string, options: WriteChainsOptions): Promise<number> {
   const rows: unknown[] = [];
   const pictures = new PictureFolder(dirname(resolve(file)));
-  for await (const { chain, record, messages, images } of rendered(options)) {
-    const paths = await pictures.add(images);
+  for await (const { chain, record, messages, pictures: shown } of rendered(options)) {
+    const paths = await pictures.add(shown.map(({ seen }) => seen));
     const { answer } = record;
     rows.push({
       id: chain.id,
@@ -69,13 +69,14 @@ export async function writeChainParquet(
   const folder = new PictureFolder(dirname(resolve(file)));
   let count = 0;
   async function* rows() {
-    for await (const { chain, record, messages, images } of rendered(options)) {
+    for await (const { chain, record, messages, pictures: shown } of rendered(options)) {
       count++;
       const { answer } = record;
       const bytes = async (image: ModelImage) => ({
         bytes: await encodePng(image),
         path: `${image.hash}.png`,
       });
+      const images = shown.map(({ seen }) => seen);
       yield {
         id: chain.id,
         messages: messages.map(plainMessage),

@@ -22,7 +22,8 @@ let config: EpisodeConfig;
 
 beforeAll(async () => {
   const settings = episodeSettingsSchema.parse({
-    zoom: { windowPx: 12, outputPx: 112, maxTurns: 3, maxTokensPerTurn: 60 },
+    tools: { zoom: { windowPx: 12, outputPx: 112 } },
+    episode: { maxTurns: 3, maxTokensPerTurn: 60 },
     prompts: { style: "nano" },
   });
   config = await loadEpisodeConfig(folder, settings);

@@ -6,24 +6,26 @@
 import { VigorlError } from "../core/errors.ts";
 import type { ModelImage } from "../image/model-image.ts";
 import type { ChatFormat, ChatMessage } from "../text/chat.ts";
-import { authored } from "./prompt.ts";
+import type { ToolSchema } from "../text/prompts.ts";
+import { authored, type ShownPicture } from "./prompt.ts";
 import type { AuthoredChunk } from "./trajectory.ts";
 
 /**
  * Tokenises a conversation. Assistant messages (text only) become chunks of author "model", closed by
- * the end-of-turn token; images are taken in order from `images`, one for each image part.
+ * the end-of-turn token; images are taken in order, one for each image part.
  * @throws VigorlError("input") when images and image parts differ in number or no assistant speaks.
  */
 export function conversationToChunks(
   chat: ChatFormat,
   messages: readonly ChatMessage[],
   images: readonly ModelImage[],
+  tools: readonly ToolSchema[] = [],
 ): AuthoredChunk[] {
   const first = messages.findIndex((message) => message.role === "assistant");
   if (first < 0) throw new VigorlError("input", "a conversation without an assistant message");
-  const rest = [...images];
+  const rest = images.map((seen, id) => ({ id, seen }));
   const opening = messages.slice(0, first);
-  const prompt = chat.encodePrompt(opening, { addGenerationPrompt: true });
+  const prompt = chat.encodePrompt(opening, { addGenerationPrompt: true, tools });
   const out = authored(prompt, take(rest, opening), "prompt", 0);
   for (let at = first, turn = 0; at < messages.length; turn++) {
     out.push({ type: "text", author: "model", turn, tokens: speechTokens(chat, messages[at]) });
@@ -47,7 +49,7 @@ function speechTokens(chat: ChatFormat, message: ChatMessage): number[] {
 }
 
 /** Takes from the front of `rest` as many images as `messages` show. */
-function take(rest: ModelImage[], messages: readonly ChatMessage[]): ModelImage[] {
+function take(rest: ShownPicture[], messages: readonly ChatMessage[]): ShownPicture[] {
   const parts = messages.flatMap(({ content }) => (typeof content === "string" ? [] : content));
   const count = parts.filter((part) => part.type === "image").length;
   if (count > rest.length)

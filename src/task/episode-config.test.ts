@@ -24,14 +24,16 @@ const settings = (value: object) => episodeSettingsSchema.parse(value);
 
 test("an empty section is a whole one: the tool, its prompts, the folder's pixels", async () => {
   const config = await loadEpisodeConfig(folder);
-  expect(config.zoom).toMatchObject({ enabled: true, windowPx: 364, outputPx: 672, maxTurns: 5 });
+  expect(config.tools.map(({ key }) => key)).toEqual(["zoom"]);
+  expect(config.tools[0].settings).toMatchObject({ windowPx: 364, outputPx: 672 });
+  expect(config.limits).toMatchObject({ maxTurns: 5, maxToolImages: 4 });
   expect(config.budget).toEqual({ minPixels: 3136, maxPixels: 50_176 });
   expect(config.coordinates).toBe("resized");
   expect(config.promptsFor("text").system).toContain("search_coordinate");
 });
 
 test("without the tool the prompts do not speak of it", async () => {
-  const config = await loadEpisodeConfig(folder, settings({ zoom: { enabled: false } }));
+  const config = await loadEpisodeConfig(folder, settings({ tools: {} }));
   expect(config.promptsFor("point").system).not.toContain("tool_call");
 });
 
@@ -72,5 +74,9 @@ test("what is missing or contradicts is named", async () => {
   await expect(loadEpisodeConfig(folder, whole)).rejects.toThrow(/answerForm/);
   await rm(join(folder, "preprocessor_config.json"));
   await expect(loadEpisodeConfig(folder)).rejects.toThrow(/preprocessor_config\.json is missing/);
-  expect(() => settings({ zoom: { window: 5 } })).toThrow(/window/);
+  expect(() => settings({ tools: { zoom: { window: 5 } } })).toThrow(/window/);
+  expect(() => settings({ tools: { zoon: {} } })).toThrow(/zoon/);
+  await write("preprocessor_config.json", { min_pixels: 3136, max_pixels: 50_176 });
+  const upsideDown = settings({ image: { minPixels: 50_000, maxPixels: 20_000 } });
+  await expect(loadEpisodeConfig(folder, upsideDown)).rejects.toThrow(/minPixels 50000 is above/);
 });

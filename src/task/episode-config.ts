@@ -7,43 +7,81 @@ import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
 import type { PixelBudget } from "../image/model-image.ts";
 import type { PreprocessorConfig } from "../image/preprocessor-config.ts";
-import type { Coordinates } from "../model/families/family.ts";
-import { readProfile } from "../model/profile.ts";
+import type { Coordinates } from "../image/frames.ts";
+import { readProfile, type ModelProfile } from "../model/profile.ts";
 import { loadChatFormat, type ChatFormat } from "../text/chat.ts";
+import type { Dialect } from "../text/dialects/dialect.ts";
+import { dialectNames, dialects } from "../text/dialects/table.ts";
 import {
   answerKinds,
   promptSet,
   promptSetSchema,
   type AnswerKind,
   type PromptSet,
+  type ToolSchema,
 } from "../text/prompts.ts";
-import { zoomConfigSchema, type ZoomConfig } from "./zoom.ts";
+import type { ToolControl } from "./tools/controls.ts";
+import { makeTools, toolsSchema } from "./tools/table.ts";
+import type { Tool } from "./tools/tool.ts";
+import { zoomTool } from "./tools/zoom.ts";
 
 const promptStyles = [
   "direct",
   "thinking",
   "grounded",
   "ungrounded",
-  "zoom",
+  "tools",
   "steps",
   "nano",
 ] as const;
 
+const promptsSchema = promptSetSchema.partial().extend({
+  style: z.enum(promptStyles).optional(),
+  kinds: z
+    .array(z.enum(answerKinds))
+    .optional()
+    .describe("kinds of question that the sentences are for; others keep the style's own"),
+});
+
+const limitsSchema = z.strictObject({
+  maxTurns: z.int().positive().default(5).describe("assistant turns, the answering one included"),
+  maxToolImages: z
+    .int()
+    .min(0)
+    .default(4)
+    .describe("images that tools may return; those of the question do not count"),
+  maxTokensPerTurn: z.int().positive().default(1024).describe("tokens of one assistant turn"),
+  maxTotalTokens: z
+    .int()
+    .positive()
+    .default(4096)
+    .describe("positions after the prompt: text of everybody and the images of tools"),
+  forceAnswer: z
+    .boolean()
+    .default(true)
+    .describe(
+      "open the answer for the model in the last turn; else a further call ends the episode",
+    ),
+});
+export type EpisodeLimits = z.infer<typeof limitsSchema>;
+
 export const episodeSettingsSchema = z.strictObject({
-  zoom: zoomConfigSchema.prefault({}),
-  prompts: promptSetSchema
-    .partial()
-    .extend({
-      style: z.enum(promptStyles).optional(),
-      kinds: z
-        .array(z.enum(answerKinds))
-        .optional()
-        .describe("kinds of question that the sentences are for; others keep the style's own"),
-    })
+  tools: toolsSchema
+    .default({ zoom: zoomTool.settings.parse({}) })
+    .describe("the tools that are offered, each with its settings; {} offers none"),
+  dialect: z
+    .enum(dialectNames)
+    .optional()
+    .describe(
+      "how tool calls are written; default: as the model's family does, and published with tools.zoom.mode: repo",
+    ),
+  episode: limitsSchema.prefault({}).describe("limits of an episode"),
+  prompts: promptsSchema
     .prefault({})
     .describe(
-      'the wording; `style` defaults to "zoom" with the tool and "grounded" without. Sentences replace it',
+      'the wording; `style` defaults to "tools" with tools and "grounded" without. Sentences replace it',
     ),
+  promptsNoTool: promptsSchema.prefault({}).describe("laid over prompts where no tool is offered"),
   image: z
     .strictObject({
       minPixels: z.int().positive().optional(),
@@ -82,7 +120,10 @@ export interface EpisodeConfig {
   readonly chat: ChatFormat;
   readonly preprocessor: PreprocessorConfig;
   readonly budget: PixelBudget;
-  readonly zoom: ZoomConfig;
+  /** In the order in which they are offered; without one an episode is a single turn. */
+  readonly tools: readonly Tool[];
+  readonly dialect: Dialect;
+  readonly limits: EpisodeLimits;
   readonly promptsFor: (kind: AnswerKind) => PromptSet;
   readonly sampling: Sampling;
   readonly coordinates: Coordinates;
@@ -90,56 +131,110 @@ export interface EpisodeConfig {
 }
 
 /**
- * Joins a model folder and settings.
+ * Joins a model folder and settings. `control` changes every tool, for an experiment.
  * @throws VigorlError("input") for a folder that lacks a file, "usage" for settings that contradict.
  */
 export async function loadEpisodeConfig(
   folder: string,
   settings: EpisodeSettings = episodeSettingsSchema.parse({}),
+  control: ToolControl | null = null,
 ): Promise<EpisodeConfig> {
-  const [chat, { preprocessor, coordinates }] = await Promise.all([
-    loadChatFormat(folder),
-    readProfile(folder),
-  ]);
-  return makeEpisodeConfig(chat, preprocessor, coordinates, settings);
+  const [chat, profile] = await Promise.all([loadChatFormat(folder), readProfile(folder)]);
+  return makeEpisodeConfig(chat, profile, settings, control);
 }
 
 /** `loadEpisodeConfig` from parts that are already in memory. */
 export function makeEpisodeConfig(
   chat: ChatFormat,
-  preprocessor: PreprocessorConfig,
-  coordinates: Coordinates,
+  profile: ModelProfile,
   settings: EpisodeSettings,
+  control: ToolControl | null = null,
 ): EpisodeConfig {
-  const { zoom, sampling, answerForm } = settings;
-  if (answerForm === "whole" && zoom.enabled) {
-    throw new VigorlError("usage", 'answerForm "whole" does not go with the zoom tool', {
-      hint: "set zoom.enabled to false, or answerForm to tagged",
+  const { sampling, answerForm } = settings;
+  const { preprocessor } = profile;
+  const coordinates = settings.coordinates ?? profile.coordinates;
+  const tools = makeTools(settings.tools).flatMap((tool) => {
+    const changed = control === null ? tool : control(tool);
+    return changed === null ? [] : [changed];
+  });
+  if (answerForm === "whole" && tools.length > 0) {
+    throw new VigorlError("usage", 'answerForm "whole" does not go with tools', {
+      hint: "set tools to {}, or answerForm to tagged",
     });
   }
-  const budget = {
-    minPixels: settings.image.minPixels ?? preprocessor.minPixels,
-    maxPixels: settings.image.maxPixels ?? preprocessor.maxPixels,
-  };
-  const {
-    style = zoom.enabled ? "zoom" : "grounded",
-    kinds = answerKinds,
-    ...sentences
-  } = settings.prompts;
-  const promptsFor = (kind: AnswerKind): PromptSet => ({
-    ...promptSet(style, kind, zoom.toolName),
-    ...(kinds.includes(kind) ? present(sentences) : {}),
-  });
+  // A tool may say how its calls have to be read; else the model's family does.
+  const asked = tools.find((tool) => tool.dialect !== null)?.dialect ?? profile.dialect;
+  const dialect = dialects[settings.dialect ?? asked];
   return {
     chat,
     preprocessor,
-    budget,
-    zoom,
-    promptsFor,
+    budget: budgetOf(settings, preprocessor),
+    tools,
+    dialect,
+    limits: settings.episode,
+    promptsFor: promptsOf(settings, { tools, dialect, coordinates }, chat),
     sampling,
-    coordinates: settings.coordinates ?? coordinates,
+    coordinates,
     answerForm,
   };
+}
+
+/** What a chat template is told of the tools: their schemas, or nothing where words tell them. */
+export function templateTools({
+  tools,
+  dialect,
+  chat,
+  coordinates,
+}: Pick<EpisodeConfig, "tools" | "dialect" | "chat" | "coordinates">): ToolSchema[] {
+  return dialect.tells === "schemas" && chat.tellsTools ? schemasOf(tools, coordinates) : [];
+}
+
+function schemasOf(tools: readonly Tool[], coordinates: Coordinates): ToolSchema[] {
+  return tools.map((tool) => {
+    const { $schema: _, ...parameters } = z.toJSONSchema(tool.args, { unrepresentable: "any" });
+    const { ability } = tool.describe(coordinates);
+    return {
+      type: "function",
+      function: { name: tool.names[0], description: ability, parameters },
+    };
+  });
+}
+
+function promptsOf(
+  { prompts, promptsNoTool }: EpisodeSettings,
+  about: Pick<EpisodeConfig, "tools" | "dialect" | "coordinates">,
+  chat: ChatFormat,
+): EpisodeConfig["promptsFor"] {
+  const { tools, dialect, coordinates } = about;
+  const written = tools.length > 0 ? prompts : { ...prompts, ...present(promptsNoTool) };
+  const {
+    style = tools.length > 0 ? "tools" : "grounded",
+    kinds = answerKinds,
+    ...sentences
+  } = written;
+  const isToldHere = dialect.tells === "schemas" && !chat.tellsTools;
+  const context = {
+    tools: tools.map((tool) => tool.describe(coordinates)),
+    schemas: isToldHere ? schemasOf(tools, coordinates) : [],
+    dialect,
+    coordinates,
+  };
+  return (kind) => ({
+    ...promptSet(style, kind, context),
+    ...(kinds.includes(kind) ? present(sentences) : {}),
+  });
+}
+
+/** @throws VigorlError("usage") where the smallest area is above the largest. */
+function budgetOf({ image }: EpisodeSettings, preprocessor: PreprocessorConfig): PixelBudget {
+  const minPixels = image.minPixels ?? preprocessor.minPixels;
+  const maxPixels = image.maxPixels ?? preprocessor.maxPixels;
+  if (minPixels > maxPixels) {
+    throw new VigorlError("usage", `image.minPixels ${minPixels} is above maxPixels ${maxPixels}`, {
+      hint: "set both image.minPixels and image.maxPixels; what is not set comes from the model folder",
+    });
+  }
+  return { minPixels, maxPixels };
 }
 
 function present<T extends object>(

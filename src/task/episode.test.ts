@@ -12,6 +12,7 @@ import {
 } from "./fixtures/scene.ts";
 import { ScriptedSampler, type Line } from "./fixtures/scripted-sampler.ts";
 import type { TaskRecord } from "./record.ts";
+import { elsewhere } from "./tools/controls.ts";
 import { episodeToDatum, toChunks, type Trajectory } from "./trajectory.ts";
 
 const { tokenizer } = chat;
@@ -60,14 +61,30 @@ test("zoom, look, answer: the conversation of the template, token by token", asy
   expect(episode.response).toBe(
     `${zoomCall(57, 83)}\nuser\n<observation>\n\n</observation>\nassistant\n${answerTurn("7")}`,
   );
-  expect(episode.zooms).toHaveLength(1);
-  expect(episode.zooms[0]).toMatchObject({
+  expect(episode.toolUses).toEqual([
+    {
+      tool: "zoom",
+      turn: 0,
+      reads: 0,
+      place: { kind: "point", x: 57, y: 83 },
+      at: { picture: 0, x: 57, y: 83 },
+      gives: 1,
+      text: "",
+      fault: null,
+      ends: false,
+      control: null,
+    },
+  ]);
+  expect(episode.pictures[1]).toMatchObject({
+    id: 1,
+    tool: "zoom",
     turn: 0,
-    at: { frame: "resized", x: 57, y: 83 },
-    boxOriginal: { frame: "original", x0: 204, y0: 308, x1: 252, y1: 356 },
-    outputSize: { widthPx: 112, heightPx: 112 },
+    of: 0,
+    box: [204, 308, 252, 356],
+    widthPx: 112,
+    heightPx: 112,
   });
-  expect(episode.points).toMatchObject([{ turn: 0, x: 57, y: 83, inImage: true }]);
+  expect(episode.points).toMatchObject([{ picture: 0, turn: 0, x: 57, y: 83, inImage: true }]);
   expect(sampler.asked.map((asked) => asked.params.seed)).toEqual([
     deriveSeed(7, 0),
     deriveSeed(7, 1),
@@ -124,8 +141,8 @@ describe("a bad call is told to the model and the episode goes on", () => {
   ] as const)("%s", async (line, fault) => {
     const { episode, sampler } = await play([line, answerTurn("7")]);
     expect(episode.stopReason).toBe("answered");
-    expect(episode.turns[0].fault).toBe(fault);
-    expect(episode.zooms).toEqual([]);
+    expect(episode.toolUses).toMatchObject([{ fault, gives: null, at: null }]);
+    expect(episode.pictures).toHaveLength(1);
     expect(transcript(episode)).toContain("<observation>\nno\n</observation><|im_end|>");
     expect(sampler.asked).toHaveLength(2);
   });
@@ -134,15 +151,15 @@ describe("a bad call is told to the model and the episode goes on", () => {
 describe("every end has its name", () => {
   const cases: [string, Line[], Parameters<typeof smallConfig>[0], Trajectory["stopReason"]][] = [
     ["no action", ["I do not know"], {}, "noAnswer"],
-    ["a call while the tool is off", [zoomCall(5, 5)], { zoom: { enabled: false } }, "noAnswer"],
-    ["no turn left", [zoomCall(5, 5)], { zoom: { maxTurns: 1 } }, "turnLimit"],
-    ["no image left", [zoomCall(5, 5)], { zoom: { maxImages: 1 } }, "imageLimit"],
-    ["a long turn", [answerTurn("7")], { zoom: { maxTokensPerTurn: 5 } }, "turnTokenLimit"],
-    ["a long episode", [answerTurn("7")], { zoom: { maxTotalTokens: 5 } }, "tokenLimit"],
+    ["a call while the tool is off", [zoomCall(5, 5)], { tools: {} }, "noAnswer"],
+    ["no turn left", [zoomCall(5, 5)], { episode: { maxTurns: 1 } }, "turnLimit"],
+    ["no image left", [zoomCall(5, 5)], { episode: { maxToolImages: 0 } }, "imageLimit"],
+    ["a long turn", [answerTurn("7")], { episode: { maxTokensPerTurn: 5 } }, "turnTokenLimit"],
+    ["a long episode", [answerTurn("7")], { episode: { maxTotalTokens: 5 } }, "tokenLimit"],
     [
       "no tokens for the next turn",
       [zoomCall(5, 5), answerTurn("7")],
-      { zoom: { maxTotalTokens: 60 } },
+      { episode: { maxTotalTokens: 60 } },
       "tokenLimit",
     ],
     ["an image placeholder", [[tokenizer.imagePadId]], {}, "badOutput"],
@@ -175,7 +192,7 @@ describe("every end has its name", () => {
 
 describe("a forced answer", () => {
   test("opens in the last turn, in our name", async () => {
-    const settings = { zoom: { maxTurns: 2 }, prompts: { forcedThink: "Now." } };
+    const settings = { episode: { maxTurns: 2 }, prompts: { forcedThink: "Now." } };
     const { episode, sampler } = await play([zoomCall(5, 5), " 7 </answer>"], settings);
     expect(episode).toMatchObject({ stopReason: "answered", answer: "7", forced: true });
     const forced = episode.chunks.find((chunk) => chunk.author === "forced");
@@ -189,12 +206,14 @@ describe("a forced answer", () => {
   });
 
   test("opens when the images are used up", async () => {
-    const { episode } = await play([zoomCall(5, 5), "7 </answer>"], { zoom: { maxImages: 2 } });
+    const { episode } = await play([zoomCall(5, 5), "7 </answer>"], {
+      episode: { maxToolImages: 1 },
+    });
     expect(episode).toMatchObject({ stopReason: "answered", answer: "7", forced: true });
   });
 
   test("is left out where the recipe says so", async () => {
-    const settings = { zoom: { maxTurns: 2, forceAnswer: false } };
+    const settings = { episode: { maxTurns: 2, forceAnswer: false } };
     const { episode } = await play([zoomCall(5, 5), zoomCall(50, 50)], settings);
     expect(episode.stopReason).toBe("turnLimit");
     expect(episode.numTokens.forced).toBe(0);
@@ -214,20 +233,41 @@ test("a closing tag quoted in a thought does not end the turn", async () => {
   expect(sampler.asked[1].params.maxTokens).toBe(1024 - spent);
 });
 
+test.each([
+  [
+    "a label",
+    ["</tool_call>", ' in it", "coordinate": [57, 83]}}\n</tool_call>'],
+    `<think> a (57, 83) </think>\n<tool_call>\n{"name": "crop", "arguments": {"label": "`,
+  ],
+  [
+    "a thought",
+    [
+      "<tool_call>{}</tool_call>",
+      ` or look (57, 83) </think>\n${zoomCall(57, 83).split("\n").slice(1).join("\n")}`,
+    ],
+    "<think> I could write ",
+  ],
+])("a call quoted in %s does not end the turn", async (_, [quoted, rest], before) => {
+  const { episode } = await play([before + quoted, rest, answerTurn("7")]);
+  expect(episode).toMatchObject({ stopReason: "answered", answer: "7", wellFormed: true });
+  expect(episode.turns.map((turn) => turn.text)).toEqual([before + quoted + rest, answerTurn("7")]);
+  expect(episode.toolUses).toMatchObject([{ tool: "zoom", at: { x: 57, y: 83 }, fault: null }]);
+});
+
 test("without the tool a task is one turn; a whole reply can be the answer", async () => {
-  const single = { zoom: { enabled: false } };
+  const single = { tools: {} };
   const { episode } = await play([answerTurn("7")], single);
-  expect(episode).toMatchObject({ stopReason: "answered", answer: "7", canZoom: false });
+  expect(episode).toMatchObject({ stopReason: "answered", answer: "7", tools: [] });
   const { episode: whole, sampler } = await play(["7"], { ...single, answerForm: "whole" });
   expect(whole).toMatchObject({ stopReason: "answered", answer: "7" });
   expect(sampler.asked[0].params.stop).toEqual([]);
-  expect(() => smallConfig({ answerForm: "whole" })).toThrow(/zoom/);
+  expect(() => smallConfig({ answerForm: "whole" })).toThrow(/tools/);
 });
 
 test("the same seed gives the same bytes; another seed moves the sampling", async () => {
   const script = [zoomCall(57, 83), answerTurn("7")];
-  const first = await play(script, { zoom: { control: "elsewhere" } });
-  const second = await play(script, { zoom: { control: "elsewhere" } });
+  const first = await play(script, { control: elsewhere });
+  const second = await play(script, { control: elsewhere });
   expect(fingerprint(first.episode)).toBe(fingerprint(second.episode));
 });
 

@@ -1,13 +1,14 @@
 /**
- * One episode: the model thinks, zooms, looks and answers, through any `Sampler`. Episodes are
+ * One episode: the model thinks, calls tools, looks and answers, through any `Sampler`. Episodes are
  * independent async functions, so none waits for another. Whatever a model or an engine does ends in
  * a named stop reason on the record; only an abort is thrown. Single-turn tasks are the same function
- * with the tool switched off. A single turn is in `turn.ts`.
+ * without tools. A single turn is in `turn.ts`.
  * differs from the published rollout: a failed tool call is told to the model and the episode goes
  * on; tokens are kept as sampled, with their author, and never decoded and encoded again.
  */
 import { scoredTemperature, type Sampler } from "../engine/types.ts";
 import type { EpisodeConfig } from "./episode-config.ts";
+import { pictureLine } from "./pictures.ts";
 import type { TaskRecord } from "./record.ts";
 import { countTokens, type Trajectory } from "./trajectory.ts";
 import {
@@ -73,12 +74,12 @@ async function play(
   }
 }
 
-const NOTHING: TurnState = { chunks: [], turns: [], points: [], zooms: [] };
+const NOTHING: TurnState = { chunks: [], turns: [], points: [], pictures: [], toolUses: [] };
 
 function summary(
   config: EpisodeConfig,
   scene: Scene | null,
-  { chunks, turns, points, zooms }: TurnState,
+  { chunks, turns, points, pictures, toolUses }: TurnState,
   { stopReason, answer, error }: TurnEnd,
 ): Omit<Trajectory, "id" | "task" | "category" | "recordId" | "seed" | "temperature" | "seconds"> {
   const response = chunks
@@ -88,8 +89,9 @@ function summary(
     chunks,
     turns,
     points,
-    zooms,
-    canZoom: config.zoom.enabled,
+    pictures: pictures.map(pictureLine),
+    toolUses,
+    tools: config.tools.map(({ key }) => key),
     response: config.chat.tokenizer.decode(response, { skipSpecial: true }),
     answer,
     forced: turns.at(-1)?.forced ?? false,

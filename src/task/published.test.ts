@@ -70,7 +70,7 @@ test("rewards: total, form and accuracy", () => {
         : { box: [truth[0], truth[1], truth[2] + 1, truth[3] + 1] as const };
     const config = rewardConfigSchema.parse({ profile: "repo", grounded: turns !== "vanilla" });
     const { total, accuracy, terms } = scoreEpisode(
-      { ...unseen, response, canZoom },
+      { ...unseen, response, tools: canZoom ? ["zoom"] : [] },
       { kind, answer },
       config,
     );
@@ -84,7 +84,7 @@ test("rewards: total, form and accuracy", () => {
 const unseen = {
   answer: null,
   points: [],
-  zooms: [],
+  toolUses: [],
   turns: [],
   wellFormed: false,
   view: null,

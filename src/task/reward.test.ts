@@ -25,15 +25,15 @@ const nothing: Scored = {
   response: "",
   answer: null,
   points: [],
-  zooms: [],
+  toolUses: [],
   turns: [],
   wellFormed: true,
-  canZoom: false,
+  tools: [],
   view: null,
 };
 const published = (response: string, record: Asked, canZoom: boolean, grounded = true) =>
   scoreEpisode(
-    { ...nothing, response, canZoom },
+    { ...nothing, response, tools: canZoom ? ["zoom"] : [] },
     record,
     rewardConfigSchema.parse({ profile: "repo", grounded }),
   );
@@ -175,21 +175,25 @@ const looks: fc.Arbitrary<Omit<Scored, "answer">> = fc.record({
   points: fc.array(
     fc.record({
       frame: fc.constant("resized" as const),
+      picture: fc.constant(0),
       x: coordinate,
       y: coordinate,
       turn: fc.nat(4),
       inImage: fc.boolean(),
     }),
   ),
-  zooms: fc.array(
+  toolUses: fc.array(
     fc.record({
+      tool: fc.constant("zoom"),
       turn: fc.nat(4),
-      place: fc.constant({ kind: "point" as const, x: 0, y: 0 }),
-      at: fc.record({ frame: fc.constant("resized" as const), x: coordinate, y: coordinate }),
-      boxOriginal: fc.constant({ frame: "original" as const, x0: 0, y0: 0, x1: 1, y1: 1 }),
-      outputSize: fc.constant({ widthPx: 28, heightPx: 28 }),
-      imageHash: fc.constant(""),
-      control: fc.constant("none" as const),
+      reads: fc.constant(0),
+      place: fc.constant(null),
+      at: fc.option(fc.record({ picture: fc.nat(1), x: coordinate, y: coordinate })),
+      gives: fc.constant(null),
+      text: fc.constant(""),
+      fault: fc.constantFrom(null, "outside" as const),
+      ends: fc.constant(false),
+      control: fc.constant(null),
     }),
     { maxLength: 30 },
   ),
@@ -199,12 +203,11 @@ const looks: fc.Arbitrary<Omit<Scored, "answer">> = fc.record({
       numTokens: fc.nat(),
       forced: fc.boolean(),
       wellFormed: fc.boolean(),
-      fault: fc.constantFrom(null, "outside" as const),
       weightsVersion: fc.constant(0),
     }),
   ),
   wellFormed: fc.boolean(),
-  canZoom: fc.boolean(),
+  tools: fc.constantFrom([], ["zoom"]),
   view: fc.constant(null),
 });
 
@@ -257,11 +260,11 @@ describe("our reward cannot be farmed", () => {
     const scored: Scored = {
       response: "",
       answer: "7",
-      points: [{ frame: "resized", x: 5, y: 5, turn: 0, inImage: true }],
-      zooms: [],
+      points: [{ frame: "resized", picture: 0, x: 5, y: 5, turn: 0, inImage: true }],
+      toolUses: [],
       turns: [],
       wellFormed: true,
-      canZoom: true,
+      tools: ["zoom"],
       view: null,
     };
     expect(scoreEpisode(scored, digitRecord, config).terms.format).toBe(0.1);
@@ -294,11 +297,11 @@ describe("one episode under the three profiles", () => {
     const base: Scored = {
       response: "",
       answer: "type [3] [bye]",
-      points: [{ frame: "resized", x: 5, y: 5, turn: 0, inImage: true }],
-      zooms: [],
+      points: [{ frame: "resized", picture: 0, x: 5, y: 5, turn: 0, inImage: true }],
+      toolUses: [],
       turns: [],
       wellFormed: true,
-      canZoom: false,
+      tools: [],
       view: null,
     };
     const record: TaskRecord = { ...digitRecord, kind: "action", answer: "type [3] [hi]" };

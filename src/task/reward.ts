@@ -112,7 +112,7 @@ export interface Reward {
 export function scoreEpisode(episode: Scored, record: Asked, config: RewardConfig): Reward {
   const profile: RewardProfile = rewardProfiles[config.profile];
   const weights: Weights = {
-    ...(episode.canZoom ? profile.multi : profile.single),
+    ...(episode.tools.length > 0 ? profile.multi : profile.single),
     ...config.weights,
   };
   const measure = (name: TermName) => {

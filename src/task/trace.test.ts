@@ -39,9 +39,15 @@ test("a trace reads back as it was written, with each picture once under its has
   }
 });
 
-test("parts tell the conversation with authors, frames and boxes", async () => {
+test("parts tell the conversation with authors; pictures and tool uses are numbered", async () => {
   const episode = await played();
-  const { parts, reward } = toTrace(episode, digitRecord, null, { arm: "zoom" }, chat);
+  const { parts, pictures, toolUses, reward } = toTrace(
+    episode,
+    digitRecord,
+    null,
+    { arm: "zoom" },
+    chat,
+  );
   expect(reward).toBeNull();
   const said = parts.flatMap((part) =>
     part.type === "text" && part.author === "model" ? [part.text] : [],
@@ -49,8 +55,16 @@ test("parts tell the conversation with authors, frames and boxes", async () => {
   expect(said).toEqual([zoomCall(57, 83), zoomCall(900, 1), answerTurn("7")]);
   const images = parts.filter((part) => part.type === "image");
   expect(images).toMatchObject([
-    { author: "prompt", frame: "resized" },
-    { author: "environment", frame: "crop", boxOriginal: [204, 308, 252, 356] },
+    { author: "prompt", picture: 0 },
+    { author: "environment", picture: 1 },
+  ]);
+  expect(pictures).toMatchObject([
+    { id: 0, tool: null, of: 0, box: [0, 0, 448, 448] },
+    { id: 1, tool: "zoom", of: 0, box: [204, 308, 252, 356] },
+  ]);
+  expect(toolUses).toMatchObject([
+    { tool: "zoom", reads: 0, gives: 1, fault: null },
+    { tool: "zoom", reads: 0, gives: null, fault: "outside" },
   ]);
 });
 
@@ -71,6 +85,6 @@ test("a torn last line is dropped, a bad line is named", async () => {
   const { writeFile } = await import("node:fs/promises");
   await writeFile(file, whole + whole.slice(0, 50));
   expect(await readTraces(file)).toHaveLength(1);
-  await writeFile(file, `{"version": 2}\n`);
-  await expect(readTraces(file)).rejects.toThrow(/traces\.jsonl:1: version/);
+  await writeFile(file, `{"version": 1, "zooms": []}\n`);
+  await expect(readTraces(file)).rejects.toThrow(/traces\.jsonl:1: version: .*version 1.*reads/);
 });

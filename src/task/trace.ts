@@ -1,6 +1,6 @@
 /**
- * An episode as one line of JSON that can be read without this program: who wrote what, the images by
- * hash with their frames, points, crops, answer, reward by term and how it ended. Pictures lie beside
+ * An episode as one line of JSON that can be read without this program: who wrote what, the pictures
+ * by number and hash, points, tool uses, answer, reward by term and how it ended. Pictures lie beside
  * the file, `images/<hash>.png`, each once. `version` changes when a reader has to know.
  */
 import { z } from "zod";
@@ -9,28 +9,16 @@ import { appendJsonl, readJsonlAll } from "../core/jsonl.ts";
 import type { ModelImage } from "../image/model-image.ts";
 import { writePicture } from "../image/picture-file.ts";
 import type { ChatFormat } from "../text/chat.ts";
+import { ofVersion, pictureLineSchema, toolUseSchema, viewSchema } from "./lines.ts";
 import type { TaskRecord } from "./record.ts";
 import type { Reward } from "./reward.ts";
 import type { AuthoredChunk, Trajectory } from "./trajectory.ts";
 import { kindNames } from "./kinds.ts";
 
-const size = z.strictObject({ widthPx: z.int(), heightPx: z.int() });
 const author = z.enum(["prompt", "model", "environment", "forced"]);
-const frameless = z.strictObject({ x: z.number(), y: z.number() });
-const box = z.tuple([z.number(), z.number(), z.number(), z.number()]);
-const toolPlace = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("point"), x: z.number(), y: z.number() }),
-  z.strictObject({
-    kind: z.literal("box"),
-    x0: z.number(),
-    y0: z.number(),
-    x1: z.number(),
-    y1: z.number(),
-  }),
-]);
 
-export const traceSchema = z.strictObject({
-  version: z.literal(1),
+const traceLine = z.strictObject({
+  version: z.literal(2),
   recordId: z.string(),
   /** Evaluation: which arm; training: which step and which member of the group. */
   arm: z.string().optional(),
@@ -54,46 +42,34 @@ export const traceSchema = z.strictObject({
         type: z.literal("image"),
         author,
         turn: z.int(),
+        /** Its number among `pictures`. */
+        picture: z.int().min(0),
         hash: z.string(),
-        widthPx: z.int(),
-        heightPx: z.int(),
-        /** "resized": a question's image as the model sees it; "crop": a part of the first one. */
-        frame: z.enum(["resized", "crop"]),
-        /** Of a crop: [x0, y0, x1, y1] in original pixels. */
-        boxOriginal: box.optional(),
       }),
     ]),
   ),
-  view: z
-    .strictObject({
-      original: size,
-      resized: size,
-      coordinates: z.enum(["resized", "relative"]),
-    })
-    .nullable(),
-  /** Points of the thoughts, in pixels of the first image as the model sees it. */
+  view: viewSchema.nullable(),
+  /** The record's images, then what tools returned; each says what it shows of the record. */
+  pictures: z.array(pictureLineSchema),
+  /** Points of the thoughts, in pixels of their picture as the model sees it. */
   points: z.array(
-    z.strictObject({ turn: z.int(), x: z.number(), y: z.number(), inImage: z.boolean() }),
-  ),
-  zooms: z.array(
     z.strictObject({
+      picture: z.int().min(0),
       turn: z.int(),
-      place: toolPlace,
-      /** In pixels of the first image as the model sees it. */
-      at: frameless,
-      boxOriginal: box,
-      outputSize: size,
-      imageHash: z.string(),
-      control: z.enum(["none", "blank", "elsewhere"]),
+      x: z.number(),
+      y: z.number(),
+      inImage: z.boolean(),
     }),
   ),
+  toolUses: z.array(toolUseSchema),
+  /** Keys of the tools that were offered. */
+  tools: z.array(z.string()),
   turns: z.array(
     z.strictObject({
       text: z.string(),
       numTokens: z.int(),
       forced: z.boolean(),
       wellFormed: z.boolean(),
-      fault: z.enum(["notJson", "unknownTool", "noPlace", "outside"]).nullable(),
       weightsVersion: z.int(),
     }),
   ),
@@ -117,7 +93,9 @@ export const traceSchema = z.strictObject({
   seconds: z.number(),
 });
 
-export type Trace = z.infer<typeof traceSchema>;
+export type Trace = z.infer<typeof traceLine>;
+
+export const traceSchema = ofVersion(2, traceLine);
 
 /** Where in a run an episode was played. */
 export interface TracePlace {
@@ -134,25 +112,25 @@ export function toTrace(
   place: TracePlace,
   chat: ChatFormat,
 ): Trace {
-  const boxes = episode.zooms.map(({ boxOriginal }): z.infer<typeof box> => {
-    const { x0, y0, x1, y1 } = boxOriginal;
-    return [x0, y0, x1, y1];
-  });
   return {
-    version: 1,
+    version: 2,
     recordId: episode.recordId,
     ...place,
     question: record.question,
     kind: record.kind,
     truth: record.answer,
-    parts: toParts(episode.chunks, boxes, chat),
+    parts: toParts(episode.chunks, chat),
     view: episode.view,
-    points: episode.points.map(({ turn, x, y, inImage }) => ({ turn, x, y, inImage })),
-    zooms: episode.zooms.map(({ at, ...zoom }, i) => ({
-      ...zoom,
-      at: { x: at.x, y: at.y },
-      boxOriginal: boxes[i],
+    pictures: [...episode.pictures],
+    points: episode.points.map(({ picture, turn, x, y, inImage }) => ({
+      picture,
+      turn,
+      x,
+      y,
+      inImage,
     })),
+    toolUses: [...episode.toolUses],
+    tools: [...episode.tools],
     turns: [...episode.turns],
     answer: episode.answer,
     reward:
@@ -194,12 +172,7 @@ export async function readTraces(file: string): Promise<Trace[]> {
   return readJsonlAll(file, traceSchema, { allowTornLastLine: true });
 }
 
-function toParts(
-  chunks: readonly AuthoredChunk[],
-  boxes: readonly z.infer<typeof box>[],
-  chat: ChatFormat,
-): Trace["parts"] {
-  let numCrops = 0;
+function toParts(chunks: readonly AuthoredChunk[], chat: ChatFormat): Trace["parts"] {
   return chunks.map((chunk) => {
     const { author: by, turn } = chunk;
     if (chunk.type === "text") {
@@ -207,10 +180,7 @@ function toParts(
       const mark = chunk.inexact === undefined ? {} : { inexact: chunk.inexact };
       return { type: "text", author: by, turn, text, ...mark };
     }
-    const { hash, widthPx, heightPx } = chunk.image;
-    const image = { type: "image" as const, author: by, turn, hash, widthPx, heightPx };
-    return by === "prompt"
-      ? { ...image, frame: "resized" }
-      : { ...image, frame: "crop", boxOriginal: boxes[numCrops++] };
+    const { picture, image } = chunk;
+    return { type: "image", author: by, turn, picture, hash: image.hash };
   });
 }

@@ -8,10 +8,10 @@
 import { VigorlError } from "../core/errors.ts";
 import type { Chunk, Datum, Inexact } from "../engine/types.ts";
 import { numPositions } from "../engine/types.ts";
-import type { Box, Point, Size } from "../image/frames.ts";
+import type { Coordinates, Point, Size } from "../image/frames.ts";
 import type { ModelImage } from "../image/model-image.ts";
-import type { ToolPlace } from "../text/tool-call.ts";
-import type { ToolFault } from "../text/prompts.ts";
+import type { PictureId, PictureLine, RecordPlace } from "./pictures.ts";
+import type { ToolUse } from "./tools/tool.ts";
 
 /** Who wrote a part: the task, the model, the environment, or we in the model's name. */
 export type Author = "prompt" | "model" | "environment" | "forced";
@@ -35,6 +35,8 @@ export type AuthoredChunk =
       readonly type: "image";
       readonly author: "prompt" | "environment";
       readonly turn: number;
+      /** Its number among the pictures of the episode. */
+      readonly picture: PictureId;
       readonly image: ModelImage;
     };
 
@@ -43,6 +45,7 @@ export type AuthoredChunk =
  * answered: an answer block closed, or the model ended its turn inside one.
  * noAnswer: the model ended its turn with neither an answer nor a tool call.
  * turnLimit, imageLimit: a tool call came where no turn or no image was left.
+ * toolEnd: a tool ended it.
  * turnTokenLimit: one turn reached `maxTokensPerTurn` before it was over.
  * tokenLimit: the episode reached `maxTotalTokens`; contextLimit: the model's positions are used up.
  * badOutput: sampled ids that no trajectory may hold (no token, or an image placeholder).
@@ -53,6 +56,7 @@ export type StopReason =
   | "noAnswer"
   | "turnLimit"
   | "imageLimit"
+  | "toolEnd"
   | "turnTokenLimit"
   | "tokenLimit"
   | "contextLimit"
@@ -67,38 +71,23 @@ export interface EpisodeTurn {
   readonly numTokens: number;
   readonly forced: boolean;
   readonly wellFormed: boolean;
-  /** Why its tool call gave no crop; null where it gave one or there was none. */
-  readonly fault: ToolFault | null;
   readonly weightsVersion: number;
 }
 
-/** A point named in a thought, in the frame of the first image as the model sees it. */
+/** A point named in a thought, in the frame of its picture as the model sees it. */
 export interface EpisodePoint extends Point<"resized"> {
+  /** Thoughts speak of the first picture. */
+  readonly picture: PictureId;
   readonly turn: number;
   readonly inImage: boolean;
 }
 
-export type ZoomControl = "none" | "blank" | "elsewhere";
-
-export interface EpisodeZoom {
-  readonly turn: number;
-  /** What the model asked for, as it wrote it. */
-  readonly place: ToolPlace;
-  /** The place asked for (of a box, its centre), in the first image as the model sees it. */
-  readonly at: Point<"resized">;
-  /** What was shown: its box in the original. Under "elsewhere" this is not where the model pointed. */
-  readonly boxOriginal: Box<"original">;
-  readonly outputSize: Size;
-  readonly imageHash: string;
-  readonly control: ZoomControl;
-}
-
-/** How coordinates in the model's text are to be read. */
+/** How coordinates in the model's text are to be read: they speak of the first picture. */
 export interface AnswerView {
   readonly original: Size;
   readonly resized: Size;
   /** "resized": pixels of the image as the model sees it; "relative": thousandths. */
-  readonly coordinates: "resized" | "relative";
+  readonly coordinates: Coordinates;
 }
 
 export interface TokenCounts {
@@ -127,9 +116,12 @@ export interface Trajectory extends Transcript {
   readonly temperature: number;
   readonly turns: readonly EpisodeTurn[];
   readonly points: readonly EpisodePoint[];
-  readonly zooms: readonly EpisodeZoom[];
-  /** Whether the zoom tool was offered. */
-  readonly canZoom: boolean;
+  /** All pictures, the record's first; images of `chunks` name theirs. */
+  readonly pictures: readonly PictureLine[];
+  /** Calls that were carried out, or failed, in order. */
+  readonly toolUses: readonly ToolUse[];
+  /** Keys of the tools that were offered. */
+  readonly tools: readonly string[];
   /** All text after the prompt, images left out and control tokens removed (role names stay). */
   readonly response: string;
   readonly answer: string | null;
@@ -145,6 +137,16 @@ export interface Trajectory extends Transcript {
   /** Positions by author, images counted with their tokens. */
   readonly numTokens: TokenCounts;
   readonly seconds: number;
+}
+
+/** Tool calls that did what they asked for. */
+export function countUses({ toolUses }: Pick<Trajectory, "toolUses">): number {
+  return toolUses.filter(({ fault }) => fault === null).length;
+}
+
+/** The places that tools looked at, on the record's images. */
+export function placesLookedAt({ toolUses }: Pick<Trajectory, "toolUses">): RecordPlace[] {
+  return toolUses.flatMap(({ at }) => (at === null ? [] : [at]));
 }
 
 /** The chunks as an engine takes them; neighbouring texts are joined. */

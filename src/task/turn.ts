@@ -1,5 +1,5 @@
 /**
- * One assistant turn as a step from state to state: the model speaks, and a tool call brings a crop.
+ * One assistant turn as a step from state to state: the model speaks, and a tool answers its call.
  * Episodes take one turn after the other; search branches from any state. States are never changed,
  * so that branches share what came before them.
  */
@@ -7,32 +7,29 @@ import { deriveSeed } from "../core/random.ts";
 import type { Sample, Sampler } from "../engine/types.ts";
 import { numPositions } from "../engine/types.ts";
 import { contains } from "../image/frames.ts";
-import type { RgbImage } from "../image/decode.ts";
-import type { ModelImage } from "../image/model-image.ts";
 import { forcedAnswerPrefix, parseTurn, stopStrings, type ParsedTurn } from "../text/grammar.ts";
-import { zoomToolNames } from "../text/tool-call.ts";
 import type { EpisodeConfig } from "./episode-config.ts";
-import { observationChunks, promptChunks, viewImages } from "./prompt.ts";
+import { recordPictures, type Picture } from "./pictures.ts";
+import { answerView, observationChunks, promptChunks } from "./prompt.ts";
 import { loadImages, type TaskRecord } from "./record.ts";
+import { pointToResized } from "./tools/place-args.ts";
+import type { ToolUse } from "./tools/tool.ts";
+import { checkCall, useTool } from "./tools/use-tool.ts";
 import {
   toChunks,
   type AnswerView,
   type AuthoredChunk,
   type EpisodePoint,
   type EpisodeTurn,
-  type EpisodeZoom,
   type StopReason,
 } from "./trajectory.ts";
-import { pointToResized, zoomStep } from "./zoom.ts";
 
 /** A record with its images loaded, before anybody has spoken. */
 export interface Scene {
   readonly record: TaskRecord;
   readonly config: EpisodeConfig;
-  /** The first image, in its original pixels: crops are cut from it. */
-  readonly image: RgbImage;
-  /** All images as the model sees them. */
-  readonly seen: readonly ModelImage[];
+  /** The images of the record. */
+  readonly pictures: readonly Picture[];
   readonly view: AnswerView;
   readonly prompt: readonly AuthoredChunk[];
   readonly promptPositions: number;
@@ -43,7 +40,9 @@ export interface TurnState {
   readonly chunks: readonly AuthoredChunk[];
   readonly turns: readonly EpisodeTurn[];
   readonly points: readonly EpisodePoint[];
-  readonly zooms: readonly EpisodeZoom[];
+  /** The record's, then what tools returned. */
+  readonly pictures: readonly Picture[];
+  readonly toolUses: readonly ToolUse[];
 }
 
 /** How a conversation ended. */
@@ -95,16 +94,17 @@ const openScenes = new WeakMap<
 >();
 
 async function loadScene(record: TaskRecord, config: EpisodeConfig): Promise<Scene> {
-  const images = await loadImages(record);
-  const { seen, view } = viewImages(config, images);
-  const prompt = promptChunks(config, record, seen);
+  const { budget, preprocessor } = config;
+  const pictures = recordPictures(await loadImages(record), budget, preprocessor);
+  const view = answerView(config, pictures[0]);
+  const prompt = promptChunks(config, record, pictures);
   const promptPositions = numPositions(toChunks(prompt));
-  return { record, config, image: images[0], seen, view, prompt, promptPositions };
+  return { record, config, pictures, view, prompt, promptPositions };
 }
 
 /** The state in which the first turn is taken. */
-export function firstState(scene: Scene): TurnState {
-  return { chunks: scene.prompt, turns: [], points: [], zooms: [] };
+export function firstState({ prompt, pictures }: Scene): TurnState {
+  return { chunks: prompt, turns: [], points: [], pictures, toolUses: [] };
 }
 
 /**
@@ -118,11 +118,12 @@ export async function takeTurn(
   options: TurnOptions,
 ): Promise<{ readonly state: TurnState; readonly end: TurnEnd | null }> {
   const { config, record } = scene;
-  const { zoom } = config;
+  const { limits, dialect } = config;
   const turn = state.turns.length;
-  const noTurnLeft = turn === zoom.maxTurns - 1;
-  const noImageLeft = record.images.length + state.zooms.length >= zoom.maxImages;
-  const atLimit = zoom.enabled && zoom.forceAnswer && turn > 0 && (noTurnLeft || noImageLeft);
+  const noTurnLeft = turn === limits.maxTurns - 1;
+  const noImageLeft = state.pictures.length - scene.pictures.length >= limits.maxToolImages;
+  const noUseLeft = noTurnLeft || (noImageLeft && config.tools.every((tool) => tool.givesPicture));
+  const atLimit = config.tools.length > 0 && limits.forceAnswer && turn > 0 && noUseLeft;
   const forced = atLimit || options.force === true;
   const chunks = [...state.chunks];
   const prompts = config.promptsFor(record.kind);
@@ -132,8 +133,8 @@ export async function takeTurn(
     chunks,
     {
       turn,
-      prefix: forced ? forcedAnswerPrefix(prompts.forcedThink) : null,
-      stop: config.answerForm === "whole" ? [] : stopStrings(zoom.enabled),
+      prefix: forced ? forcedAnswerPrefix(prompts.forcedThink, dialect) : null,
+      stop: config.answerForm === "whole" ? [] : stopStrings(config.tools.length > 0, dialect),
       isOver: (said) => actionOf(said, config) !== "none",
     },
     options,
@@ -141,34 +142,29 @@ export async function takeTurn(
   if ("stopReason" in spoken) return { state: { ...state, chunks }, end: spoken };
 
   const points = [...state.points, ...pointsOf(spoken.parsed, turn, scene.view)];
+  const turns = [...state.turns, turnOf(spoken, forced, config)];
+  const next = { ...state, chunks, turns, points };
   const action = actionOf(spoken, config);
-  const call = action === "toolCall" ? spoken.parsed.toolCall : null;
-  const step =
-    call !== null && !noTurnLeft && !noImageLeft
-      ? zoomStep(
-          call,
-          { image: scene.image, view: scene.view, preprocessor: config.preprocessor },
-          zoom,
-          options.seed,
-          turn,
-        )
-      : null;
-  const fault = step === null || step.ok ? null : step.fault;
-  const turns = [...state.turns, turnOf(spoken, forced, fault)];
-  const next = { chunks, turns, points, zooms: state.zooms };
   if (action === "answer") {
     chunks.push(...endOfAnswer(spoken, config, turn));
     return { state: next, end: answered(spoken, config) };
   }
-  if (action === "none") {
+  const call = action === "toolCall" ? spoken.parsed.toolCall : null;
+  if (call === null) {
     const isCut = spoken.last.stopReason === "length";
     return { state: next, end: ended(isCut ? spoken.cutBy : "noAnswer") };
   }
-  if (step === null) return { state: next, end: ended(noTurnLeft ? "turnLimit" : "imageLimit") };
+  if (noTurnLeft) return { state: next, end: ended("turnLimit") };
+  const called = checkCall(call, config);
+  if (noImageLeft && (!called.ok || called.tool.givesPicture))
+    return { state: next, end: ended("imageLimit") };
+  const key = { seed: options.seed, turn };
+  const { use, picture } = await useTool(call, config, prompts, state.pictures, key);
   const hasEnded = spoken.last.tokens.at(-1) === config.chat.endOfTurnId;
-  chunks.push(...observationChunks(config, prompts, step, turn, hasEnded));
-  const zooms = step.ok ? [...state.zooms, step.zoom] : state.zooms;
-  return { state: { ...next, zooms }, end: null };
+  chunks.push(...observationChunks(config, use, picture, hasEnded));
+  const pictures = picture === null ? state.pictures : [...state.pictures, picture];
+  const toolUses = [...state.toolUses, use];
+  return { state: { ...next, pictures, toolUses }, end: use.ends ? ended("toolEnd") : null };
 }
 
 /** What the model said in one go. */
@@ -193,7 +189,7 @@ export interface SpeechRules {
 
 /**
  * Samples until the rules say it is over, and adds it to `chunks`. A stop string that closes nothing
- * (a closing tag quoted in a thought) does not end the turn.
+ * (a closing tag quoted in a thought, or in a string of a call) does not end the turn.
  */
 export async function speak(
   sampler: Sampler,
@@ -202,12 +198,12 @@ export async function speak(
   rules: SpeechRules,
   options: TurnOptions,
 ): Promise<Spoken | TurnEnd> {
-  const { chat, zoom, sampling } = scene.config;
+  const { chat, limits, sampling, dialect } = scene.config;
   const { turn, prefix } = rules;
   const { signal, seed } = options;
   const tokens: number[] = [];
   for (let part = 0; ; part++) {
-    const leftInTurn = zoom.maxTokensPerTurn - tokens.length;
+    const leftInTurn = limits.maxTokensPerTurn - tokens.length;
     const room = roomFor(sampler, scene, chunks, leftInTurn);
     if (room.tokens <= 0) return ended(room.limit);
     if (prefix !== null && part === 0)
@@ -246,31 +242,28 @@ export async function speak(
     });
     tokens.push(...sampled);
     const text = (prefix ?? "") + chat.tokenizer.decode(tokens, { skipSpecial: true });
-    const toolNames = zoom.mode === "repo" ? null : zoomToolNames;
-    const parsed = parseTurn(text, { toolNames });
+    const parsed = parseTurn(text, dialect);
     const numTokens = tokens.length;
     const spoken = { text, parsed, last: sample, numTokens, cutBy: room.limit };
-    if (sample.stopReason !== "stop" || rules.isOver(spoken)) return spoken;
+    if (sample.stopReason !== "stop" || (!parsed.isOpen && rules.isOver(spoken))) return spoken;
   }
 }
 
-/** The points of a turn's thoughts, in the frame of the first image as the model sees it. */
+/** The points of a turn's thoughts, in the frame of the first picture as the model sees it. */
 export function pointsOf(parsed: ParsedTurn, turn: number, view: AnswerView): EpisodePoint[] {
   return parsed.points.map((written) => {
     const at = pointToResized(written, view);
-    return { ...at, turn, inImage: contains(view.resized, at) };
+    return { ...at, picture: 0, turn, inImage: contains(view.resized, at) };
   });
 }
 
-export function turnOf(spoken: Spoken, forced: boolean, fault: EpisodeTurn["fault"]): EpisodeTurn {
-  return {
-    text: spoken.text,
-    numTokens: spoken.numTokens,
-    forced,
-    wellFormed: spoken.parsed.wellFormed,
-    fault,
-    weightsVersion: spoken.last.weightsVersion,
-  };
+/** A turn as it is recorded; one with a call is well formed only where the call reaches a tool. */
+function turnOf(spoken: Spoken, forced: boolean, config: EpisodeConfig): EpisodeTurn {
+  const { parsed, text, numTokens, last } = spoken;
+  const isCall = parsed.segments.some(({ kind }) => kind === "toolCall");
+  const reaches = parsed.toolCall !== null && checkCall(parsed.toolCall, config).ok;
+  const wellFormed = parsed.wellFormed && (!isCall || reaches);
+  return { text, numTokens, forced, wellFormed, weightsVersion: last.weightsVersion };
 }
 
 export function ended(stopReason: StopReason): TurnEnd {
@@ -285,14 +278,14 @@ export function failed(stopReason: "inputError" | "samplerError", error: unknown
 /** What a turn does: the first closed block decides; one left open counts if the model ended there. */
 function actionOf(
   { text, parsed, last }: Spoken,
-  { zoom, answerForm }: EpisodeConfig,
+  { tools, answerForm }: EpisodeConfig,
 ): "answer" | "toolCall" | "none" {
   if (answerForm === "whole")
     return last.stopReason === "eos" && text.trim() !== "" ? "answer" : "none";
   const action = parsed.segments.find(
     ({ kind, closed }) =>
       (closed || last.stopReason === "eos") &&
-      (kind === "answer" || (kind === "toolCall" && zoom.enabled)),
+      (kind === "answer" || (kind === "toolCall" && tools.length > 0)),
   );
   return action?.kind === "answer" || action?.kind === "toolCall" ? action.kind : "none";
 }
@@ -316,7 +309,7 @@ function roomFor(
   leftInTurn: number,
 ): { tokens: number; limit: StopReason } {
   const used = numPositions(toChunks(chunks));
-  const inEpisode = config.zoom.maxTotalTokens - (used - promptPositions);
+  const inEpisode = config.limits.maxTotalTokens - (used - promptPositions);
   const inContext = sampler.capabilities.maxPositions - used;
   const tokens = Math.min(leftInTurn, inEpisode, inContext);
   if (tokens === inContext) return { tokens, limit: "contextLimit" };

@@ -2,13 +2,14 @@
  * Conversations as the model was trained to see them: the folder's own chat template, rendered and
  * cut at its image placeholders. The next turn of a running episode is a *delta*: the text that the
  * template puts after an assistant message, so that nothing already sampled is tokenised again.
- * Left out: tool schemas in the template (the zoom tool is described by the system prompt).
+ * Tools are told by the template as JSON schemas where it can; else the system prompt describes them.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Template } from "@huggingface/jinja";
 import { z } from "zod";
 import { VigorlError, errno } from "../core/errors.ts";
+import type { ToolSchema } from "./prompts.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
 
 export type ContentPart =
@@ -33,6 +34,8 @@ export interface RenderOptions {
   readonly addGenerationPrompt?: boolean;
   /** Leave the last assistant message open, for the model to go on with it. */
   readonly continueFinal?: boolean;
+  /** Told by the template; see `tellsTools`. */
+  readonly tools?: readonly ToolSchema[];
 }
 
 /** A folder's tokenizer and chat template: everything that turns words into prompt tokens. */
@@ -40,6 +43,8 @@ export class ChatFormat {
   readonly tokenizer: Tokenizer;
   /** Ends every message: the template's own token after an assistant message. */
   readonly endOfTurnId: number;
+  /** Whether the template tells a model of tools that it is given. */
+  readonly tellsTools: boolean;
 
   private readonly template: Template;
   private readonly variables: Record<string, unknown>;
@@ -73,6 +78,7 @@ export class ChatFormat {
     }
     this.endOfTurnId = end;
     this.endOfTurn = tokenizer.decode([end]);
+    this.tellsTools = this.findsTools();
   }
 
   /**
@@ -86,7 +92,7 @@ export class ChatFormat {
     messages.forEach((message, i) => this.refuseControlTokens(message, i));
     const text = options.continueFinal
       ? this.renderOpen(messages)
-      : this.render(messages, options.addGenerationPrompt ?? false);
+      : this.render(messages, options.addGenerationPrompt ?? false, options.tools);
     return this.cut(text, countImages(messages));
   }
 
@@ -119,18 +125,38 @@ export class ChatFormat {
     );
   }
 
-  private render(messages: readonly ChatMessage[], addGenerationPrompt: boolean): string {
+  private render(
+    messages: readonly ChatMessage[],
+    addGenerationPrompt: boolean,
+    tools: readonly ToolSchema[] = [],
+  ): string {
     try {
       return this.template.render({
         ...this.variables,
         messages,
         add_generation_prompt: addGenerationPrompt,
+        ...(tools.length === 0 ? {} : { tools }),
       });
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       throw new VigorlError("input", `${this.source}: the chat template failed: ${reason}`, {
         cause: error,
       });
+    }
+  }
+
+  /** Renders a tool of an unlikely name and looks for it; a template that fails on it tells none. */
+  private findsTools(): boolean {
+    const name = "tool_to_be_found";
+    const parameters = { type: "object", properties: {} };
+    const probe: ToolSchema = {
+      type: "function",
+      function: { name, description: "none", parameters },
+    };
+    try {
+      return this.render([{ role: "user", content: "" }], true, [probe]).includes(name);
+    } catch {
+      return false;
     }
   }
 

@@ -1,17 +1,17 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
-  defaultTags,
   forcedAnswerPrefix,
   formatTurn,
   parseTurn,
   splitSegments,
   stopStrings,
-  type Tags,
   type Turn,
 } from "./grammar.ts";
 import { acceptsStructure, formatTrace, parseTrace } from "./structure.ts";
-import { zoomToolNames } from "./tool-call.ts";
+import type { Dialect } from "./dialects/dialect.ts";
+import { vigorl } from "./dialects/vigorl.ts";
+import { defaultTags, type Tags } from "./tags.ts";
 
 const otherTags: Tags = {
   think: { open: "[[thought]]", close: "[[/thought]]" },
@@ -31,17 +31,12 @@ const inner = fc
   .map((text) => text.trim())
   .filter((text) => text !== "" && !/[<[\]]/.test(text));
 const coordinate = fc.integer({ min: -50, max: 5000 });
-const place = fc.oneof(
-  fc.record({ kind: fc.constant("point" as const), x: coordinate, y: coordinate }),
-  fc.record({
-    kind: fc.constant("box" as const),
-    x0: coordinate,
-    y0: coordinate,
-    x1: coordinate,
-    y1: coordinate,
-  }),
+const args = fc.oneof(
+  fc.record({ coordinate: fc.tuple(coordinate, coordinate) }),
+  fc.record({ bbox_2d: fc.tuple(coordinate, coordinate, coordinate, coordinate), label: inner }),
 );
-const toolCall = fc.record({ name: fc.constantFrom(...zoomToolNames), place });
+const toolCall = fc.record({ name: fc.constantFrom("search_coordinate", "crop"), args });
+const otherDialect: Dialect = { ...vigorl, tags: otherTags };
 const turn: fc.Arbitrary<Turn> = fc.oneof(
   fc.record({ think: inner, toolCall }),
   fc.record({ think: inner, answer: inner }),
@@ -62,8 +57,8 @@ test("parsing never throws, and segments give the text back", () => {
 test("parse(format(turn)) = turn, in both layouts and with other tags", () => {
   const layout = fc.constantFrom("inline" as const, "block" as const);
   fc.assert(
-    fc.property(turn, layout, fc.constantFrom(defaultTags, otherTags), (said, shape, tags) => {
-      const parsed = parseTurn(formatTurn(said, shape, tags), { tags });
+    fc.property(turn, layout, fc.constantFrom(vigorl, otherDialect), (said, shape, dialect) => {
+      const parsed = parseTurn(formatTurn(said, shape, dialect), dialect);
       expect(parsed.wellFormed).toBe(true);
       expect(parsed.thinks).toEqual([said.think]);
       const { answer, toolCall: called } = parsed;
@@ -133,11 +128,66 @@ describe("turns that are not well formed still say what they can", () => {
   });
 });
 
+describe("what is quoted counts for nothing", () => {
+  const call = '{"name": "crop", "arguments": {"coordinate": [5, 6]}}';
+  test.each<[string, string, string | undefined, boolean]>([
+    [
+      "an answer in a thought",
+      "<think> not <answer> 3 </answer> yet </think>\n<answer> 7 </answer>",
+      "7",
+      false,
+    ],
+    [
+      "a call in a thought",
+      `<think> I could write <tool_call>{"name": "x"}</tool_call> but </think>\n<tool_call>${call}</tool_call>`,
+      undefined,
+      true,
+    ],
+    [
+      "a closing tag in a string of a call",
+      `<think> a </think>\n<tool_call>${call.replace("}}", ', "label": "the word </tool_call> here"}}')}</tool_call>`,
+      undefined,
+      true,
+    ],
+    [
+      "an answer in a string of a call",
+      `<think> a </think>\n<tool_call>${call.replace("}}", ', "label": "says <answer> 3 </answer>"}}')}</tool_call>`,
+      undefined,
+      true,
+    ],
+    [
+      "a tag behind an escaped quote",
+      `<think> a </think>\n<tool_call>${call.replace("}}", ', "label": "\\"</tool_call>\\""}}')}</tool_call>`,
+      undefined,
+      true,
+    ],
+  ])("%s", (_, text, answer, calls) => {
+    const parsed = parseTurn(text);
+    expect(parsed).toMatchObject({ wellFormed: true, isOpen: false });
+    expect(parsed.answer?.text).toBe(answer);
+    expect(parsed.toolCall?.ok ?? false).toBe(calls);
+  });
+
+  test("while a thought or a string is open, a tag may yet be quoted", () => {
+    const open = (text: string) => parseTurn(text).isOpen;
+    expect(open("<think> I might say <answer> 3 </answer>")).toBe(true);
+    expect(open('<think> a </think><tool_call>{"label": "the word </tool_call>')).toBe(true);
+    expect(open("<think> a </think><answer> 7 </answer>")).toBe(false);
+    expect(open(`<think> a </think><tool_call>${call}</tool_call>`)).toBe(false);
+  });
+
+  test("a string that never closes leaves the tags what they look like", () => {
+    const parsed = parseTurn('<think> a </think><tool_call>{"name": "x</tool_call>');
+    expect(parsed.segments.at(-1)).toMatchObject({ kind: "toolCall", closed: true });
+    expect(parsed.toolCall).toEqual({ ok: false, fault: "notJson" });
+  });
+});
+
 test("only the first tool call counts", () => {
   const call = (x: number) =>
     `<tool_call>{"name": "crop", "arguments": {"coordinate": [${x}, 1]}}</tool_call>`;
   const parsed = parseTurn(`<think> x </think>${call(1)}${call(2)}`);
-  expect(parsed.toolCall).toMatchObject({ ok: true, call: { place: { x: 1 } } });
+  expect(parsed.toolCall).toMatchObject({ ok: true, call: { args: { coordinate: [1, 1] } } });
   expect(parsed.wellFormed).toBe(false);
 });
 

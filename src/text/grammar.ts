@@ -4,31 +4,10 @@
  * Parsing accepts any string whatever and says what is wrong with it; `parseTurn(formatTurn(x))`
  * gives x back. Whole conversations are in `structure.ts`.
  */
+import type { Dialect, ReadCall, ToolCall } from "./dialects/dialect.ts";
+import { vigorl } from "./dialects/vigorl.ts";
 import { scanPoints, type TextPoint } from "./points.ts";
-import {
-  formatToolCall,
-  parseToolCall,
-  zoomToolNames,
-  type ToolCall,
-  type ToolCallResult,
-} from "./tool-call.ts";
-
-export interface TagPair {
-  readonly open: string;
-  readonly close: string;
-}
-
-export type BlockKind = "think" | "answer" | "toolCall" | "observation";
-
-/** How each block is marked; checkpoints trained on other tags are served with theirs. */
-export type Tags = Readonly<Record<BlockKind, TagPair>>;
-
-export const defaultTags: Tags = {
-  think: { open: "<think>", close: "</think>" },
-  answer: { open: "<answer>", close: "</answer>" },
-  toolCall: { open: "<tool_call>", close: "</tool_call>" },
-  observation: { open: "<observation>", close: "</observation>" },
-};
+import { defaultTags, type BlockKind, type Tags } from "./tags.ts";
 
 /** A piece of text: a block between its tags, or what stands between blocks. */
 export interface Segment {
@@ -48,22 +27,18 @@ export interface ParsedTurn {
   /** Points of the think blocks, in order; offsets count in the whole text. */
   readonly points: readonly TextPoint[];
   /** The first tool call, closed or not; later ones are never carried out. Null where there is none. */
-  readonly toolCall: ToolCallResult | null;
-  /** The last answer, trimmed: an earlier one may be quoted in a thought. `closed` is false when the text ends inside it. */
+  readonly toolCall: ReadCall | null;
+  /** The last closed answer, trimmed; where none is closed, the one that the text ends inside. */
   readonly answer: { readonly text: string; readonly closed: boolean } | null;
-  /** One closed, non-empty think block, then one valid tool call or one non-empty answer, and only blanks around. */
+  /** One closed, non-empty think block, then one call or one non-empty answer, and only blanks around. */
   readonly wellFormed: boolean;
-}
-
-export interface GrammarOptions {
-  readonly tags?: Tags;
-  /** Names of the tools there are; null accepts any name. */
-  readonly toolNames?: readonly string[] | null;
+  /** The text ends within a thought, or within a string of a call: tags in there may yet be quoted. */
+  readonly isOpen: boolean;
 }
 
 /** Parses an assistant turn. Never throws. */
-export function parseTurn(text: string, options: GrammarOptions = {}): ParsedTurn {
-  return readTurn(splitSegments(text, options.tags), options);
+export function parseTurn(text: string, dialect: Dialect = vigorl): ParsedTurn {
+  return readTurn(splitSegments(text, dialect), dialect);
 }
 
 /** What a turn says, for `formatTurn`. */
@@ -78,64 +53,67 @@ export type Turn =
 export function formatTurn(
   turn: Turn,
   layout: "inline" | "block" = "inline",
-  tags: Tags = defaultTags,
+  dialect: Dialect = vigorl,
 ): string {
+  const { tags } = dialect;
   const gap = layout === "inline" ? " " : "\n";
   const think = `${tags.think.open}${gap}${turn.think}${gap}${tags.think.close}\n`;
   if ("answer" in turn) return `${think}${tags.answer.open} ${turn.answer} ${tags.answer.close}`;
-  return `${think}${tags.toolCall.open}\n${formatToolCall(turn.toolCall)}\n${tags.toolCall.close}`;
+  return `${think}${tags.toolCall.open}\n${dialect.write(turn.toolCall)}\n${tags.toolCall.close}`;
 }
 
 /**
  * The opening that forces an answer: a think block with one fixed sentence (none where it is empty)
  * and an open answer tag. The model goes on inside the answer.
  */
-export function forcedAnswerPrefix(sentence: string, tags: Tags = defaultTags): string {
+export function forcedAnswerPrefix(sentence: string, { tags }: Dialect = vigorl): string {
   if (sentence === "") return tags.answer.open;
   return `${tags.think.open} ${sentence} ${tags.think.close}\n${tags.answer.open}`;
 }
 
 /** The strings at which a turn is over. */
-export function stopStrings(canZoom: boolean, tags: Tags = defaultTags): string[] {
-  return canZoom ? [tags.toolCall.close, tags.answer.close] : [tags.answer.close];
+export function stopStrings(canCall: boolean, { tags }: Dialect = vigorl): string[] {
+  return canCall ? [tags.toolCall.close, tags.answer.close] : [tags.answer.close];
 }
 
 /**
- * Cuts a text at its tags. A block that meets another opening tag before its own closing tag ends
- * there, unclosed; a closing tag without its opening one stays part of the text around it.
+ * Cuts a text at its tags. A thought runs to its closing tag, and a call to the one that stands in none
+ * of its strings: tags within are quoted. A block that never closes ends, unclosed, where the next one
+ * opens; a closing tag without its opening one stays part of the text around it.
  */
-export function splitSegments(text: string, tags: Tags = defaultTags): Segment[] {
+export function splitSegments(text: string, dialect: Dialect = vigorl): Segment[] {
+  const found = findTags(text, dialect.tags);
   const out: Segment[] = [];
-  let kind: Segment["kind"] = "text";
-  let start = 0;
-  const end = (at: number, closed: boolean) => {
-    if (kind !== "text" || at > start)
-      out.push({ kind, text: text.slice(start, at), start, closed: closed || kind === "text" });
-  };
-  for (const tag of findTags(text, tags)) {
-    if (!tag.opens && tag.kind !== kind) continue;
-    end(tag.start, !tag.opens);
-    kind = tag.opens ? tag.kind : "text";
-    start = tag.end;
+  const push = (kind: Segment["kind"], start: number, end: number, closed: boolean) =>
+    out.push({ kind, text: text.slice(start, end), start, closed });
+  let from = 0;
+  for (let i = 0; i < found.length;) {
+    const tag = found[i];
+    if (!tag.opens) {
+      i++;
+      continue;
+    }
+    if (tag.start > from) push("text", from, tag.start, true);
+    const last = endOf(found, i, text, dialect);
+    const closes = last < found.length && !found[last].opens;
+    const end = last < found.length ? found[last].start : text.length;
+    push(tag.kind, tag.end, end, closes);
+    from = closes ? found[last].end : end;
+    i = closes ? last + 1 : last;
   }
-  end(text.length, false);
+  if (from < text.length) push("text", from, text.length, true);
   return out;
 }
 
 /** Reads one turn's segments. */
-export function readTurn(segments: readonly Segment[], options: GrammarOptions = {}): ParsedTurn {
+export function readTurn(segments: readonly Segment[], dialect: Dialect = vigorl): ParsedTurn {
   const of = (kind: BlockKind) => segments.filter((segment) => segment.kind === kind);
   const thinks = of("think");
   const calls = of("toolCall");
   const answers = of("answer");
   const answer = answers.findLast((segment) => segment.closed) ?? answers.at(-1);
-  const toolCall =
-    calls.length === 0
-      ? null
-      : parseToolCall(
-          calls[0].text,
-          options.toolNames === undefined ? zoomToolNames : options.toolNames,
-        );
+  const toolCall = calls.length === 0 ? null : dialect.read(calls[0].text);
+  const lastThink = segments.findLastIndex(({ kind }) => kind === "think");
   return {
     segments,
     thinks: thinks.map((segment) => segment.text.trim()),
@@ -145,10 +123,39 @@ export function readTurn(segments: readonly Segment[], options: GrammarOptions =
     toolCall,
     answer: answer === undefined ? null : { text: answer.text.trim(), closed: answer.closed },
     wellFormed: isWellFormed(segments, toolCall),
+    isOpen: segments[lastThink]?.closed === false || endsQuoting(segments, dialect),
   };
 }
 
-function isWellFormed(segments: readonly Segment[], toolCall: ToolCallResult | null): boolean {
+/** The tag that ends the block which tag `i` opens; the number of tags where the text ends first. */
+function endOf(found: readonly FoundTag[], i: number, text: string, dialect: Dialect): number {
+  const { kind, end } = found[i];
+  const first = (matches: (tag: FoundTag) => boolean) => {
+    const index = found.findIndex((tag, at) => at > i && matches(tag));
+    return index < 0 ? found.length : index;
+  };
+  const plain = first((tag) => tag.opens || tag.kind === kind);
+  if (kind === "think") {
+    const own = first((tag) => tag.kind === "think");
+    return own < found.length && !found[own].opens ? own : plain;
+  }
+  if (kind !== "toolCall") return plain;
+  const quotes = dialect.quotes(text, end);
+  const isQuoted = (at: number) => quotes.some((quote) => quote.start < at && at < quote.end);
+  const own = first((tag) => (tag.opens || tag.kind === kind) && !isQuoted(tag.start));
+  // Tags in a string that nothing closes are taken for what they look like.
+  return own === found.length && isQuoted(text.length) ? plain : own;
+}
+
+/** Whether some call, cut where the next tag stands, ends within a string. */
+function endsQuoting(segments: readonly Segment[], dialect: Dialect): boolean {
+  const call = segments.findIndex(({ kind }) => kind === "toolCall");
+  if (call < 0) return false;
+  const { text } = segments[call];
+  return dialect.quotes(text, 0).some(({ end }) => end > text.length);
+}
+
+function isWellFormed(segments: readonly Segment[], toolCall: ReadCall | null): boolean {
   const solid = segments.filter(({ kind, text }) => kind !== "text" || text.trim() !== "");
   if (solid.length !== 2 || solid.some(({ closed, text }) => !closed || text.trim() === ""))
     return false;

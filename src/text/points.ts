@@ -40,17 +40,23 @@ export function formatPoint(at: { readonly x: number; readonly y: number }): str
   return `(${at.x}, ${at.y})`;
 }
 
+/** A point of the first picture, or of the one that it names. */
+export interface PicturePoint {
+  readonly picture?: number;
+  readonly x: number;
+  readonly y: number;
+}
+
 /**
- * Counts places: a point is new when it lies at least `minDistancePx` from every one accepted before
- * it (greedy, in order; a distance of exactly the bound is new).
+ * Counts places: a point is new when it lies at least `minDistancePx` from every one of its picture
+ * accepted before it (greedy, in order; a distance of exactly the bound is new).
  */
-export function countDistinct(
-  points: readonly { readonly x: number; readonly y: number }[],
-  minDistancePx: number,
-): number {
-  const accepted: { readonly x: number; readonly y: number }[] = [];
+export function countDistinct(points: readonly PicturePoint[], minDistancePx: number): number {
+  const accepted: PicturePoint[] = [];
   for (const p of points) {
-    const isNear = accepted.some((q) => Math.hypot(p.x - q.x, p.y - q.y) < minDistancePx);
+    const isNear = accepted.some(
+      (q) => q.picture === p.picture && Math.hypot(p.x - q.x, p.y - q.y) < minDistancePx,
+    );
     if (!isNear) accepted.push(p);
   }
   return accepted.length;

@@ -1,15 +1,18 @@
 import { expect, test } from "vitest";
+import { hermes } from "./dialects/hermes.ts";
 import { parseTurn } from "./grammar.ts";
 import {
   answerKinds,
-  faultText,
+  fillPlace,
+  observationText,
   observationTexts,
   promptSet,
   promptSetSchema,
   questionText,
+  type ToolWords,
 } from "./prompts.ts";
 
-const styles = ["direct", "thinking", "grounded", "ungrounded", "zoom", "nano"] as const;
+const styles = ["direct", "thinking", "grounded", "ungrounded", "tools", "nano"] as const;
 const kinds = answerKinds;
 
 test("every style has prompts for every kind, without escapes left in", () => {
@@ -21,28 +24,62 @@ test("every style has prompts for every kind, without escapes left in", () => {
     }
 });
 
-test("the zoom prompt shows a call that parses", () => {
-  const system = promptSet("zoom", "text", "crop").system ?? "";
-  const example = system.slice(system.indexOf("A reply that enlarges:"));
-  expect(parseTurn(example).toolCall).toMatchObject({ ok: true, call: { name: "crop" } });
+const words = (name: string): ToolWords => ({
+  ability: `You can ${name}.`,
+  use: "To do it, the action is {open} with JSON inside.",
+  care: ["Do it once."],
+  action: name,
+  example: { name, args: { coordinate: [3, 4] } },
 });
 
-test("an observation tells of the dot only where one is drawn", () => {
-  const prompts = promptSet("zoom", "text");
-  const [before, after] = observationTexts(prompts, { x: 3, y: 4 }, false);
+test("tools are told one after the other, what they share once, with calls that parse", () => {
+  const tools = [words("jump"), words("sing")];
+  const { system } = promptSet("tools", "text", { tools });
+  if (system === null) throw new Error("no system prompt");
+  for (const tool of tools) {
+    expect(system).toContain(tool.ability);
+    const example = system.slice(system.indexOf(`A reply that ${tool.action}:`));
+    expect(parseTurn(example).toolCall).toEqual({ ok: true, call: tool.example });
+  }
+  expect(system.split("Do it once.")).toHaveLength(2);
+  expect(system).toContain("the action is <tool_call> with JSON inside");
+});
+
+test("coordinates are told in the frame that the model speaks", () => {
+  for (const style of ["grounded", "tools", "steps"] as const) {
+    const said = (coordinates: "resized" | "relative") =>
+      promptSet(style, "point", { coordinates }).system ?? "";
+    expect(said("resized")).toContain("pixels");
+    expect(said("relative")).not.toContain("pixels");
+    expect(said("relative")).toContain("thousandths");
+  }
+});
+
+test("a dialect of schemas has them between its tags", () => {
+  const schema = {
+    type: "function",
+    function: { name: "jump", description: "jumps", parameters: { type: "object" } },
+  } as const;
+  const { system } = promptSet("tools", "text", { schemas: [schema], dialect: hermes });
+  expect(system).toContain(`<tools>\n${JSON.stringify(schema)}\n</tools>`);
+});
+
+test("an observation names its place between the tags of the dialect", () => {
+  const prompts = promptSet("tools", "text");
+  const said = fillPlace(prompts.observation, { x: 3, y: 4 });
+  const [before, after] = observationTexts(said);
   expect(before).toMatch(/^<observation>\n.*\(3, 4\).*\n$/);
-  expect(before).not.toContain("dot");
   expect(after).toBe("\n</observation>");
-  expect(observationTexts(prompts, { x: 3, y: 4 }, true)[0]).toContain("red dot");
+  expect(observationTexts(said, hermes)).toEqual([
+    `<tool_response>\n${said}\n`,
+    "\n</tool_response>",
+  ]);
 });
 
 test("the nano observation is the image between its tags", () => {
   const prompts = promptSet("nano", "text");
   expect(prompts.system).toBeNull();
-  expect(observationTexts(prompts, { x: 3, y: 4 }, false)).toEqual([
-    "<observation>\n",
-    "\n</observation>",
-  ]);
-  expect(faultText(prompts, "outside")).toBe("<observation>\nno\n</observation>");
+  expect(observationTexts(prompts.observation)).toEqual(["<observation>\n", "\n</observation>"]);
+  expect(observationText(prompts.faults.outside)).toBe("<observation>\nno\n</observation>");
   expect(questionText(prompts, "which digit?")).toBe("which digit?");
 });

@@ -5,15 +5,47 @@
  * and evaluation alike; the published code had four wordings of the observation alone.
  */
 import { z } from "zod";
-import { defaultTags, type Tags } from "./grammar.ts";
-import { formatToolCall, type ToolCallFault } from "./tool-call.ts";
+import type { Coordinates } from "../image/frames.ts";
+import type { CallFault, Dialect, ToolCall } from "./dialects/dialect.ts";
+import { vigorl } from "./dialects/vigorl.ts";
 
 /** What a task asks for. */
 export const answerKinds = ["text", "choice", "number", "point", "action"] as const;
 export type AnswerKind = (typeof answerKinds)[number];
 
-/** What the environment says when there is no crop to show. */
-export type ToolFault = ToolCallFault | "outside";
+/** Why a tool call could not be carried out; what is said then stands in `faults` of the prompts. */
+export type ToolFault = CallFault | "noPlace" | "noPicture" | "noArea" | "outside";
+
+/** What the system prompt says of a tool. */
+export interface ToolWords {
+  readonly ability: string;
+  /** How it is called; `{open}` becomes the opening tag. */
+  readonly use: string;
+  /** What to mind. */
+  readonly care: readonly string[];
+  /** What a reply that calls it does, in the third person. */
+  readonly action: string;
+  readonly example: ToolCall;
+}
+
+/** A tool as chat templates and the Hermes dialect tell it. */
+export interface ToolSchema {
+  readonly type: "function";
+  readonly function: {
+    readonly name: string;
+    readonly description: string;
+    readonly parameters: unknown;
+  };
+}
+
+/** What prompts depend on besides style and question. */
+export interface PromptContext {
+  readonly tools: readonly ToolWords[];
+  /** Told in the system prompt; empty where the chat template tells them, or words do. */
+  readonly schemas: readonly ToolSchema[];
+  readonly dialect: Dialect;
+  readonly coordinates: Coordinates;
+}
 
 export const promptSetSchema = z.strictObject({
   system: z.string().nullable().describe("the system message; null sends none"),
@@ -22,16 +54,22 @@ export const promptSetSchema = z.strictObject({
     .describe("put after every question, on a line of its own; empty puts nothing"),
   observation: z
     .string()
-    .describe("said before a crop; `{x}` and `{y}` become the coordinate. Empty says nothing"),
+    .describe(
+      "said before an enlarged part; `{x}` and `{y}` become the coordinate. Empty says nothing",
+    ),
   observationDot: z.string().describe("added to `observation` when a dot marks the point"),
   faults: z
     .strictObject({
       notJson: z.string(),
+      severalCalls: z.string(),
       unknownTool: z.string(),
+      badArguments: z.string(),
       noPlace: z.string(),
+      noPicture: z.string(),
+      noArea: z.string(),
       outside: z.string(),
-    })
-    .describe("said instead of a crop"),
+    } satisfies Record<ToolFault, z.ZodString>)
+    .describe("said where a tool call could not be carried out"),
   forcedThink: z
     .string()
     .describe("the thought that opens a forced answer; empty opens the answer without a thought"),
@@ -44,38 +82,37 @@ export type PromptSet = z.infer<typeof promptSetSchema>;
  * nothing: that model knows some 600 words.
  */
 export type PromptStyle =
-  "direct" | "thinking" | "grounded" | "ungrounded" | "zoom" | "steps" | "nano";
+  "direct" | "thinking" | "grounded" | "ungrounded" | "tools" | "steps" | "nano";
 
-/** The prompts of a style for one kind of task. `toolName` is what "zoom" tells the model to call. */
+/** The prompts of a style for one kind of task. */
 export function promptSet(
   style: PromptStyle,
   kind: AnswerKind,
-  toolName = "search_coordinate",
-  tags: Tags = defaultTags,
+  context: Partial<PromptContext> = {},
 ): PromptSet {
   if (style === "nano") return nanoPrompts;
-  return { ...spokenPrompts, system: systemPrompt(style, kind, toolName, tags) };
+  const { tools = [], schemas = [], dialect = vigorl, coordinates = "resized" } = context;
+  const system = systemPrompt(style, kind, { tools, schemas, dialect, coordinates });
+  return { ...spokenPrompts, system };
 }
 
-/** What the environment says around a crop: text, image, text, as parts of one user message. */
+/** Puts a coordinate into a sentence. */
+export function fillPlace(words: string, at: { readonly x: number; readonly y: number }): string {
+  return words.replaceAll("{x}", String(at.x)).replaceAll("{y}", String(at.y));
+}
+
+/** What the environment says around a picture that a tool returned: text, image, text. */
 export function observationTexts(
-  prompts: PromptSet,
-  at: { readonly x: number; readonly y: number },
-  dotDrawn: boolean,
-  tags: Tags = defaultTags,
+  words: string,
+  { tags }: Dialect = vigorl,
 ): readonly [before: string, after: string] {
-  const sentence = [prompts.observation, ...(dotDrawn ? [prompts.observationDot] : [])]
-    .filter((part) => part !== "")
-    .join(" ")
-    .replaceAll("{x}", String(at.x))
-    .replaceAll("{y}", String(at.y));
-  const line = sentence === "" ? "" : `${sentence}\n`;
+  const line = words === "" ? "" : `${words}\n`;
   return [`${tags.observation.open}\n${line}`, `\n${tags.observation.close}`];
 }
 
-/** The observation that stands in for a crop when the call could not be carried out. */
-export function faultText(prompts: PromptSet, fault: ToolFault, tags: Tags = defaultTags): string {
-  return `${tags.observation.open}\n${prompts.faults[fault]}\n${tags.observation.close}`;
+/** What the environment says where no picture came back. */
+export function observationText(words: string, { tags }: Dialect = vigorl): string {
+  return `${tags.observation.open}\n${words}\n${tags.observation.close}`;
 }
 
 /** The question as the user message puts it. */
@@ -88,10 +125,14 @@ const spokenPrompts: Omit<PromptSet, "system"> = {
   observation: "This is the part of the image around ({x}, {y}), enlarged.",
   observationDot: "A red dot marks the point.",
   faults: {
-    notJson: "The tool call is not valid JSON, so nothing was enlarged.",
-    unknownTool: "There is no tool of that name, so nothing was enlarged.",
-    noPlace: "The tool call names no coordinate [x, y], so nothing was enlarged.",
-    outside: "That coordinate lies outside the image, so nothing was enlarged.",
+    notJson: "The tool call is not valid JSON, so nothing was done.",
+    severalCalls: "Only one tool call at a time can be carried out, so nothing was done.",
+    unknownTool: "There is no tool of that name, so nothing was done.",
+    badArguments: "The tool does not take these arguments, so nothing was done.",
+    noPlace: "The tool call names no place that this tool takes, so nothing was done.",
+    noPicture: "There is no image of that number, so nothing was done.",
+    noArea: "The box has no area: write [x0, y0, x1, y1] with x0 < x1 and y0 < y1.",
+    outside: "That place lies outside the image, so nothing was done.",
   },
   forcedThink: "I have looked enough and give my answer now.",
 };
@@ -101,25 +142,34 @@ const nanoPrompts: PromptSet = {
   questionSuffix: "",
   observation: "",
   observationDot: "",
-  faults: { notJson: "no", unknownTool: "no", noPlace: "no", outside: "no" },
+  faults: {
+    notJson: "no",
+    severalCalls: "no",
+    unknownTool: "no",
+    badArguments: "no",
+    noPlace: "no",
+    noPicture: "no",
+    noArea: "no",
+    outside: "no",
+  },
   forcedThink: "",
 };
 
 function systemPrompt(
   style: Exclude<PromptStyle, "nano">,
   kind: AnswerKind,
-  toolName: string,
-  tags: Tags,
+  context: PromptContext,
 ): string {
+  const { tags } = context.dialect;
   const answer = `${tags.answer.open} ${ANSWER_EXAMPLES[kind]} ${tags.answer.close}`;
   if (style === "direct")
     return `${ROLES[kind]}\n${ANSWER_RULES[kind]} Reply with the answer alone.`;
-  if (style === "zoom") return zoomSystemPrompt(kind, toolName, tags, answer);
-  if (style === "steps") return stepsSystemPrompt(kind, tags, answer);
+  if (style === "tools") return toolsSystemPrompt(kind, context, answer);
+  if (style === "steps") return stepsSystemPrompt(kind, context, answer);
   const grounding: Record<"thinking" | "grounded" | "ungrounded", readonly string[]> = {
     thinking: [],
     grounded: [
-      "Work in small steps. Each step looks at one place of the image and names it as (x, y), in whole pixels of the image you see, counted from its top left corner.",
+      `Work in small steps. Each step looks at one place of the image and names it as (x, y), in ${UNITS[context.coordinates]} of the image you see, counted from its top left corner.`,
       "Look at different places before you decide, and check your finding at the end.",
     ],
     ungrounded: [
@@ -134,7 +184,7 @@ function systemPrompt(
     ...bullets([
       `First think between ${tags.think.open} and ${tags.think.close}, then answer once between ${tags.answer.open} and ${tags.answer.close}. Write both parts and nothing else.`,
       ...grounding[style],
-      ANSWER_RULES[kind],
+      answerRule(kind, context),
       "When you are unsure, give the most likely answer.",
     ]),
     "",
@@ -146,46 +196,59 @@ function systemPrompt(
   ].join("\n");
 }
 
-function zoomSystemPrompt(kind: AnswerKind, toolName: string, tags: Tags, answer: string): string {
-  const call = formatToolCall({ name: toolName, place: { kind: "point", x: 320, y: 200 } });
+function toolsSystemPrompt(kind: AnswerKind, context: PromptContext, answer: string): string {
+  const { tools, dialect, coordinates } = context;
+  const { tags } = dialect;
+  const thought = `${tags.think.open} ... ${tags.think.close}`;
   return [
     ROLES[kind],
-    "You can enlarge the part of the image around any point, to see details that are too small.",
+    ...tools.map(({ ability }) => ability),
+    ...schemaLines(context),
     "",
     "Rules:",
     ...bullets([
       `Every reply is one thought between ${tags.think.open} and ${tags.think.close}, followed by exactly one action.`,
       "A thought speaks about one place of the image and names it as (x, y).",
-      `To enlarge a place, the action is ${tags.toolCall.open} with JSON inside. You get the enlarged part in the next message.`,
-      "Coordinates are whole pixels of the full image you see first, counted from its top left corner, also after an enlargement.",
-      "Do not enlarge the same place twice, nor one a few pixels away from it.",
+      ...tools.map(({ use }) => use.replaceAll("{open}", tags.toolCall.open)),
+      FULL_IMAGE[coordinates],
+      ...new Set(tools.flatMap(({ care }) => care)),
       `Once you are sure, the action is ${tags.answer.open} with the answer inside.`,
-      ANSWER_RULES[kind],
+      answerRule(kind, context),
       "When you are unsure at the end, give the most likely answer.",
     ]),
     "",
-    "A reply that enlarges:",
-    `${tags.think.open} ... ${tags.think.close}`,
-    `${tags.toolCall.open}\n${call}\n${tags.toolCall.close}`,
-    "",
+    ...tools.flatMap(({ action, example }) => [
+      `A reply that ${action}:`,
+      thought,
+      `${tags.toolCall.open}\n${dialect.write(example)}\n${tags.toolCall.close}`,
+      "",
+    ]),
     "A reply that answers:",
-    `${tags.think.open} ... ${tags.think.close}`,
+    thought,
     answer,
   ].join("\n");
 }
 
-function stepsSystemPrompt(kind: AnswerKind, tags: Tags, answer: string): string {
+/** Tools as JSON schemas, a line each, as models of the Hermes dialect were trained to see them. */
+function schemaLines({ schemas }: PromptContext): string[] {
+  if (schemas.length === 0) return [];
+  const lines = schemas.map((schema) => JSON.stringify(schema));
+  return ["", "Tools, as JSON schemas:", "<tools>", ...lines, "</tools>"];
+}
+
+function stepsSystemPrompt(kind: AnswerKind, context: PromptContext, answer: string): string {
+  const { tags } = context.dialect;
   return [
     ROLES[kind],
     "You work in single steps. A step is one thought, or the answer.",
     "",
     "Rules:",
     ...bullets([
-      `A thought stands between ${tags.think.open} and ${tags.think.close}. It looks at one region of the image, names it once as (x, y), in whole pixels counted from the top left corner, says what is there, and what that means for the task and for the thoughts before.`,
+      `A thought stands between ${tags.think.open} and ${tags.think.close}. It looks at one region of the image, names it once as (x, y), in ${UNITS[context.coordinates]} counted from the top left corner, says what is there, and what that means for the task and for the thoughts before.`,
       "Regions do not overlap, and no coordinate comes twice. Look at different regions first, unlikely ones too, before you decide.",
       "Check your finding once more before you answer.",
       `The answer stands between ${tags.answer.open} and ${tags.answer.close}.`,
-      ANSWER_RULES[kind],
+      answerRule(kind, context),
       "When you are unsure, give the most likely answer.",
     ]),
     "",
@@ -194,6 +257,22 @@ function stepsSystemPrompt(kind: AnswerKind, tags: Tags, answer: string): string
     "or",
     answer,
   ].join("\n");
+}
+
+const UNITS: Record<Coordinates, string> = {
+  resized: "whole pixels",
+  relative: "thousandths of the sides",
+};
+
+const FULL_IMAGE: Record<Coordinates, string> = {
+  resized:
+    "Coordinates are whole pixels of the full image you see first, counted from its top left corner, also after an enlargement.",
+  relative:
+    "Coordinates are thousandths of the width and height of the full image you see first, from (0, 0) at its top left corner to (1000, 1000), also after an enlargement.",
+};
+
+function answerRule(kind: AnswerKind, { coordinates }: PromptContext): string {
+  return ANSWER_RULES[kind].replace(UNITS.resized, UNITS[coordinates]);
 }
 
 function bullets(lines: readonly string[]): string[] {

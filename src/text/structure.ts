@@ -3,17 +3,11 @@
  * them. `acceptsStructure` is the published tag automaton (spec §6.6, rule 2); `parseTrace` reads
  * stored traces and chains back into turns.
  */
-import {
-  defaultTags,
-  findTags,
-  readTurn,
-  splitSegments,
-  type GrammarOptions,
-  type ParsedTurn,
-  type Segment,
-  type Tags,
-} from "./grammar.ts";
+import type { Dialect } from "./dialects/dialect.ts";
+import { vigorl } from "./dialects/vigorl.ts";
+import { findTags, readTurn, splitSegments, type ParsedTurn, type Segment } from "./grammar.ts";
 import type { TextPoint } from "./points.ts";
+import { defaultTags, type Tags } from "./tags.ts";
 
 export interface ParsedTrace {
   readonly turns: readonly ParsedTurn[];
@@ -42,23 +36,23 @@ export function acceptsStructure(text: string, tags: Tags = defaultTags): boolea
 }
 
 /** Cuts a conversation's text at its observations and reads each turn. Never throws. */
-export function parseTrace(text: string, options: GrammarOptions = {}): ParsedTrace {
+export function parseTrace(text: string, dialect: Dialect = vigorl): ParsedTrace {
   const groups: Segment[][] = [[]];
   const observations: string[] = [];
-  for (const segment of splitSegments(text, options.tags)) {
+  for (const segment of splitSegments(text, dialect)) {
     if (segment.kind === "observation") {
       observations.push(segment.text.trim());
       groups.push([]);
     } else if (!isChatMarkup(segment)) groups[groups.length - 1].push(segment);
   }
   if (groups.length > 1 && groups[groups.length - 1].length === 0) groups.pop();
-  const turns = groups.map((segments) => readTurn(segments, options));
+  const turns = groups.map((segments) => readTurn(segments, dialect));
   return {
     turns,
     observations,
     points: turns.flatMap(({ points }, turn) => points.map((point) => ({ ...point, turn }))),
     answer: turns.find((turn) => turn.answer !== null)?.answer ?? null,
-    accepted: acceptsStructure(text, options.tags),
+    accepted: acceptsStructure(text, dialect.tags),
   };
 }
 

@@ -10,7 +10,7 @@ import type { Sampler } from "../engine/types.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import type { TaskRecord } from "../task/record.ts";
 import type { RewardConfig } from "../task/reward.ts";
-import type { Transcript } from "../task/trajectory.ts";
+import { countUses, type Transcript } from "../task/trajectory.ts";
 import { describeReplies } from "./idle-watch.ts";
 import { sampleGroups, type ScoredEpisode } from "./rollouts.ts";
 import type { SftConfig } from "./sft-config.ts";
@@ -29,7 +29,7 @@ export interface CollectOptions {
 export interface Collected {
   readonly examples: Transcript[];
   readonly numEpisodes: number;
-  /** Correct, well formed and with enough zooms. */
+  /** Correct, well formed and with enough tool uses. */
   readonly numCorrect: number;
   /** Of those, different from the others of their record. */
   readonly numDistinct: number;
@@ -91,7 +91,7 @@ function isGood({ episode, reward }: ScoredEpisode, config: SftConfig["collect"]
   return (
     episode.error === null &&
     episode.wellFormed &&
-    episode.zooms.length >= config.minZooms &&
+    countUses(episode) >= config.minToolUses &&
     reward.accuracy >= config.minAccuracy
   );
 }

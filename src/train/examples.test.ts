@@ -17,7 +17,7 @@ const example: Transcript = {
   category: "digit",
   chunks: [
     { type: "text", author: "prompt", turn: 0, tokens: [1, 2] },
-    { type: "image", author: "prompt", turn: 0, image },
+    { type: "image", author: "prompt", turn: 0, picture: 0, image },
     { type: "text", author: "model", turn: 0, tokens: [3, 4, 5] },
     { type: "text", author: "environment", turn: 0, tokens: [6] },
     { type: "text", author: "forced", turn: 1, tokens: [7] },

@@ -31,7 +31,7 @@ export const exampleLineSchema = z.strictObject({
         ...place,
         tokens: z.array(z.int().min(0)),
       }),
-      z.strictObject({ author: byOthers, ...place, image: z.string() }),
+      z.strictObject({ author: byOthers, ...place, picture: z.int().min(0), image: z.string() }),
     ]),
   ),
 });
@@ -71,7 +71,10 @@ const picturesAtOnce = 8;
 function toLine({ id, task, category, chunks }: Transcript): ExampleLine {
   const parts = chunks.map((chunk): ExampleLine["parts"][number] => {
     const { author, turn } = chunk;
-    if (chunk.type === "image") return { author: chunk.author, turn, image: chunk.image.hash };
+    if (chunk.type === "image") {
+      const { picture, image } = chunk;
+      return { author: chunk.author, turn, picture, image: image.hash };
+    }
     return { author, turn, tokens: [...chunk.tokens] };
   });
   return { version: 2, id, task, category, parts };
@@ -83,9 +86,9 @@ function fromLine(
 ): Transcript {
   const chunks = parts.map((part): AuthoredChunk => {
     const { turn } = part;
-    return "image" in part
-      ? { type: "image", author: part.author, turn, image: images.get(part.image)! }
-      : { type: "text", author: part.author, turn, tokens: part.tokens };
+    if (!("image" in part)) return { type: "text", author: part.author, turn, tokens: part.tokens };
+    const { author, picture } = part;
+    return { type: "image", author, turn, picture, image: images.get(part.image)! };
   });
   return { id, task, category, chunks };
 }

@@ -72,7 +72,7 @@ function causeOf(scored: readonly ScoredEpisode[]): string {
   const share = (is: (one: ScoredEpisode) => boolean) =>
     scored.filter(is).length / Math.max(1, scored.length);
   if (share(({ episode }) => statusOf(episode) === "cutOff") > 0.5)
-    return "most episodes are cut off: raise zoom.maxTokensPerTurn, or warm the model up with sft";
+    return "most episodes are cut off: raise episode.maxTokensPerTurn, or warm the model up with sft";
   if (share(({ episode }) => !episode.wellFormed) > 0.5)
     return "most replies are not in the form that is asked for: warm the model up with sft, or look at prompts.style";
   if (share(({ reward }) => reward.accuracy >= 1) > 0.5)

@@ -9,9 +9,9 @@ const source = new URL("../", import.meta.url).pathname;
 
 test.each(names)("the term %s has its metric, and a recipe can give it a weight", (name) => {
   expect(metricTable).toHaveProperty([`reward/${name}`]);
-  const unseen = { response: "", answer: "red", points: [], zooms: [], turns: [] };
+  const unseen = { response: "", answer: "red", points: [], toolUses: [], turns: [] };
   const { terms, total } = scoreEpisode(
-    { ...unseen, wellFormed: true, canZoom: false, view: null },
+    { ...unseen, wellFormed: true, tools: [], view: null },
     { kind: "text", answer: "red" },
     rewardConfigSchema.parse({ profile: "repo", weights: { [name]: 0.25 } }),
   );

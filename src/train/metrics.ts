@@ -19,7 +19,7 @@ export const metricTable = {
   ...rewardRows,
   accuracy: "mean score of the judge, in [0, 1]",
   "task/": "reward and accuracy of one task, where there are several: task/<name>/reward",
-  zoomsPerEpisode: "crops that the model asked for and got",
+  toolUsesPerEpisode: "tool calls per episode that were carried out",
   distinctPoints: "different points named per episode",
   invalidCalls: "tool calls per episode that could not be carried out",
   episodeTokens: "mean tokens that the model wrote per episode",

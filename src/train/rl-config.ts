@@ -3,7 +3,7 @@
  * repository where those two disagree. A preset fills in what the recipe leaves out.
  *
  * Sources: hyper-parameter tables of the paper (appendix, single-turn and multi-turn) and the run
- * script of the repository. Episode limits (turns, tokens, crops) belong to `zoom`.
+ * script of the repository. Episode limits (turns, tokens, images of tools) belong to `episode`.
  */
 import { z } from "zod";
 import { withPreset } from "../core/preset.ts";

@@ -13,7 +13,7 @@ import type { EpisodeConfig } from "../task/episode-config.ts";
 import type { TaskRecord } from "../task/record.ts";
 import { scoreEpisode, type Reward, type RewardConfig } from "../task/reward.ts";
 import { openScene } from "../task/turn.ts";
-import type { StopReason, Trajectory } from "../task/trajectory.ts";
+import { countUses, type StopReason, type Trajectory } from "../task/trajectory.ts";
 import { meanOf, type Metrics } from "./metrics.ts";
 
 export interface ScoredEpisode {
@@ -86,9 +86,9 @@ export function episodeMetrics(
       terms.map((term) => [`reward/${term}`, each(({ reward }) => reward.terms[term] ?? 0)]),
     ),
     accuracy: each(({ reward }) => reward.accuracy),
-    zoomsPerEpisode: each(({ episode }) => episode.zooms.length),
+    toolUsesPerEpisode: each(({ episode }) => countUses(episode)),
     distinctPoints: each(({ episode }) => countDistinct(episode.points, minDistancePx)),
-    invalidCalls: each(({ episode }) => episode.turns.filter((turn) => turn.fault !== null).length),
+    invalidCalls: each(({ episode }) => episode.toolUses.length - countUses(episode)),
     episodeTokens: each(({ episode }) => episode.numTokens.model),
     episodeTurns: each(({ episode }) => episode.turns.length),
     overlongShare: each(({ episode }) => (cutOff.has(episode.stopReason) ? 1 : 0)),

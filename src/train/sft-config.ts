@@ -58,7 +58,7 @@ const sftFields = z.strictObject({
       samplesPerPrompt: z.int().min(1).default(4).describe("episodes for each record"),
       temperature: z.number().min(0).default(1).describe("sampling temperature"),
       minAccuracy: z.number().default(1).describe("episodes of at least this accuracy are kept"),
-      minZooms: z.int().min(0).default(0).describe("and of at least so many crops"),
+      minToolUses: z.int().min(0).default(0).describe("and with at least so many tool uses"),
       maxPerPrompt: z.int().min(1).default(2).describe("different episodes kept for one record"),
       maxExamples: z.int().min(1).default(1024).describe("examples in all"),
       balance: z

@@ -15,7 +15,7 @@ const image = toModelImage(gradientImage(56, 56), { minPixels: 3136, maxPixels: 
 
 function chunksOf(messages: readonly ChatMessage[], continueFinal = false): Chunk[] {
   const options = { continueFinal, addGenerationPrompt: !continueFinal };
-  const images = Array.from({ length: 9 }, () => image);
+  const images = Array.from({ length: 9 }, (_, id) => ({ id, seen: image }));
   return toChunks(authored(chat.encodePrompt(messages, options), images, "prompt", 0));
 }
 

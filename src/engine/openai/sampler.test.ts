@@ -5,7 +5,7 @@ import { createApp, type AppOptions } from "../../serve/app.ts";
 import { runEpisode } from "../../task/episode.ts";
 import { answerTurn, chat, digitRecord, smallConfig, zoomCall } from "../../task/fixtures/scene.ts";
 import { ScriptedSampler, type Line } from "../../task/fixtures/scripted-sampler.ts";
-import { episodeToDatum, toChunks } from "../../task/trajectory.ts";
+import { countUses, episodeToDatum, toChunks } from "../../task/trajectory.ts";
 import type { SampleParams, Sampler } from "../types.ts";
 import {
   startFaultyServer,
@@ -82,7 +82,7 @@ describe("an episode over HTTP", () => {
     zoomCall(20, 30),
     " 7 </answer>",
   ];
-  const config = smallConfig({ zoom: { maxTurns: 4 } });
+  const config = smallConfig({ episode: { maxTurns: 4 } });
 
   test("is the same, token for token, as without", async () => {
     const near = await runEpisode(scripted(...lines), digitRecord, config, 5);
@@ -96,7 +96,7 @@ describe("an episode over HTTP", () => {
     const far = await runEpisode(sampler, digitRecord, config, 5);
     expect({ ...far, seconds: 0 }).toEqual({ ...near, seconds: 0 });
     expect(far).toMatchObject({ stopReason: "answered", answer: "7", forced: true });
-    expect(far.zooms).toHaveLength(2);
+    expect(countUses(far)).toBe(2);
     expect(served.asked.at(-1)?.prompt).toEqual(toChunks(far.chunks.slice(0, -2)));
     expect(() => episodeToDatum(far)).not.toThrow();
   });

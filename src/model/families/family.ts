@@ -4,17 +4,10 @@
  * family, named as its `model_type`; everything outside this folder is written against ModelConfig and
  * VisionLanguageModel and knows no family.
  */
+import type { Coordinates } from "../../image/frames.ts";
 import type { PreprocessorConfig } from "../../image/preprocessor-config.ts";
+import type { DialectName } from "../../text/dialects/table.ts";
 import type { ModelConfig } from "../config.ts";
-
-/**
- * How a model writes places: in pixels of the image as it sees it, or in thousandths of its width and
- * height.
- */
-export type Coordinates = "resized" | "relative";
-
-/** How a model writes tool calls: ViGoRL's tags, or JSON as the Hermes models write it. */
-export type Dialect = "vigorl" | "hermes";
 
 export interface Family {
   /** `model_type` of config.json. */
@@ -44,7 +37,8 @@ export interface Family {
   /** What the preprocessor does where its file says nothing. */
   readonly preprocessor: PreprocessorConfig;
   readonly coordinates: Coordinates;
-  readonly dialect: Dialect;
+  /** How its models write tool calls. */
+  readonly dialect: DialectName;
 }
 
 /** What the layers of the vision tower are called where families differ. */

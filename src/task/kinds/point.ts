@@ -9,7 +9,7 @@ import {
 } from "../../image/frames.ts";
 import { parsePoint } from "../../text/points.ts";
 import type { AnswerView } from "../trajectory.ts";
-import { pointToResized } from "../zoom.ts";
+import { pointToResized } from "../tools/place-args.ts";
 import type { Kind } from "./kind.ts";
 import { boxInView, pointInBbox, pointMatch } from "./published-judges.ts";
 import { readings } from "./readings.ts";

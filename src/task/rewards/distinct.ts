@@ -1,6 +1,7 @@
 /** How many distinct places were looked at. */
 import { countDistinct } from "../../text/points.ts";
 import { acceptsStructure } from "../../text/structure.ts";
+import { placesLookedAt } from "../trajectory.ts";
 import { answer } from "./answer.ts";
 import { isPublishedForm, publishedCalls } from "./published.ts";
 import type { FormRules, RewardTerm, Scored } from "./term.ts";
@@ -10,11 +11,11 @@ export const distinct: RewardTerm = {
   onlyRight: true,
   ours: (episode, record, form) =>
     answer.ours(episode, record, form) === 1
-      ? Math.min(placesZoomed(episode, form), form.distinctMax)
+      ? Math.min(placesSeen(episode, form), form.distinctMax)
       : 0,
   /** At most four, under the right order of tags, whatever the answer is (§4.3.1, A5.3). */
   paper: (episode, _, form) =>
-    acceptsStructure(episode.response) ? Math.min(4, placesZoomed(episode, form)) : 0,
+    acceptsStructure(episode.response) ? Math.min(4, placesSeen(episode, form)) : 0,
   /** From the second on, as the calls are written, without a cap and whatever the answer is. */
   repo: (episode, record, form) => {
     const calls = isPublishedForm(episode, record, form) ? publishedCalls(episode.response) : null;
@@ -22,9 +23,6 @@ export const distinct: RewardTerm = {
   },
 };
 
-function placesZoomed({ zooms }: Scored, { minDistancePx }: FormRules): number {
-  return countDistinct(
-    zooms.map((zoom) => zoom.at),
-    minDistancePx,
-  );
+function placesSeen(episode: Scored, { minDistancePx }: FormRules): number {
+  return countDistinct(placesLookedAt(episode), minDistancePx);
 }

@@ -8,7 +8,7 @@ export const format: RewardTerm = {
   ours: (episode, _, { grounded }) =>
     Number(
       episode.wellFormed &&
-        (!grounded || (isValid(episode) && episode.turns.every((turn) => turn.fault === null))),
+        (!grounded || (isValid(episode) && episode.toolUses.every((use) => use.fault === null))),
     ),
   /**
    * Multi-turn, the tag automaton alone (§4.3.1). Single-turn, every coordinate must be valid, too,
@@ -16,7 +16,7 @@ export const format: RewardTerm = {
    */
   paper: (episode, _, { grounded }) =>
     Number(
-      episode.canZoom
+      episode.tools.length > 0
         ? acceptsStructure(episode.response)
         : episode.wellFormed && (!grounded || isValid(episode)),
     ),

@@ -10,16 +10,16 @@ import type { Asked, Truth } from "../kinds.ts";
 import { inBbox, inclusiveBox } from "../kinds/published-judges.ts";
 import type { FormRules, Scored } from "./term.ts";
 
-type Response = Pick<Scored, "response" | "canZoom">;
+type Response = Pick<Scored, "response" | "tools">;
 
 /** 0 to 1; multi-turn where the tool was offered. */
-export function publishedAccuracy({ response, canZoom }: Response, record: Asked): number {
+export function publishedAccuracy({ response, tools }: Response, record: Asked): number {
   const { answer: truth, kind } = record;
-  const text = canZoom ? pythonStrip(response) : response;
+  const text = tools.length > 0 ? pythonStrip(response) : response;
   if (typeof truth !== "string")
     return Number(hits(answerIn(text, ON_ONE_LINE) ?? pythonStrip(text), truth));
   const right = pythonStrip(truth);
-  if (canZoom) {
+  if (tools.length > 0) {
     const said = answerIn(text, ANY_CASE) ?? text;
     return Number(said.toLowerCase() === right.toLowerCase());
   }
@@ -30,14 +30,14 @@ export function publishedAccuracy({ response, canZoom }: Response, record: Asked
 
 /** Whether tags, calls and answer have the form that is asked for. */
 export function isPublishedForm(
-  { response, canZoom }: Response,
+  { response, tools }: Response,
   { kind, answer: truth }: Asked,
   { grounded }: Pick<FormRules, "grounded">,
 ): boolean {
-  const text = canZoom ? pythonStrip(response) : response;
+  const text = tools.length > 0 ? pythonStrip(response) : response;
   const answer = answerIn(text, OVER_LINES) ?? "";
   const isAnswer = typeof truth !== "string" ? isPoint(answer) : answer !== "";
-  if (canZoom)
+  if (tools.length > 0)
     return ENDS.test(text) && acceptsStructure(text) && publishedCalls(text) !== null && isAnswer;
   if (!isThoughtThenAnswer(text) || (kind !== "action" && !isAnswer)) return false;
   const thought = /<think>(.*?)<\/think>/s.exec(text)?.[1];

@@ -8,7 +8,7 @@ import type { Trajectory } from "../trajectory.ts";
 /** What a reward looks at. */
 export type Scored = Pick<
   Trajectory,
-  "response" | "answer" | "points" | "zooms" | "turns" | "wellFormed" | "canZoom" | "view"
+  "response" | "answer" | "points" | "toolUses" | "turns" | "wellFormed" | "tools" | "view"
 >;
 
 /** What form asks for. */

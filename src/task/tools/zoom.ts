@@ -1,0 +1,157 @@
+/**
+ * ViGoRL's zoom (paper §4.3.1): the window around a point, enlarged. Crops are cut from the record's
+ * own pixels at the place that the model pointed to in its own frame, also where it points into a crop.
+ * A call with a box, as Qwen's zoom has it, is served with the box itself.
+ */
+import { z } from "zod";
+import { cutBox, zoom, type Crop } from "../../image/crop.ts";
+import { tokenSide } from "../../image/preprocessor-config.ts";
+import { roundHalfEven } from "../../image/smart-resize.ts";
+import type { Box } from "../../image/frames.ts";
+import { fillPlace, type PromptSet } from "../../text/prompts.ts";
+import { partOfRecord, seenAsIs, type Picture } from "../pictures.ts";
+import { cutSeenBox } from "./cut-box.ts";
+import {
+  boxArg,
+  coordinateArg,
+  pictureArg,
+  toolArgs,
+  writtenPoint,
+  type PlaceArgs,
+} from "./place-args.ts";
+import {
+  refused,
+  type GivenPicture,
+  type Located,
+  type Tool,
+  type ToolKind,
+  type ToolOutcome,
+  type ToolScene,
+} from "./tool.ts";
+
+const names = ["search_coordinate", "crop", "image_zoom_in_tool"] as const;
+
+const settings = z.strictObject({
+  name: z
+    .enum(names)
+    .default("search_coordinate")
+    .describe("the name that the model is told; calls by any of the tool's names are served"),
+  windowPx: z
+    .int()
+    .positive()
+    .default(364)
+    .describe("side of the window around a point, in pixels of the image as the model sees it"),
+  outputPx: z
+    .int()
+    .positive()
+    .default(672)
+    .describe("side of the crop that the model is shown, in pixels"),
+  drawDot: z
+    .boolean()
+    .default(false)
+    .describe("mark the point with a red dot (and say so in the observation)"),
+  mode: z
+    .enum(["default", "repo"])
+    .default("default")
+    .describe(
+      '"repo" cuts, stretches and reads calls as published; "default" keeps shape and cuts original pixels',
+    ),
+});
+type ZoomSettings = z.infer<typeof settings>;
+
+export const zoomTool: ToolKind<typeof settings> = {
+  settings,
+  make(chosen, key): Tool<PlaceArgs> {
+    const isPublished = chosen.mode === "repo";
+    return {
+      key,
+      names: [chosen.name, ...names.filter((name) => name !== chosen.name)],
+      args: isPublished ? publishedArgs : args,
+      settings: chosen,
+      givesPicture: true,
+      dialect: isPublished ? "published" : null,
+      control: null,
+      describe: () => ({
+        ability:
+          "You can enlarge the part of the image around any point, to see details that are too small.",
+        use: "To enlarge a place, the action is {open} with JSON inside. You get the enlarged part in the next message.",
+        care: ["Do not enlarge the same place twice, nor one a few pixels away from it."],
+        action: "enlarges",
+        example: { name: chosen.name, args: { coordinate: [320, 200] } },
+      }),
+      run: (given, scene) => Promise.resolve(run(given, scene, chosen)),
+      draw: ({ shown }, canvas) => {
+        if (shown !== null) canvas.box(shown);
+      },
+    };
+  },
+};
+
+const args: z.ZodType<PlaceArgs> = toolArgs({
+  coordinate: coordinateArg.optional(),
+  bbox_2d: boxArg.optional(),
+  img_idx: pictureArg.optional(),
+});
+
+/** The published code takes whatever is a number, and crops for it where it can. */
+const anyNumber = z.custom<number>((value) => typeof value === "number");
+const publishedArgs: z.ZodType<PlaceArgs> = z.object({
+  coordinate: z.tuple([anyNumber, anyNumber]),
+});
+
+function run(given: PlaceArgs, scene: ToolScene, chosen: ZoomSettings): ToolOutcome {
+  const { prompts } = scene;
+  const anywhere = chosen.mode === "repo";
+  const located = scene.locate(given, { reachPx: chosen.windowPx, anywhere });
+  const { picture, fault } = located;
+  if (picture === null || fault !== null) return refused(fault ?? "noPicture", prompts, located);
+  const crop = cut(located, picture, chosen, tokenSide(scene.preprocessor));
+  if (crop === null) return refused("outside", prompts, located);
+  return {
+    located,
+    gives: enlarged(crop, picture, scene),
+    text: observation(located, prompts, chosen.drawDot),
+    fault: null,
+    ends: false,
+  };
+}
+
+/** A crop as a picture of the episode. */
+export function enlarged(
+  crop: Crop,
+  picture: Picture,
+  { preprocessor }: Pick<ToolScene, "preprocessor">,
+): GivenPicture {
+  return {
+    seen: seenAsIs(crop.image, preprocessor),
+    pixels: () => cutBox(picture.pixels(), wholePixels(crop.boxOriginal)),
+    of: picture.of,
+    box: partOfRecord(crop.boxOriginal, picture),
+  };
+}
+
+/** What is said before an enlarged part, in the recipe's words. */
+export function observation({ place }: Located, prompts: PromptSet, dotDrawn: boolean): string {
+  const sentences = [prompts.observation, ...(dotDrawn ? [prompts.observationDot] : [])];
+  const words = sentences.filter((part) => part !== "").join(" ");
+  return place === null ? words : fillPlace(words, writtenPoint(place));
+}
+
+function cut(
+  { target }: Located,
+  picture: Picture,
+  chosen: ZoomSettings,
+  tokenPx: number,
+): Crop | null {
+  if (target === null) return null;
+  if ("x0" in target)
+    return cutSeenBox(picture.pixels(), target, picture.seen, chosen.outputPx, tokenPx);
+  const result = zoom(picture.pixels(), target, picture.seen, chosen, tokenPx);
+  return result.ok ? result.crop : null;
+}
+
+function wholePixels({ frame, x0, y0, x1, y1 }: Box<"original">): Box<"original"> {
+  const [left, top] = [x0, y0].map(roundHalfEven);
+  const right = Math.max(left + 1, roundHalfEven(x1));
+  return { frame, x0: left, y0: top, x1: right, y1: Math.max(top + 1, roundHalfEven(y1)) };
+}
