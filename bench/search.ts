@@ -13,7 +13,9 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import pLimit from "p-limit";
 import { openLocalEngine, type LocalEngine } from "../src/engine/local/client.ts";
+import { samplingOnly } from "../src/engine/capabilities.ts";
 import type { Sample, Sampler } from "../src/engine/types.ts";
 import { nanoRecords } from "../src/nano/tasks.ts";
 import { runSearch, type SearchProgress } from "../src/search/run-search.ts";
@@ -101,9 +103,20 @@ async function searched(
   const { trees, calls, questions } = arms[arm];
   const count = questions;
   const records = nanoRecords({ task: "search", split: "train", count, seed: 10 + round });
-  const config = searchConfig.parse({ simulations: 4, run: { trees, calls } });
+  const config = searchConfig.parse({ simulations: 4, run: { trees } });
   const folder = join(work, `${arm}-${round}`);
-  return runSearch({ records, sampler, episode, config, folder, seed: 1 });
+  const limited = atMost(calls, sampler);
+  return runSearch({ records, sampler: limited, episode, config, folder, seed: 1 });
+}
+
+/** The engine with so many calls in flight at once. */
+function atMost(calls: number, engine: Sampler): Sampler {
+  const limit = pLimit(calls);
+  return {
+    capabilities: engine.capabilities,
+    sample: (...args) => limit(() => engine.sample(...args)),
+    close: () => engine.close(),
+  };
 }
 
 /** Heap and buffers in use after a full collection, every tenth of the way. */
@@ -129,7 +142,7 @@ async function memoryOver(
     records: records(),
     sampler: costless(episode),
     episode,
-    config: searchConfig.parse({ simulations: 2, run: { trees: 64, calls: 64 } }),
+    config: searchConfig.parse({ simulations: 2, run: { trees: 64 } }),
     folder: join(work, "memory"),
     seed: 1,
     onProgress: ({ done }) => {
@@ -164,8 +177,7 @@ function costless({ chat }: EpisodeConfig): Sampler {
   return {
     capabilities: {
       name: "costless",
-      sample: true,
-      learn: false,
+      ...samplingOnly,
       tokenExact: true,
       maxPositions: 4096,
     },

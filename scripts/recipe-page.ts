@@ -10,6 +10,8 @@ interface Node {
   readonly default?: unknown;
   readonly enum?: readonly unknown[];
   readonly anyOf?: readonly Node[];
+  readonly oneOf?: readonly Node[];
+  readonly const?: unknown;
   readonly items?: Node;
   readonly minimum?: number;
   readonly exclusiveMinimum?: number;
@@ -22,15 +24,36 @@ export async function recipePage(): Promise<string> {
   const sections: [string, Node][] = [];
   const top: [string, Node][] = [];
   for (const [key, node] of Object.entries(schema.properties ?? {}))
-    (node.properties && Object.keys(node.properties).length > 0 ? sections : top).push([key, node]);
+    (hasKeys(node) || isUnion(node) ? sections : top).push([key, node]);
   parts.push("## Top level", table(top.flatMap(([key, node]) => rows(key, node))));
   for (const [key, node] of sections) {
     parts.push(`## ${key}`, sentence(node.description));
-    parts.push(
-      table(Object.entries(node.properties ?? {}).flatMap(([name, child]) => rows(name, child))),
-    );
+    if (!isUnion(node)) parts.push(keyTable(node));
+    for (const option of node.oneOf ?? [])
+      parts.push(`### ${key} of ${literalKeys(option)}`, keyTable(option));
   }
   return format(parts.join("\n\n"), { parser: "markdown", printWidth: 100 });
+}
+
+function keyTable(node: Node): string {
+  return table(Object.entries(node.properties ?? {}).flatMap(([name, child]) => rows(name, child)));
+}
+
+function hasKeys({ properties }: Node): boolean {
+  return properties !== undefined && Object.keys(properties).length > 0;
+}
+
+/** A section of one of several kinds. */
+function isUnion({ oneOf }: Node): boolean {
+  return oneOf !== undefined && oneOf.every(hasKeys);
+}
+
+/** The keys that tell a section of a union apart: `kind: local`. */
+function literalKeys({ properties = {} }: Node): string {
+  return Object.entries(properties)
+    .filter(([, { const: literal }]) => literal !== undefined)
+    .map(([key, { const: literal }]) => `\`${key}: ${String(literal)}\``)
+    .join(", ");
 }
 
 const HEAD = `# Recipes
@@ -40,7 +63,7 @@ A recipe is one YAML file that says everything about a run. Every key has a defa
 The sections belong to the verbs. \`tools\`, \`episode\`, \`prompts\` and \`image\` hold for all of them alike, so that a model is warmed up, trained and evaluated on the same prompts, tools and crops. This page is written by \`scripts/recipe-docs.ts\` from the schemas.`;
 
 function rows(name: string, node: Node): string[] {
-  if (node.properties && Object.keys(node.properties).length > 0)
+  if (hasKeys(node) && node.properties)
     return Object.entries(node.properties).flatMap(([key, child]) => rows(`${name}.${key}`, child));
   const text = (node.description ?? "").replaceAll("|", "\\|");
   return [`| \`${name}\` | ${kind(node)} | ${showDefault(node.default)} | ${text} |`];
@@ -55,6 +78,8 @@ function table(lines: readonly string[]): string {
 }
 
 function kind(node: Node): string {
+  if (node.const !== undefined) return showDefault(node.const);
+  if (isUnion(node)) return "section of a `kind`";
   if (node.enum) return node.enum.map((value) => `\`${String(value)}\``).join(", ");
   if (node.anyOf) return node.anyOf.map(kind).join(" or ");
   if (node.type === "array")

@@ -2,19 +2,20 @@
  * Questions about pictures, for programs: `ask` puts one question, `openModel` keeps a model open for
  * many. Places in an answer are pixels of the picture as it was given, whatever the model saw of it.
  */
-import type { Learner } from "./engine/types.ts";
+import type { Sampler } from "./engine/types.ts";
 import { encodePng, type RgbImage } from "./image/decode.ts";
 import { annotate } from "./image/draw.ts";
 import { box, resizedToOriginal, type Box, type Point } from "./image/frames.ts";
 import { VigorlError } from "./core/errors.ts";
-import { findPath } from "./core/paths.ts";
-import { modelOf, recipeOf } from "./recipe-of-model.ts";
-import { episodeConfig, openEngine } from "./stages.ts";
+import { needsOf, openPlanned, planEngine } from "./engine-plan.ts";
+import { recipeFor } from "./recipe-of-model.ts";
 import type { EpisodeConfig } from "./task/episode-config.ts";
 import { runEpisode } from "./task/episode.ts";
 import { loadImages, type ImageSource, type TaskRecord } from "./task/record.ts";
 import { withUses } from "./task/tools/draw-use.ts";
 import type { StopReason, Trajectory } from "./task/trajectory.ts";
+import { guessKind } from "./text/guess-kind.ts";
+import type { AnswerKind } from "./text/prompts.ts";
 
 /** A picture: the path of a file, the bytes of one (PNG, JPEG, WebP, …), or pixels. */
 export type Picture = string | Uint8Array | RgbImage;
@@ -22,6 +23,8 @@ export type Picture = string | Uint8Array | RgbImage;
 export interface QuestionOptions {
   /** The same seed gives the same answer. Default 1. */
   readonly seed?: number;
+  /** What is asked for; default as the question reads. */
+  readonly kind?: AnswerKind;
   readonly signal?: AbortSignal;
 }
 
@@ -77,22 +80,23 @@ export async function ask(
 
 /** Opens a model for many questions. Its weights stay in memory until it is closed. */
 export async function openModel(model: string, options: ModelOptions = {}): Promise<OpenModel> {
-  const folder = await modelOf(findPath(model));
-  const recipe = await recipeOf(folder, options.recipe, []);
-  const config = await episodeConfig(recipe, folder);
-  const engine = await openEngine(recipe, folder, "all");
+  const recipe = await recipeFor({ model, recipe: options.recipe, overrides: [] });
+  const needs = { ...needsOf("sample", recipe), purpose: "ask" };
+  const plan = await planEngine(recipe, recipe.engine, needs, {});
+  const engine = await openPlanned(plan);
   return {
-    ask: (picture, question, about = {}) => answerOf(engine, config, picture, question, about),
+    ask: (picture, question, about = {}) =>
+      answerOf(engine, plan.episode, picture, question, about),
     close: () => engine.close(),
   };
 }
 
 async function answerOf(
-  engine: Learner,
+  engine: Sampler,
   config: EpisodeConfig,
   picture: Picture,
   question: string,
-  { seed = 1, signal }: QuestionOptions,
+  { seed = 1, signal, kind = guessKind(question) }: QuestionOptions,
 ): Promise<Answer> {
   if (question.trim() === "") throw new VigorlError("usage", "ask: the question is empty");
   const image = sourceOf(picture);
@@ -100,7 +104,7 @@ async function answerOf(
     id: nameOf(image),
     images: [image],
     question,
-    kind: "text",
+    kind,
     answer: "",
   };
   const trajectory = await runEpisode(

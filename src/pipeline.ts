@@ -7,6 +7,7 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { cpus } from "node:os";
+import { relative, sep } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "./core/errors.ts";
 import { writeFileAtomic } from "./core/files.ts";
@@ -14,6 +15,8 @@ import { inside } from "./core/inside.ts";
 import { parseAt } from "./core/jsonl.ts";
 import { formatDuration } from "./core/progress.ts";
 import type { RunFolder } from "./core/run-folder.ts";
+import { needsOf, planEngine } from "./engine-plan.ts";
+import { engineLabel, onWeights, type EngineConfig } from "./engine/open.ts";
 import { isArmDone, readArm } from "./eval/arm.ts";
 import { answeredByBoth, armOf, compareArms, type Evaluation } from "./eval/evaluate.ts";
 import { readCurves, writeReport } from "./eval/report-files.ts";
@@ -28,6 +31,7 @@ import {
   type StageOptions,
   type Staged,
 } from "./stages.ts";
+import { recordWeights } from "./run-weights.ts";
 import { linearizeStage, searchStage } from "./search-stages.ts";
 
 /** A finished report and the page it is shown on. */
@@ -43,13 +47,18 @@ export interface Reported {
  */
 export async function runPipeline(
   options: StageOptions,
-  base: string,
   command: string,
   say: (line: string) => void,
 ): Promise<Reported> {
-  const { recipe } = options;
+  const { recipe, signal } = options;
+  const { trainable } = recipe.rl;
   const started = performance.now();
+  const base = await planEngine(recipe, recipe.engine, needsOf("rl", recipe), {
+    trainable,
+    signal,
+  });
   const { run, resume } = await openRun(options, "demo", base);
+  const trainedOn = (from: Staged) => onWeights(recipe.engine, from.folder);
   const training = await loadTasks(recipe, "train");
   const heldout = await loadTasks(recipe, "heldout");
   const stage = (name: string, changes: Partial<Recipe> = {}): StageOptions => ({
@@ -65,18 +74,20 @@ export async function runPipeline(
     (done[name] ??= await stagedOnce(run, name, work));
 
   announce("1/5 tree search: the base model is its own teacher");
-  const search = await once("search", () => growChains(stage("search"), base, training));
+  const search = await once("search", () => growChains(stage("search"), recipe.engine, training));
 
   announce("2/5 warm start: on chains of the search, and on as many plain samples");
   const samples = await once("sft-samples", () => {
     const maxExamples = Math.min(recipe.sft.collect.maxExamples, search.notes.chains);
     const collect = { ...recipe.sft.collect, maxExamples };
-    return sftStage(stage("sft-samples", { sft: { ...recipe.sft, collect } }), base, training);
+    const changed = stage("sft-samples", { sft: { ...recipe.sft, collect } });
+    return sftStage(changed, recipe.engine, training);
   });
   const sft = await once("sft", () => {
     const chains = { from: search.folder, maxExamples: samples.notes.examples };
-    return sftStage(stage("sft", { sft: { ...recipe.sft, chains } }), base, training);
+    return sftStage(stage("sft"), recipe.engine, training, chains);
   });
+  await recordWeights(run, sft.folder);
 
   announce("3/5 GRPO without tools");
   const single = {
@@ -84,27 +95,28 @@ export async function runPipeline(
     rl: { ...recipe.rl, steps: recipe.demo.singleSteps },
   };
   const rlStageOnce = (name: string, from: Staged, changes: Partial<Recipe> = {}) =>
-    once(name, () => rlStage(stage(name, changes), from.folder, training, name));
+    once(name, () => rlStage(stage(name, changes), trainedOn(from), training, name));
   const rlSingle = await rlStageOnce("rl-single", sft, single);
 
   announce("4/5 GRPO with tools");
   const rlZoom = await rlStageOnce("rl-zoom", sft);
+  await recordWeights(run, rlZoom.folder);
   const rlSamples = recipe.demo.samplesRl ? await rlStageOnce("rl-samples", samples) : undefined;
 
   announce("5/5 evaluation");
   const model = (arm: string): ArmPlan => ({ arm, condition: "none", tools: true });
-  const samplesPlan: [string, ArmPlan[]][] =
-    rlSamples === undefined ? [] : [[rlSamples.folder, [model("rl-samples")]]];
-  const plans: [string, ArmPlan[]][] = [
-    [base, [model("base")]],
-    [sft.folder, [model("sft")]],
-    [samples.folder, [model("sft-samples")]],
-    [rlSingle.folder, [{ ...model("rl-single"), tools: false }]],
+  const samplesPlan: [EngineConfig, ArmPlan[]][] =
+    rlSamples === undefined ? [] : [[trainedOn(rlSamples), [model("rl-samples")]]];
+  const plans: [EngineConfig, ArmPlan[]][] = [
+    [recipe.engine, [model("base")]],
+    [trainedOn(sft), [model("sft")]],
+    [trainedOn(samples), [model("sft-samples")]],
+    [trainedOn(rlSingle), [{ ...model("rl-single"), tools: false }]],
     ...samplesPlan,
-    [rlZoom.folder, [model("rl-zoom"), ...controlsOf(recipe)]],
+    [trainedOn(rlZoom), [model("rl-zoom"), ...controlsOf(recipe)]],
   ];
   const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, announce);
-  const head = await reportHead(run, command, base);
+  const head = reportHead(run, command, base.engine);
   const report = {
     ...head,
     facts: { ...head.facts, ...stageFacts(done) },
@@ -124,10 +136,10 @@ export async function runPipeline(
 /** Grows the trees and cuts them into chains, in the folder of the search. */
 async function growChains(
   options: StageOptions,
-  base: string,
+  engine: EngineConfig,
   training: readonly TaskSet[],
 ): Promise<Staged> {
-  const { folder, solved, nodes, seconds } = await searchStage(options, base, training);
+  const { folder, solved, nodes, seconds } = await searchStage(options, engine, training);
   const { stats } = await linearizeStage({ run: folder, formats: [], overrides: [] });
   const chains = stats.kept.direct + stats.kept.backtrack;
   if (chains === 0) {
@@ -139,20 +151,18 @@ async function growChains(
   return { folder, seconds, notes };
 }
 
-/** Evaluates one model with the recipe's controls; arms: model and the controls. */
-export async function runEvaluation(
-  options: StageOptions,
-  model: string,
-  command: string,
-): Promise<Reported> {
-  const { recipe } = options;
+/** Evaluates the recipe's engine with the recipe's controls; arms: model and the controls. */
+export async function runEvaluation(options: StageOptions, command: string): Promise<Reported> {
+  const { recipe, signal } = options;
+  const needs = { ...needsOf("sample", recipe), purpose: "eval" };
+  const plan = await planEngine(recipe, recipe.engine, needs, { signal });
   const heldout = await loadTasks(recipe, "heldout");
-  const { run } = await openRun(options, "eval", model);
-  const plan: ArmPlan = { arm: "model", condition: "none", tools: true };
-  const plans: [string, ArmPlan[]][] = [[model, [plan, ...controlsOf(recipe)]]];
+  const { run } = await openRun(options, "eval", plan);
+  const arm: ArmPlan = { arm: "model", condition: "none", tools: true };
+  const plans: [EngineConfig, ArmPlan[]][] = [[recipe.engine, [arm, ...controlsOf(recipe)]]];
   const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, () => {});
   const report = {
-    ...(await reportHead(run, command, model)),
+    ...reportHead(run, command, plan.engine),
     ...results(
       evaluations,
       recipe.eval.controls.map((control) => ["model", control]),
@@ -171,20 +181,23 @@ function controlsOf(recipe: Recipe): ArmPlan[] {
 
 async function evaluateAll(
   options: StageOptions,
-  plans: readonly [model: string, plans: ArmPlan[]][],
+  plans: readonly [engine: EngineConfig, plans: ArmPlan[]][],
   heldout: readonly TaskSet[],
   announce: (line: string) => void,
 ): Promise<Evaluations> {
   const evaluations: Evaluations = new Map(heldout.map(({ task }) => [task, new Map()]));
-  for (const [model, arms] of plans) {
+  const needs = { ...needsOf("sample", options.recipe), purpose: "eval" };
+  for (const [engine, arms] of plans) {
     const open = arms.filter(({ arm }) =>
       heldout.some(({ task }) => !isArmDone(options.path, task, arm)),
     );
-    if (open.length > 0)
-      await evaluateArms(options, model, open, heldout, (task, arm, { outcomes }) => {
+    if (open.length > 0) {
+      const plan = await planEngine(options.recipe, engine, needs, { signal: options.signal });
+      await evaluateArms(options, plan, open, heldout, (task, arm, { outcomes }) => {
         const right = outcomes.reduce((sum, outcome) => sum + outcome.score, 0);
         announce(`${task} · ${arm}: ${percent(right / outcomes.length)}`);
       });
+    }
     for (const { arm } of arms)
       for (const { task } of heldout)
         evaluations.get(task)?.set(arm, await readArm(options.path, task, arm));
@@ -211,14 +224,13 @@ function results(
   return { arms, comparisons };
 }
 
-async function reportHead(
+function reportHead(
   run: RunFolder,
   command: string,
-  model: string,
-): Promise<Pick<Report, "version" | "title" | "command" | "createdAt" | "facts">> {
+  engine: EngineConfig,
+): Pick<Report, "version" | "title" | "command" | "createdAt" | "facts"> {
   const { name, seed, gitCommit, versions } = run.manifest;
-  const { torchFacts } = await import("./torch/device.ts");
-  const facts = torchFacts();
+  const { libtorch, blas } = versions;
   const [processor] = cpus();
   return {
     version: 1,
@@ -229,14 +241,25 @@ async function reportHead(
       .replace(/:\d\d\.\d+Z$/, " UTC")
       .replace("T", " "),
     facts: {
-      "start model": model,
+      "start model": engineLabel(engine),
       seed: String(seed),
       vigorl: `${versions.vigorl ?? ""}${gitCommit === null ? "" : ` (${gitCommit.slice(0, 12)}${gitCommit.endsWith("-dirty") ? ", changed" : ""})`}`,
       node: process.version,
-      libtorch: `${facts.version}, ${facts.blas}, ${facts.threads} threads`,
+      engine: engineFacts(engine),
+      ...(libtorch === undefined ? {} : { libtorch: `${libtorch}, ${blas ?? ""}` }),
       machine: `${cpus().length} × ${processor?.model.trim() ?? "unknown"}`,
     },
   };
+}
+
+/** The keys of an engine's section that say where and how it computes. */
+function engineFacts(engine: EngineConfig): string {
+  const shown = ["kind", "server", "device", "dtype", "threads", "maxPositions", "slots"];
+  const values = new Map<string, unknown>(Object.entries(engine));
+  return shown
+    .filter((key) => values.has(key))
+    .map((key) => `${key} ${String(values.get(key))}`)
+    .join(", ");
 }
 
 function stageFacts(stages: Readonly<Record<string, Staged>>): Record<string, string> {
@@ -265,6 +288,7 @@ async function pipelineCurves(run: RunFolder): Promise<Curve[]> {
 }
 
 const stagedSchema = z.strictObject({
+  /** Relative to the run, so that a run can be moved. */
   folder: z.string(),
   seconds: z.number(),
   notes: z.record(z.string(), z.number()),
@@ -277,10 +301,12 @@ async function stagedOnce(
   work: () => Promise<Staged>,
 ): Promise<Staged> {
   const file = inside(run.path, "stages", `${name}.json`);
-  if (existsSync(file))
-    return parseAt(file, JSON.parse(await readFile(file, "utf8")), stagedSchema);
+  if (existsSync(file)) {
+    const done = parseAt(file, JSON.parse(await readFile(file, "utf8")), stagedSchema);
+    return { ...done, folder: inside(run.path, ...done.folder.split("/")) };
+  }
   const { folder, seconds, notes } = await work();
-  const staged = { folder, seconds, notes };
+  const staged = { folder: relative(run.path, folder).replaceAll(sep, "/"), seconds, notes };
   await writeFileAtomic(file, `${JSON.stringify(staged, null, 2)}\n`);
-  return staged;
+  return { folder, seconds, notes };
 }

@@ -1,52 +1,62 @@
 /**
- * What goes with a model folder when somebody just asks it something: the recipe of the run that
- * trained it, the nano recipe for the nano model, defaults for any other.
+ * What goes with an engine when somebody just asks it something: the recipe that is named, that of the
+ * run that trained the model, the nano recipe for the nano model, defaults for any other.
  */
-import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
-import { z } from "zod";
+import { dirname, resolve } from "node:path";
 import { parseConfig, type Override } from "./core/config.ts";
-import { VigorlError } from "./core/errors.ts";
-import { parseAt } from "./core/jsonl.ts";
 import { findPath } from "./core/paths.ts";
-import { openRunFolder, isRunFolder } from "./core/run-folder.ts";
+import { isRunFolder, openRunFolder } from "./core/run-folder.ts";
 import { loadRecipe, recipeSchema, type Recipe } from "./recipe.ts";
-import { newestCheckpoint } from "./train/checkpoint.ts";
+import { modelOf } from "./run-weights.ts";
 
-/** The model folder that a path means: itself, or the newest weights of the run in it. */
-export async function modelOf(path: string): Promise<string> {
-  if (existsSync(join(path, "config.json")) || !(await isRunFolder(path))) return path;
-  const stage = join(path, "stages", "rl-zoom.json");
-  if (existsSync(stage)) {
-    const schema = z.looseObject({ folder: z.string() });
-    return parseAt(stage, JSON.parse(await readFile(stage, "utf8")), schema).folder;
-  }
-  const newest = await newestCheckpoint(join(path, "checkpoints"));
-  if (newest !== undefined) return newest;
-  throw new VigorlError("input", `${path}: this run has no weights yet`, {
-    hint: "wait for its first checkpoint, or name a model folder",
-  });
+/** What is asked, as the command line says it. */
+export interface Asked {
+  /** A model folder, a run folder, or with an engine by URL the server's name of the model. */
+  readonly model?: string;
+  /** A server. */
+  readonly url?: string;
+  /** A recipe's file. */
+  readonly recipe?: string;
+  readonly overrides: readonly Override[];
 }
 
-/** The recipe that says how to talk to a model; `recipe` and overrides go before what is found. */
-export async function recipeOf(
-  model: string,
-  recipe: unknown,
+/** The recipe that says which engine is asked and how; what is asked goes before what is found. */
+export async function recipeFor({ model, url, recipe, overrides }: Asked): Promise<Recipe> {
+  const server = url ?? overrides.findLast(({ path }) => path === "engine.url")?.value;
+  if (server !== undefined) {
+    const flags = [
+      { path: "engine.kind", value: "openai" },
+      { path: "engine.url", value: server },
+      ...(model === undefined ? [] : [{ path: "engine.model", value: model }]),
+    ];
+    const all = [...flags, ...overrides];
+    const folder = overrides.findLast(({ path }) => path === "engine.folder")?.value;
+    return recipe === undefined ? recipeOfFolder(folder, all) : loadRecipe(recipe, all);
+  }
+  if (model === undefined && recipe !== undefined) return loadRecipe(recipe, overrides);
+  const folder = await modelOf(findPath(model ?? "models/nano"));
+  const all = [...overrides, { path: "engine.model", value: folder }];
+  return recipe === undefined ? recipeOfFolder(folder, all) : loadRecipe(recipe, all);
+}
+
+async function recipeOfFolder(
+  folder: string | undefined,
   overrides: readonly Override[],
 ): Promise<Recipe> {
-  if (typeof recipe === "string") return loadRecipe(recipe, overrides);
-  const run = dirname(dirname(resolve(model)));
-  if (await isRunFolder(run)) {
+  if (folder === undefined) return parseConfig("", "defaults", recipeSchema, overrides);
+  const run = await runAround(folder);
+  if (run !== null) {
     const { manifest } = await openRunFolder(run);
-    return parseConfig(
-      JSON.stringify(manifest.recipe),
-      `${run}/manifest.json`,
-      recipeSchema,
-      overrides,
-    );
+    const text = JSON.stringify(manifest.recipe);
+    return parseConfig(text, `${run}/manifest.json`, recipeSchema, overrides);
   }
-  if (resolve(model) === resolve(findPath("models/nano")))
+  if (resolve(findPath(folder)) === resolve(findPath("models/nano")))
     return loadRecipe("recipes/nano.yaml", overrides);
   return parseConfig("", "defaults", recipeSchema, overrides);
+}
+
+/** The run that a checkpoint belongs to: `<run>/checkpoints/step-N`. */
+async function runAround(folder: string): Promise<string | null> {
+  const run = dirname(dirname(resolve(folder)));
+  return (await isRunFolder(run)) ? run : null;
 }

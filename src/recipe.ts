@@ -10,6 +10,7 @@ import { nameFrom, nameSchema } from "./core/inside.ts";
 import { sinkNames } from "./core/metric-sinks.ts";
 import { findPath } from "./core/paths.ts";
 import { readDataset } from "./data/dataset.ts";
+import { engineSchema } from "./engine/open.ts";
 import { evalSchema } from "./eval/evaluate.ts";
 import { nanoRecords, nanoTaskNames } from "./nano/tasks.ts";
 import { linearizeConfig } from "./search/linearize-config.ts";
@@ -43,10 +44,9 @@ export const recipeSchema = z.strictObject({
     .default("run")
     .describe("of the run, and of its folder"),
   seed: z.int().min(0).default(1).describe("everything random is keyed by it"),
-  model: z.string().min(1).default("models/nano").describe("a Hugging Face model folder"),
-  device: z.string().default("auto").describe("auto, cpu, cuda or cuda:N"),
-  dtype: z.enum(["float32", "bfloat16"]).default("float32").describe("arithmetic of the engine"),
-  threads: z.int().min(1).optional().describe("threads of the tensor engine; default all cores"),
+  engine: engineSchema
+    .prefault({})
+    .describe("what samples and learns; see engines.md for what each kind can do"),
   log: z
     .array(z.enum(sinkNames))
     .default([])

@@ -12,15 +12,14 @@ import { writeJsonl } from "./core/jsonl.ts";
 import { findPath } from "./core/paths.ts";
 import { Progress } from "./core/progress.ts";
 import { openRunFolder, type RunFolder } from "./core/run-folder.ts";
-import { openRemoteSampler } from "./engine/openai/sampler.ts";
-import { remoteOptions } from "./engine/openai/options.ts";
-import type { Sampler } from "./engine/types.ts";
+import { episodeConfig, needsOf, openPlanned, planEngine } from "./engine-plan.ts";
+import { processorFolder, type EngineConfig } from "./engine/open.ts";
 import { loadTasks, recipeSchema, type Recipe, type TaskSet } from "./recipe.ts";
 import { compareWithSamples, type Comparison } from "./search/compare.ts";
 import { linearize, type ChainLine, type LinearizeStats } from "./search/linearize.ts";
 import type { LinearizeConfig } from "./search/linearize-config.ts";
 import { fromRepoRecord, readRepoTrees } from "./search/repo-trees.ts";
-import { runSearch, treesFile, type SearchProgress } from "./search/run-search.ts";
+import { requireGrowth, runSearch, treesFile, type SearchProgress } from "./search/run-search.ts";
 import { readTrees, type TreeLine } from "./search/tree-line.ts";
 import { treeSvg } from "./search/tree-svg.ts";
 import {
@@ -28,7 +27,7 @@ import {
   writeShareGpt,
   type WriteChainsOptions,
 } from "./search/write-chains.ts";
-import { episodeConfig, openEngine, openRun, type StageOptions } from "./stages.ts";
+import { openRun, type StageOptions } from "./stages.ts";
 import type { TaskRecord } from "./task/record.ts";
 
 export interface Searched extends SearchProgress {
@@ -37,29 +36,33 @@ export interface Searched extends SearchProgress {
 }
 
 /**
- * Grows a tree for each question. The teacher is the recipe's server, or the model itself. With
+ * Grows a tree for each question. The teacher is `search.teacher`, or the engine itself. With
  * `compare`, the same questions are then asked in plain samples, task by task.
  */
 export async function searchStage(
   options: StageOptions,
-  model: string,
+  engine: EngineConfig,
   tasks: readonly TaskSet[],
   { compare = false }: { readonly compare?: boolean } = {},
 ): Promise<Searched> {
   const { recipe, signal, quiet } = options;
-  const episode = await episodeConfig(recipe, model);
   const { teacher, run: work } = recipe.search;
+  const plan = await planEngine(
+    recipe,
+    teacher ?? engine,
+    { ...needsOf("sample", recipe), purpose: "search" },
+    { signal },
+    teacher === undefined ? undefined : processorFolder(engine),
+  );
+  const { episode } = plan;
   const searched = tasks.map(({ task, records }) => ({
     task,
     records: records.slice(0, work.records ?? records.length),
   }));
   const records = searched.flatMap((set) => set.records);
-  const sampler: Sampler =
-    teacher === undefined
-      ? await openEngine(recipe, model, "language")
-      : await openRemoteSampler(remoteOptions(teacher, episode.chat), signal);
+  const sampler = await openPlanned(plan);
   try {
-    const { run, resume } = await openRun(options, "search", model);
+    const { run, resume } = await openRun(options, "search", plan);
     const progress = new Progress({ label: "search", total: records.length, unit: "trees", quiet });
     const result = await runSearch({
       records,
@@ -78,6 +81,7 @@ export async function searchStage(
     }).finally(() => progress.finish());
     const summary = { ...result, folder: run.path };
     await writeFileAtomic(run.file("search.json"), `${JSON.stringify(summary, null, 2)}\n`);
+    requireGrowth(result);
     if (!compare) return summary;
     const compared: Record<string, Comparison> = {};
     for (const set of searched) {
@@ -187,7 +191,7 @@ async function recordsOf(recipe: Recipe): Promise<Omit<WriteChainsOptions, "chai
     for (const { records: some } of await loadTasks(recipe, split))
       for (const record of some) records.set(record.id, record);
   }
-  return { records, episode: await episodeConfig(recipe, findPath(recipe.model)) };
+  return { records, episode: await episodeConfig(recipe, processorFolder(recipe.engine)) };
 }
 
 async function writeForm(

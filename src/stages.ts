@@ -9,19 +9,33 @@ import { VigorlError } from "./core/errors.ts";
 import { hashFile } from "./core/files.ts";
 import { findPath } from "./core/paths.ts";
 import { Progress } from "./core/progress.ts";
-import { createRunFolder, isRunFolder, openRunFolder, type RunFolder } from "./core/run-folder.ts";
-import { openLocalEngine, type LocalEngine } from "./engine/local/client.ts";
+import {
+  createRunFolder,
+  holdsRun,
+  isRunFolder,
+  openRunFolder,
+  type RunFolder,
+} from "./core/run-folder.ts";
+import {
+  episodeConfig,
+  needsOf,
+  openPlanned,
+  openPlannedLearner,
+  planEngine,
+  type EnginePlan,
+} from "./engine-plan.ts";
+import { engineVersions, type EngineConfig } from "./engine/open.ts";
+import type { Sampler } from "./engine/types.ts";
 import { runArm } from "./eval/arm.ts";
 import { conditionTable, type Condition } from "./eval/controls.ts";
 import type { Evaluation } from "./eval/evaluate.ts";
 import type { Recipe, TaskSet } from "./recipe.ts";
-import { loadEpisodeConfig, type EpisodeConfig } from "./task/episode-config.ts";
-import { none, type ToolControl } from "./task/tools/controls.ts";
+import { none } from "./task/tools/controls.ts";
 import { trainRl } from "./train/grpo.ts";
 import type { LoopResult } from "./train/loop.ts";
 import type { Metrics } from "./train/metrics.ts";
 import { trainSft } from "./train/sft.ts";
-import { warmStartExamples } from "./warm-start.ts";
+import { warmStartExamples, type ChainSource } from "./warm-start.ts";
 
 /** How a stage is run. */
 export interface StageOptions {
@@ -48,48 +62,102 @@ export interface Trained extends Staged {
   readonly steps: number;
 }
 
-/** Warm start on the model's own right episodes, or on the chains of a search. */
+/** Warm start on right episodes, or on the chains of a search. */
 export async function sftStage(
   options: StageOptions,
-  model: string,
+  engine: EngineConfig,
   tasks: readonly TaskSet[],
+  chains: ChainSource | undefined = options.recipe.sft.chains,
 ): Promise<Trained> {
   const { recipe, signal, quiet } = options;
+  const { trainable } = recipe.sft;
   const start = performance.now();
-  const episode = await episodeConfig(recipe, model);
-  const engine = await openEngine(recipe, model, recipe.sft.trainable);
+  const collector = chains === undefined ? recipe.sft.collect.engine : undefined;
+  const needs = needsOf("sft", recipe);
+  const collects = chains === undefined && collector === undefined;
+  const plan = await planEngine(
+    recipe,
+    engine,
+    collects ? { ...needs, capabilities: [...needs.capabilities, "tokenExact"] } : needs,
+    { trainable, signal },
+  );
+  const collecting =
+    collector === undefined ? undefined : await planCollector(options, collector, plan);
+  const learner = await openPlannedLearner(plan);
   try {
-    const { run, resume } = await openRun(options, "sft", model);
-    const { examples, counts } = await warmStartExamples(options, run, engine, episode, tasks);
+    const { run, resume } = await openRun(options, "sft", plan);
+    const { examples, counts } = await warmStartExamples(
+      options,
+      run,
+      (work) => (collecting === undefined ? work(learner) : whileOpen(collecting, work)),
+      plan.episode,
+      tasks,
+      chains,
+    );
     const steps = recipe.sft.epochs * Math.ceil(examples.length / recipe.sft.batchSize);
     const { config, seed } = { config: recipe.sft, seed: recipe.seed };
     const result = await withProgress("sft", steps, quiet, (onStep) =>
-      trainSft({ learner: engine, examples, config, seed, run, resume, signal, onStep }),
+      trainSft({ learner, examples, config, seed, run, resume, signal, onStep }),
     );
     return trained(result, start, { ...counts, tooLong: result.numTooLong });
   } finally {
-    await engine.close();
+    await learner.close();
   }
 }
 
-/** GRPO from `model` on the tasks' questions. */
+/** An engine that plays the episodes of a warm start writes the learner's own tokens. */
+async function planCollector(
+  { recipe, signal }: StageOptions,
+  collector: EngineConfig,
+  learner: EnginePlan,
+): Promise<EnginePlan> {
+  const needs = needsOf("sft.collect", recipe);
+  const plan = await planEngine(recipe, collector, needs, { signal }, learner.folder);
+  const [theirs, ours] = await Promise.all(
+    [plan, learner].map(({ folder }) => tokenizerHashes(folder)),
+  );
+  if (isDeepStrictEqual(theirs, ours)) return plan;
+  throw new VigorlError(
+    "usage",
+    `sft.collect.engine: ${plan.folder} has another tokenizer than ${learner.folder}`,
+    { hint: "collect with an engine of the same tokenizer, or search with it as the teacher" },
+  );
+}
+
+/** Of the files that a tokenizer is made of, as far as they are there. */
+async function tokenizerHashes(folder: string): Promise<string[]> {
+  const files = ["tokenizer.json", "vocab.json", "merges.txt"].map((name) => join(folder, name));
+  return Promise.all(files.filter((file) => existsSync(file)).map(hashFile));
+}
+
+async function whileOpen<T>(plan: EnginePlan, work: (sampler: Sampler) => Promise<T>): Promise<T> {
+  const sampler = await openPlanned(plan);
+  try {
+    return await work(sampler);
+  } finally {
+    await sampler.close();
+  }
+}
+
+/** GRPO from the engine's weights on the tasks' questions. */
 export async function rlStage(
   options: StageOptions,
-  model: string,
+  engine: EngineConfig,
   tasks: readonly TaskSet[],
   label = "rl",
 ): Promise<Trained> {
   const { recipe, signal, quiet } = options;
+  const { trainable } = recipe.rl;
   const start = performance.now();
-  const episode = await episodeConfig(recipe, model);
-  const learner = await openEngine(recipe, model, recipe.rl.trainable);
+  const plan = await planEngine(recipe, engine, needsOf("rl", recipe), { trainable, signal });
+  const learner = await openPlannedLearner(plan);
   try {
-    const { run, resume } = await openRun(options, "rl", model);
+    const { run, resume } = await openRun(options, "rl", plan);
     const result = await withProgress(label, recipe.rl.steps, quiet, (onStep) =>
       trainRl({
         learner,
         records: tasks.flatMap((set) => set.records),
-        episode,
+        episode: plan.episode,
         config: recipe.rl,
         seed: recipe.seed,
         run,
@@ -116,17 +184,17 @@ export interface ArmPlan {
 /** Runs arms of one model over all tasks; finished ones are read back without opening the model. */
 export async function evaluateArms(
   options: StageOptions,
-  model: string,
+  plan: EnginePlan,
   plans: readonly ArmPlan[],
   tasks: readonly TaskSet[],
   report: (task: string, arm: string, evaluation: Evaluation) => void,
 ): Promise<void> {
   const { recipe, path, signal, quiet } = options;
-  const engine = await openEngine(recipe, model, "all");
+  const engine = await openPlanned(plan);
   try {
     for (const { arm, condition, tools: isOffered } of plans) {
       const control = isOffered ? conditionTable[condition].tool : none;
-      const episode = await episodeConfig(recipe, model, control);
+      const episode = await episodeConfig(recipe, plan.folder, control);
       for (const { task, records } of tasks) {
         const progress = new Progress({
           label: `eval ${task} ${arm}`,
@@ -160,61 +228,53 @@ export async function evaluateArms(
   }
 }
 
+/**
+ * Looks at the place of a run before anything is loaded: the run to go on with, or null for a new one.
+ * @throws VigorlError("usage") where a run is there and is not to be resumed or overwritten, or was
+ *   started with another recipe
+ */
+export async function checkRun({
+  path,
+  recipe,
+  resume,
+  overwrite,
+}: Omit<StageOptions, "signal" | "quiet">): Promise<RunFolder | null> {
+  if (!(await isRunFolder(path))) return null;
+  if (!resume) {
+    if (!overwrite) throw holdsRun(path);
+    return null;
+  }
+  const run = await openRunFolder(path);
+  if (isDeepStrictEqual(run.manifest.recipe, asJson(recipe))) return run;
+  throw new VigorlError("usage", `${path}: was started with another recipe`, {
+    hint: "resume with the recipe and flags of its manifest.json, or start again with --overwrite",
+  });
+}
+
 /** Opens a stage's run folder: a new one, or with `resume` the one that was stopped. */
 export async function openRun(
   { path, recipe, resume, overwrite }: Omit<StageOptions, "signal" | "quiet">,
   verb: string,
-  model: string,
+  { engine, folder: model }: Pick<EnginePlan, "engine" | "folder">,
 ): Promise<{ run: RunFolder; resume: boolean }> {
-  if (resume && (await isRunFolder(path))) {
-    const run = await openRunFolder(path);
-    if (!isDeepStrictEqual(run.manifest.recipe, asJson(recipe))) {
-      throw new VigorlError("usage", `${path}: was started with another recipe`, {
-        hint: "resume with the recipe and flags of its manifest.json, or start again with --overwrite",
-      });
-    }
-    run.logTo(recipe.log);
-    return { run, resume: true };
+  const stopped = await checkRun({ path, recipe, resume, overwrite });
+  if (stopped !== null) {
+    stopped.logTo(recipe.log);
+    return { run: stopped, resume: true };
   }
   const dataHashes: Record<string, string> = {};
   const files = [...recipe.data.train, ...recipe.data.heldout].flatMap(({ file }) => file ?? []);
   for (const file of [...files.map(findPath), join(model, "model.safetensors")])
     if (existsSync(file)) dataHashes[file] = await hashFile(file);
   const { name, seed } = recipe;
-  const { torchVersion } = await import("./torch/device.ts");
-  const versions = { libtorch: torchVersion() };
+  const versions = await engineVersions(engine);
   const run = await createRunFolder(
     path,
-    { verb, name, seed, recipe: asJson(recipe), versions, dataHashes },
+    { verb, name, seed, recipe: asJson(recipe), engine, versions, dataHashes },
     { overwrite },
   );
   run.logTo(recipe.log);
   return { run, resume: false };
-}
-
-/** Opens a model folder as an engine on the recipe's device. */
-export async function openEngine(
-  { device, dtype, threads }: Pick<Recipe, "device" | "dtype" | "threads">,
-  model: string,
-  trainable: "all" | "language",
-): Promise<LocalEngine> {
-  const { resolveDevice } = await import("./torch/device.ts");
-  return openLocalEngine(model, {
-    device: resolveDevice(device),
-    dtype,
-    trainable,
-    ...(threads === undefined ? {} : { threads }),
-  });
-}
-
-/** How episodes are played with a model under a recipe; `control` changes the tools. */
-export async function episodeConfig(
-  recipe: Recipe,
-  model: string,
-  control: ToolControl | null = null,
-): Promise<EpisodeConfig> {
-  const { temperature, topP, topK } = recipe.eval;
-  return loadEpisodeConfig(model, { ...recipe, sampling: { temperature, topP, topK } }, control);
 }
 
 async function withProgress<T>(

@@ -33,6 +33,13 @@ export interface WarmStartOptions {
   readonly signal: AbortSignal;
 }
 
+/** Chains of a search. */
+export interface ChainSource {
+  /** Run folder of a search that was linearized, or its chains.jsonl. */
+  readonly from: string;
+  readonly maxExamples: number | null;
+}
+
 const countsSchema = z.record(z.string(), z.number());
 
 /** Examples, and how many there were of what: `examples`, and `chains` or `episodes`, `correct`, … */
@@ -41,13 +48,17 @@ export interface WarmStart {
   readonly counts: Readonly<Record<string, number>>;
 }
 
-/** Makes the examples, or reads them where an earlier try of the run has made them. */
+/**
+ * Makes the examples, or reads them where an earlier try of the run has made them.
+ * @param withSampler runs work with the engine that plays the episodes; not called where none are played
+ */
 export async function warmStartExamples(
   options: WarmStartOptions,
   run: RunFolder,
-  sampler: Sampler,
+  withSampler: (work: (sampler: Sampler) => Promise<WarmStart>) => Promise<WarmStart>,
   episode: EpisodeConfig,
   tasks: readonly TaskSet[],
+  chains: ChainSource | undefined,
 ): Promise<WarmStart> {
   const file = run.file("examples.jsonl");
   const countsFile = run.file("collected.json");
@@ -56,10 +67,9 @@ export async function warmStartExamples(
     const counts = parseAt(countsFile, JSON.parse(text), countsSchema);
     return { examples: await readExamples(file, episode.preprocessor), counts };
   }
-  const { chains } = options.recipe.sft;
   const made =
     chains === undefined
-      ? await fromEpisodes(options, sampler, episode, tasks)
+      ? await withSampler((sampler) => fromEpisodes(options, sampler, episode, tasks))
       : await fromChains(findPath(chains.from), chains.maxExamples, options, episode, tasks);
   const examples = options.recipe.sft.trainLineBreak
     ? made.examples.map((example) => withLineBreaks(example, episode.chat))

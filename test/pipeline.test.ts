@@ -24,8 +24,7 @@ const root = resolve(import.meta.dirname, "..");
 let folder: string;
 
 const recipe = (model: string) => `name: tiny
-model: ${model}
-threads: 1
+engine: { model: ${model}, threads: 1 }
 tools: { zoom: { windowPx: 8, outputPx: 112 } }
 episode: { maxTurns: 3, maxToolImages: 2, maxTokensPerTurn: 48, maxTotalTokens: 160 }
 prompts: { style: nano }

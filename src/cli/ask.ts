@@ -7,13 +7,14 @@ import { basename } from "node:path";
 import { VigorlError } from "../core/errors.ts";
 import { writeFileAtomic } from "../core/files.ts";
 import { plainText } from "../core/plain-text.ts";
-import { findPath } from "../core/paths.ts";
 import type { Sampler } from "../engine/types.ts";
 import type { RgbImage } from "../image/decode.ts";
 import type { Trajectory } from "../task/trajectory.ts";
 import type { ChatFormat } from "../text/chat.ts";
 import { StreamDecoder } from "../text/tokenizer.ts";
-import { wholeNumber, type Context, type Verb } from "./frame.ts";
+import { guessKind } from "../text/guess-kind.ts";
+import { answerKinds } from "../text/prompts.ts";
+import { oneOf, textOf, wholeNumber, type Context, type Verb } from "./frame.ts";
 
 export function askVerb(): Verb {
   return {
@@ -23,9 +24,10 @@ export function askVerb(): Verb {
       .argument("<question>")
       .option(
         "--model <folder>",
-        "model folder, or a run folder (its newest weights)",
-        "models/nano",
+        "model or run folder; default the recipe's engine, or models/nano",
       )
+      .option("--url <url>", "ask the server there; needs --engine.folder=…")
+      .option("--kind <kind>", `${answerKinds.join(", ")}; default guessed from the question`)
       .option("--recipe <file>", "take tools, prompts and image size from this recipe")
       .option("--out <file>", "the annotated picture; default <image>-looked.png in this folder")
       .option("--seed <number>", "seed of the sample", "1"),
@@ -33,21 +35,29 @@ export function askVerb(): Verb {
       const { decodeImage, encodePng } = await import("../image/decode.ts");
       const image = await decodeImage(imagePath);
       if (question.trim() === "") throw new VigorlError("usage", "ask: the question is empty");
-      const { modelOf, recipeOf } = await import("../recipe-of-model.ts");
-      const { checkedModelFolder } = await import("./model-folder.ts");
-      const model = await checkedModelFolder(await modelOf(findPath(String(options.model))));
-      const recipe = await recipeOf(model, options.recipe, context.overrides);
       const seed = wholeNumber("--seed", options.seed);
-      const { episodeConfig, openEngine } = await import("../stages.ts");
-      const config = await episodeConfig(recipe, model);
-      const engine = await openEngine(recipe, model, "all");
+      const guessed = options.kind === undefined;
+      const kind = guessed ? guessKind(question) : oneOf("--kind", options.kind, answerKinds);
+      const { recipeFor } = await import("../recipe-of-model.ts");
+      const recipe = await recipeFor({
+        model: textOf(options.model),
+        url: textOf(options.url),
+        recipe: textOf(options.recipe),
+        overrides: context.overrides,
+      });
+      const { needsOf, openPlanned, planEngine } = await import("../engine-plan.ts");
+      const { engineLabel } = await import("../engine/open.ts");
+      const needs = { ...needsOf("sample", recipe), purpose: "ask" };
+      const plan = await planEngine(recipe, recipe.engine, needs, { signal: context.signal });
+      const config = plan.episode;
+      const engine = await openPlanned(plan);
       try {
         const { runEpisode } = await import("../task/episode.ts");
         const record = {
           id: basename(imagePath),
           images: [{ kind: "render" as const, name: imagePath, render: () => image }],
           question,
-          kind: "text" as const,
+          kind,
           answer: "",
         };
         const sampler = streaming(engine, config.chat, context);
@@ -70,9 +80,17 @@ export function askVerb(): Verb {
             numTokens,
             seconds,
             picture: out,
-            model,
+            kind,
+            model: engineLabel(plan.engine),
           },
-          text: `${answer ?? `no answer (${stopReason})`}\n\n${out}`,
+          text: [
+            answer ?? `no answer (${stopReason})`,
+            "",
+            ...(guessed
+              ? [`asked for a ${kind}, as the question reads; --kind says otherwise`]
+              : []),
+            out,
+          ].join("\n"),
         };
       } finally {
         await engine.close();
@@ -93,7 +111,9 @@ function streaming(sampler: Sampler, chat: ChatFormat, { quiet }: Context): Samp
       let numShown = 0;
       const show = (token: number) => {
         if (numShown++ === 0) process.stderr.write(`${String(++turn).padStart(2)}  `);
-        process.stderr.write(plainText(decoder.push(token)).replaceAll("\n", "\n    "));
+        // Rows that pad a vocabulary have no text; the episode ends there, and says so.
+        const text = chat.tokenizer.hasId(token) ? decoder.push(token) : "";
+        process.stderr.write(plainText(text).replaceAll("\n", "\n    "));
       };
       const onToken = (token: number) => show(token);
       const sample = await sampler.sample(prompt, params, { ...options, onToken });

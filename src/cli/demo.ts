@@ -10,12 +10,10 @@ export function demoVerb(): Verb {
     ),
     run: async (context, [recipePath], options) => {
       const stage = await recipeRun(context, recipePath, options);
-      const { checkedModelFolder } = await import("./model-folder.ts");
-      const model = await checkedModelFolder(stage.recipe.model);
       await sayResume(stage, context.say);
       const { runPipeline } = await import("../pipeline.ts");
       const { reportText } = await import("../eval/report.ts");
-      const { report, page } = await runPipeline(stage, model, context.command, context.say);
+      const { report, page } = await runPipeline(stage, context.command, context.say);
       return {
         json: { ...report, page },
         text: `${reportText(report)}\n\nOpen ${page} to see where it looked.`,

@@ -1,18 +1,16 @@
 /** `vigorl eval`: a model on held-out questions, with causal controls, to a report. */
 import type { Verb } from "./frame.ts";
-import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
+import { recipeCommand, recipeRun, sayResume, withUrl } from "./recipe-options.ts";
 
 export function evalVerb(): Verb {
   return {
-    command: recipeCommand("eval", "evaluate a model, with causal controls, to a report"),
+    command: withUrl(recipeCommand("eval", "evaluate a model, with causal controls, to a report")),
     run: async (context, [recipePath], options) => {
       const stage = await recipeRun(context, recipePath, options);
-      const { checkedModelFolder } = await import("./model-folder.ts");
-      const model = await checkedModelFolder(stage.recipe.model);
       await sayResume(stage, context.say);
       const { runEvaluation } = await import("../pipeline.ts");
       const { reportText } = await import("../eval/report.ts");
-      const { report, page } = await runEvaluation(stage, model, context.command);
+      const { report, page } = await runEvaluation(stage, context.command);
       return {
         json: { ...report, page },
         text: `${reportText(report)}\n\n${page}`,

@@ -98,6 +98,11 @@ export function splitOverrides(argv: readonly string[]): {
   return { args, overrides };
 }
 
+/** The text of a flag, or undefined where it was not given. */
+export function textOf(flag: Options[string]): string | undefined {
+  return typeof flag === "string" ? flag : undefined;
+}
+
 /** Parses a whole number given on the command line. @throws VigorlError("usage"). */
 export function wholeNumber(flag: string, text: unknown, minimum = 0): number {
   const value = Number(text);

@@ -8,7 +8,7 @@ import { VigorlError } from "../core/errors.ts";
 import { inside } from "../core/inside.ts";
 import { isRunFolder } from "../core/run-folder.ts";
 import type { StageOptions } from "../stages.ts";
-import type { Context, Options } from "./frame.ts";
+import { textOf, type Context, type Options } from "./frame.ts";
 
 /** A command `name [recipe]` with the common flags. */
 export function recipeCommand(
@@ -20,37 +20,65 @@ export function recipeCommand(
     .description(description)
     .argument("[recipe]", "a recipe in YAML", recipe)
     .option("--name <name>", "name of the run; default the recipe's")
-    .option("--model <folder>", "model folder to start from; default the recipe's")
+    .option("--model <folder>", "engine.model: a model or run folder; default the recipe's")
     .option("--seed <number>", "seed; default the recipe's")
-    .option("--device <device>", "auto, cpu, cuda or cuda:N; default the recipe's")
-    .option("--dtype <dtype>", "float32 or bfloat16; default the recipe's")
-    .option("--threads <number>", "threads of the tensor engine; default the recipe's")
+    .option("--device <device>", "engine.device: auto, cpu, cuda or cuda:N")
+    .option("--dtype <dtype>", "engine.dtype: auto, float32 or bfloat16")
+    .option("--threads <number>", "engine.threads: threads of the tensor engine")
     .option("--out <folder>", "folder that holds the runs", "runs")
     .option("--resume", "go on with a run that was stopped")
     .option("--overwrite", "remove a run of this name and start again");
 }
 
-/** Loads the recipe with flags and overrides applied, and says where the run goes. */
+/** Adds `--url` to a verb whose engine only has to sample. */
+export function withUrl(command: Command): Command {
+  return command.option(
+    "--url <url>",
+    "ask the server there: engine.kind openai, and engine.url; prompts are in the format of --engine.folder=…",
+  );
+}
+
+/** Loads the recipe with flags and overrides applied, and looks at the place that the run goes to. */
 export async function recipeRun(
   context: Context,
   recipePath: string | undefined,
   options: Options,
 ): Promise<StageOptions> {
-  const flags: Override[] = ["name", "model", "seed", "device", "dtype", "threads"]
-    .filter((key) => typeof options[key] === "string")
-    .map((path) => ({ path, value: String(options[path]) }));
+  const overrides = [...(await flagsOf(options)), ...context.overrides];
   const { loadRecipe } = await import("../recipe.ts");
-  const recipe = loadRecipe(recipePath ?? "", [...context.overrides, ...flags]);
+  const recipe = loadRecipe(recipePath ?? "", overrides);
   if (options.resume === true && options.overwrite === true)
     throw new VigorlError("usage", "--resume and --overwrite exclude each other");
-  return {
+  const place = {
     recipe,
     path: inside(String(options.out), recipe.name),
     resume: options.resume === true,
     overwrite: options.overwrite === true,
-    quiet: context.quiet,
-    signal: context.signal,
   };
+  const { checkRun } = await import("../stages.ts");
+  await checkRun(place);
+  return { ...place, quiet: context.quiet, signal: context.signal };
+}
+
+/** The common flags as overrides of the recipe's keys. */
+async function flagsOf(options: Options): Promise<Override[]> {
+  const url = textOf(options.url);
+  let model = textOf(options.model);
+  if (model !== undefined && url === undefined) {
+    const { modelOf } = await import("../run-weights.ts");
+    model = await modelOf(model);
+  }
+  const values: [path: string, value: string | undefined][] = [
+    ["engine.kind", url === undefined ? undefined : "openai"],
+    ["engine.url", url],
+    ["engine.model", model],
+    ["engine.device", textOf(options.device)],
+    ["engine.dtype", textOf(options.dtype)],
+    ["engine.threads", textOf(options.threads)],
+    ["name", textOf(options.name)],
+    ["seed", textOf(options.seed)],
+  ];
+  return values.flatMap(([path, value]) => (value === undefined ? [] : [{ path, value }]));
 }
 
 /** `--resume` on a folder without a run starts from the beginning, and says so. */

@@ -8,13 +8,16 @@ export function rlVerb(): Verb {
     command: recipeCommand("rl", "reinforcement learning: GRPO, single-turn or with the zoom tool"),
     run: async (context, [recipePath], options) => {
       const stage = await recipeRun(context, recipePath, options);
-      const { checkedModelFolder } = await import("./model-folder.ts");
-      const model = await checkedModelFolder(stage.recipe.model);
+      const { engine } = stage.recipe;
+      const { needsOf } = await import("../engine-plan.ts");
+      const { processorFolder, requireOfKind } = await import("../engine/open.ts");
+      requireOfKind(engine, needsOf("rl", stage.recipe));
+      processorFolder(engine);
       const { loadTasks } = await import("../recipe.ts");
       const { rlStage } = await import("../stages.ts");
       const tasks = await loadTasks(stage.recipe, "train");
       await sayResume(stage, context.say);
-      const result = await rlStage(stage, model, tasks);
+      const result = await rlStage(stage, engine, tasks);
       return {
         json: { ...result },
         text: `${result.steps} steps, ${formatDuration(result.seconds)}\n${result.folder}`,

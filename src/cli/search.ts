@@ -1,15 +1,18 @@
 /** `vigorl search`: grows a search tree for each question, with the model or a server as the teacher. */
 import type { Verb } from "./frame.ts";
-import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
+import { recipeCommand, recipeRun, sayResume, withUrl } from "./recipe-options.ts";
 import { formatDuration } from "../core/progress.ts";
 import type { Share } from "../search/compare.ts";
 import type { Searched } from "../search-stages.ts";
 
 export function searchVerb(): Verb {
   return {
-    command: recipeCommand("search", "grow a search tree for each question of data.train")
+    command: withUrl(recipeCommand("search", "grow a search tree for each question of data.train"))
       .option("--split <split>", "which questions: train or heldout", "train")
-      .option("--teacher <url>", "ask this server, not the model; short for search.teacher.url")
+      .option(
+        "--teacher <url>",
+        "ask this server, not the engine: search.teacher of kind openai, and its url",
+      )
       .option(
         "--compare",
         "then ask the same questions in plain samples, and say what search adds",
@@ -17,24 +20,35 @@ export function searchVerb(): Verb {
     run: async (context, [recipePath], options) => {
       const overrides = [...context.overrides];
       if (typeof options.teacher === "string")
-        overrides.push({ path: "search.teacher.url", value: options.teacher });
+        overrides.push(
+          { path: "search.teacher.kind", value: "openai" },
+          { path: "search.teacher.url", value: options.teacher },
+        );
       const stage = await recipeRun({ ...context, overrides }, recipePath, options);
       const { oneOf } = await import("./frame.ts");
       const split = oneOf("--split", options.split, ["train", "heldout"] as const);
-      const { checkedModelFolder } = await import("./model-folder.ts");
-      const model = await checkedModelFolder(stage.recipe.model);
+      const { engine } = stage.recipe;
+      const { processorFolder } = await import("../engine/open.ts");
+      processorFolder(engine);
       const { loadTasks } = await import("../recipe.ts");
       const { searchStage } = await import("../search-stages.ts");
       const tasks = await loadTasks(stage.recipe, split);
       await sayResume(stage, context.say);
-      const result = await searchStage(stage, model, tasks, {
+      const result = await searchStage(stage, engine, tasks, {
         compare: options.compare === true,
       });
       const trees = result.done + result.skipped;
-      const failed = result.failed > 0 ? `; ${result.failed} failed, see failures.jsonl` : "";
+      const failed =
+        result.failed > 0
+          ? `; ${result.failed} failed, see failures.jsonl; the first: ${result.firstFailure}`
+          : "";
+      const bad =
+        result.badReplies > 0
+          ? `; ${result.badReplies} replies could not be used, the first: ${result.firstBadReply}`
+          : "";
       return {
         json: { ...result },
-        text: `${result.solved} of ${trees} questions solved; ${result.nodes} nodes, ${result.calls} calls, ${formatDuration(result.seconds)}${failed}\n${comparisonLines(result.compared)}${result.folder}`,
+        text: `${result.solved} of ${trees} questions solved; ${result.nodes} nodes, ${result.calls} calls, ${formatDuration(result.seconds)}${failed}${bad}\n${comparisonLines(result.compared)}${result.folder}`,
       };
     },
   };

@@ -11,13 +11,16 @@ export function sftVerb(): Verb {
     ),
     run: async (context, [recipePath], options) => {
       const stage = await recipeRun(context, recipePath, options);
-      const { checkedModelFolder } = await import("./model-folder.ts");
-      const model = await checkedModelFolder(stage.recipe.model);
+      const { engine } = stage.recipe;
+      const { needsOf } = await import("../engine-plan.ts");
+      const { processorFolder, requireOfKind } = await import("../engine/open.ts");
+      requireOfKind(engine, needsOf("sft", stage.recipe));
+      processorFolder(engine);
       const { loadTasks } = await import("../recipe.ts");
       const { sftStage } = await import("../stages.ts");
       const tasks = await loadTasks(stage.recipe, "train");
       await sayResume(stage, context.say);
-      const result = await sftStage(stage, model, tasks);
+      const result = await sftStage(stage, engine, tasks);
       const { examples, episodes, correct, chains } = result.notes;
       const source =
         chains === undefined

@@ -105,3 +105,45 @@ test("nearestName suggests slips and stays silent on strangers", () => {
   expect(nearestName("groupsise", ["groupSize", "seed"])).toBe("groupSize");
   expect(nearestName("zebra", ["groupSize", "seed"])).toBeUndefined();
 });
+
+const kinds = z.strictObject({
+  engine: z
+    .preprocess(
+      (input) =>
+        typeof input === "object" && input !== null && !("kind" in input)
+          ? { kind: "local", ...input }
+          : input,
+      z.discriminatedUnion("kind", [
+        z.strictObject({ kind: z.literal("local"), model: z.string().default("nano") }),
+        z.strictObject({
+          kind: z.literal("openai"),
+          model: z.string().default("auto"),
+          url: z.string(),
+        }),
+      ]),
+    )
+    .prefault({}),
+});
+
+test("a section of one of several kinds starts anew with another kind, in any order of flags", () => {
+  const of = (text: string, ...flags: string[]) =>
+    parseConfig(
+      text,
+      "r.yaml",
+      kinds,
+      flags.map((flag) => parseOverride(flag)!),
+    ).engine;
+  const written = "engine: { model: mine }\n";
+  expect(of(written)).toEqual({ kind: "local", model: "mine" });
+  expect(of(written, "--engine.kind=local")).toEqual({ kind: "local", model: "mine" });
+  const server = { kind: "openai", url: "http://x", model: "auto" };
+  expect(of(written, "--engine.kind=openai", "--engine.url=http://x")).toEqual(server);
+  expect(of(written, "--engine.url=http://x", "--engine.kind=openai")).toEqual(server);
+  expect(() => of("engine: { url: a }")).toThrow(
+    "r.yaml:1: unknown key engine.url; it belongs to kind: openai",
+  );
+  expect(() => of("engine: { modle: a }")).toThrow("did you mean model?");
+  expect(() => of("engine: { kind: tinker }")).toThrow(
+    'r.yaml:1: engine.kind must be one of kind: local; kind: openai (got "tinker")',
+  );
+});

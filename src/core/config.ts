@@ -40,7 +40,8 @@ export function parseConfig<S extends z.ZodType>(
   overrides: readonly Override[] = [],
 ): z.output<S> {
   const { document, lines, value } = parseYaml(text, source);
-  for (const override of overrides) applyOverride(value, override, schema);
+  const [kinds, others] = partition(overrides, ({ path }) => unionOf(path, schema) !== null);
+  for (const override of [...kinds, ...others]) applyOverride(value, override, schema);
 
   const result = schema.safeParse(value, { reportInput: true });
   if (result.success) return result.data;
@@ -122,12 +123,33 @@ function applyOverride(root: unknown, { path, value }: Override, schema: z.ZodTy
     }
   }
   if (!isRecord(node)) throw new VigorlError("usage", `--${path}=${value}: no such key`);
-  setOwn(node, keys[keys.length - 1], typedValue(value, schemaAt(schema, keys)));
+  // What was written for one kind of section means nothing to another.
+  const key = keys[keys.length - 1];
+  const union = unionOf(path, schema);
+  if (union !== null && (node[key] ?? union.first) !== value)
+    for (const other of Object.keys(node)) delete node[other];
+  setOwn(node, key, typedValue(value, schemaAt(schema, keys)));
 }
 
 /** Sets a key of the object itself, `__proto__` too. */
 function setOwn(node: Record<string, unknown>, key: string, value: unknown): void {
   Object.defineProperty(node, key, { value, writable: true, enumerable: true, configurable: true });
+}
+
+/** The union whose kinds a key tells apart: by default it is of the first kind. Null for other keys. */
+function unionOf(path: string, schema: z.ZodType): { readonly first: unknown } | null {
+  const keys = path.split(".");
+  const section = schemaAt(schema, keys.slice(0, -1));
+  const union = section && unwrap(section);
+  if (!(union instanceof z.ZodDiscriminatedUnion)) return null;
+  if (union.def.discriminator !== keys[keys.length - 1]) return null;
+  const [first] = objectsOf(union);
+  const kind = first.shape[union.def.discriminator];
+  return { first: kind instanceof z.ZodLiteral ? [...kind.values][0] : undefined };
+}
+
+function partition<T>(items: readonly T[], test: (item: T) => boolean): [T[], T[]] {
+  return [items.filter(test), items.filter((item) => !test(item))];
 }
 
 /** Reads a typed-in value as YAML unless the schema wants those characters as text. */
@@ -175,7 +197,8 @@ export function problemsOf(error: z.ZodError, schema: z.ZodType): string[] {
     const found = "input" in issue ? issue.input : undefined;
     switch (issue.code) {
       case "unrecognized_keys": {
-        const known = keysAt(schema, issue.path.map(String));
+        const options = optionsAt(schema, issue.path.map(String));
+        const known = keysOf(options.filter((option) => accepts(option, issue.input)));
         return issue.keys.map((key) => `${at}unknown key ${show(key)}; ${nearestOf(key, known)}`);
       }
       case "custom":
@@ -199,10 +222,13 @@ function describeIssue(
   place: (path: readonly PropertyKey[]) => string,
 ): string[] {
   if (issue.code === "unrecognized_keys") {
-    const known = keysAt(root, issue.path.map(String));
+    const options = optionsAt(root, issue.path.map(String));
+    const known = keysOf(options.filter((option) => accepts(option, issue.input)));
     return issue.keys.map((key) => {
       const path = [...issue.path, key];
-      return `${place(path)}: unknown key ${path.map(String).join(".")}; ${nearestOf(key, known)}`;
+      const other = options.find((option) => Object.hasOwn(option.shape, key));
+      const fix = other === undefined ? nearestOf(key, known) : `it belongs to ${tellApart(other)}`;
+      return `${place(path)}: unknown key ${path.map(String).join(".")}; ${fix}`;
     });
   }
   const name = issue.path.map(String).join(".") || "the file";
@@ -214,6 +240,14 @@ function describeIssue(
   if (issue.code === "custom") {
     const where = issue.path.length === 0 ? "" : `${name}: `;
     return [`${place(issue.path)}: ${where}${issue.message}${fix}`];
+  }
+  if (issue.code === "invalid_union" && issue.errors.length === 0) {
+    const key = issue.path[issue.path.length - 1];
+    const kinds = optionsAt(root, issue.path.slice(0, -1).map(String)).map(tellApart);
+    const written = isRecord(found) ? found[String(key)] : found;
+    return [
+      `${place(issue.path)}: ${name} must be one of ${kinds.join("; ")} (got ${show(written)})`,
+    ];
   }
   const text =
     found === undefined && issue.code === "invalid_type"
@@ -271,16 +305,48 @@ function schemaAt(schema: z.ZodType, keys: readonly string[]): z.ZodType | undef
     if (inner instanceof z.ZodObject) node = (inner.shape as Record<string, z.core.$ZodType>)[key];
     else if (inner instanceof z.ZodRecord) node = inner.valueType;
     else if (inner instanceof z.ZodArray) node = inner.element;
+    else if (inner instanceof z.ZodDiscriminatedUnion)
+      node = objectsOf(inner).find((option) => Object.hasOwn(option.shape, key))?.shape[key];
     else node = undefined;
     if (node === undefined) return undefined;
   }
   return node instanceof z.ZodType ? node : undefined;
 }
 
-function keysAt(schema: z.ZodType, keys: readonly string[]): string[] {
+type ObjectSchema = z.ZodObject<Readonly<Record<string, z.core.$ZodType>>>;
+
+/** The sections that may stand at a path: one, or those of a union that a key tells apart. */
+function optionsAt(schema: z.ZodType, keys: readonly string[]): ObjectSchema[] {
   const node = schemaAt(schema, keys);
-  const inner = node && unwrap(node);
-  return inner instanceof z.ZodObject ? Object.keys(inner.shape as object) : [];
+  return node === undefined ? [] : objectsOf(unwrap(node));
+}
+
+function objectsOf(schema: z.core.$ZodType): ObjectSchema[] {
+  if (schema instanceof z.ZodObject) return [schema as ObjectSchema];
+  if (!(schema instanceof z.ZodDiscriminatedUnion)) return [];
+  return schema.options.flatMap((option) => objectsOf(unwrap(option)));
+}
+
+function keysOf(options: readonly ObjectSchema[]): string[] {
+  return [...new Set(options.flatMap(({ shape }) => Object.keys(shape)))];
+}
+
+/** Whether what was written is meant to be this section of a union, by its literal keys. */
+function accepts({ shape }: ObjectSchema, input: unknown): boolean {
+  const written = isRecord(input) ? input : {};
+  return Object.entries(shape).every(
+    ([key, schema]) =>
+      !(schema instanceof z.ZodLiteral) || schema.values.has(written[key] as never),
+  );
+}
+
+/** The literal keys of a section, in words: `kind: local`. */
+function tellApart({ shape }: ObjectSchema): string {
+  return Object.entries(shape)
+    .flatMap(([key, schema]) =>
+      schema instanceof z.ZodLiteral ? `${key}: ${[...schema.values].join(" | ")}` : [],
+    )
+    .join(", ");
 }
 
 function unwrap(schema: z.core.$ZodType): z.core.$ZodType {

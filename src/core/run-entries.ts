@@ -32,6 +32,7 @@ export const runEntries = [
   "collected.json",
   "eval",
   "stages",
+  "weights.json",
   "report.json",
   "report.md",
   "report.html",

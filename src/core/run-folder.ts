@@ -27,6 +27,8 @@ export const manifestSchema = z.strictObject({
   seed: z.number(),
   /** The recipe with every default and override filled in. */
   recipe: z.unknown(),
+  /** The engine's section with every \`auto\` worked out. */
+  engine: z.unknown().optional(),
   /** `vigorl`, `node`, `libtorch`, … */
   versions: z.record(z.string(), z.string()),
   /** Commit of the source tree, `-dirty` behind it where files differ; null outside a checkout. */
@@ -43,6 +45,7 @@ export interface RunDescription {
   readonly name: string;
   readonly seed: number;
   readonly recipe: unknown;
+  readonly engine?: unknown;
   readonly versions?: Readonly<Record<string, string>>;
   readonly dataHashes?: Readonly<Record<string, string>>;
 }
@@ -114,9 +117,7 @@ export async function createRunFolder(
   try {
     if (await readManifest(path)) {
       if (options.overwrite !== true) {
-        throw new VigorlError("usage", `${path}: holds a run already`, {
-          hint: "continue it with --resume, start it again with --overwrite, or choose another --name",
-        });
+        throw holdsRun(path);
       }
       await removeRun(path, isRunFolder);
     } else await refuseStrangers(path);
@@ -131,6 +132,7 @@ export async function createRunFolder(
     createdAt: new Date().toISOString(),
     seed: description.seed,
     recipe: description.recipe,
+    engine: description.engine,
     versions: { vigorl: ownVersion(), node: process.version, ...description.versions },
     gitCommit: await gitCommit(),
     dataHashes: { ...description.dataHashes },
@@ -138,6 +140,13 @@ export async function createRunFolder(
   const run = new RunFolder(path, manifest);
   await writeFileAtomic(run.file("manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`);
   return run;
+}
+
+/** What is said to a new run where another one is. */
+export function holdsRun(path: string): VigorlError {
+  return new VigorlError("usage", `${path}: holds a run already`, {
+    hint: "continue it with --resume, start it again with --overwrite, or choose another --name",
+  });
 }
 
 /** Opens the folder of a run that was started before. Throws VigorlError("input" | "io"). */

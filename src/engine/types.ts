@@ -94,12 +94,25 @@ export interface Sampler {
   close(): Promise<void>;
 }
 
+/** What an engine can do besides sampling; whoever needs one of these asks before work starts. */
 export interface Capabilities {
+  /** Of the engine, for messages and records. */
   readonly name: string;
-  readonly sample: boolean;
+  /** Gradients, optimiser steps, checkpoints. */
   readonly learn: boolean;
   /** Token ids come back as sampled, so that a trajectory can be trained on. */
   readonly tokenExact: boolean;
+  /** Log-probabilities of tokens that are given. */
+  readonly promptLogprobs: boolean;
+  /** Entropies beside log-probabilities. */
+  readonly entropy: boolean;
+  /** Log-probabilities under frozen weights. */
+  readonly reference: boolean;
+  /** Log-probabilities with the pixels blanked. */
+  readonly blind: boolean;
+  /** Prompts may hold images. */
+  readonly images: boolean;
+  /** Longest sequence, prompt and answer together. */
   readonly maxPositions: number;
 }
 

@@ -12,7 +12,6 @@ import type { EpisodeConfig } from "../task/episode-config.ts";
 import { runEpisode } from "../task/episode.ts";
 import { judge } from "../task/judge.ts";
 import type { TaskRecord } from "../task/record.ts";
-import { CallPool } from "./call-pool.ts";
 import { rulesOf, type SearchConfig } from "./search-config.ts";
 import { correctReward, type TreeLine } from "./tree-line.ts";
 
@@ -56,7 +55,6 @@ export async function compareWithSamples(options: CompareOptions): Promise<Compa
   const tools = steps === "turn" ? episode.tools : [];
   const asked: Asked = {
     ...options,
-    sampler: new CallPool(options.sampler, config.run),
     episode: { ...episode, tools, sampling: { temperature, topP, topK } },
   };
   const solved = { one: 0, three: 0, equalTokens: 0, search: 0 };

@@ -40,7 +40,7 @@ test("an undisturbed run finishes every tree once", () => {
 
 test("trees and calls at once change no tree", async () => {
   const folder = newFolder();
-  await runSearch(runOptions(folder, null, { run: { trees: 1, calls: 1 } }));
+  await runSearch(runOptions(folder, null, { run: { trees: 1 }, limits: { concurrency: 1 } }));
   expect(await treesIn(folder)).toEqual(straight);
 });
 
@@ -68,7 +68,6 @@ test("failed and hanging calls, a kill and a torn line leave the same trees, eac
   expect(progress.skipped).toBe(before);
   expect(progress.done).toBe(numRecords - before);
   expect(progress.failed).toBe(0);
-  expect(progress.retries).toBeGreaterThan(0);
   expect(await treesIn(folder)).toEqual(straight);
 }, 120_000);
 
@@ -93,8 +92,11 @@ test("what fails goes to failures, is retried on resume, and stops nobody", asyn
 test("a deadline frees the slot of a tree whose calls never end", async () => {
   const folder = newFolder();
   const slow = { fail: 0, hang: 1, seed: 1 };
-  const limits = { trees: 2, calls: 2, callTimeoutSeconds: 60, treeTimeoutSeconds: 0.05 };
-  const options = runOptions(folder, slow, { records: someRecords(4), run: limits });
+  const options = runOptions(folder, slow, {
+    records: someRecords(4),
+    run: { trees: 2, treeTimeoutSeconds: 0.05 },
+    limits: { concurrency: 2, timeoutMs: 60_000 },
+  });
   const progress = await runSearch(options);
   expect(progress).toMatchObject({ done: 0, failed: 4 });
   expect((await readFailures(folder)).map(({ code }) => code)).toEqual(["io", "io", "io", "io"]);
@@ -136,7 +138,7 @@ test("a request that the server refuses, and a server that is down, end the run 
   const refused = runOptions(newFolder(), null, { sampler: refuse });
   await expect(runSearch(refused)).rejects.toThrow("401: wrong key");
   const folder = newFolder();
-  const down = runOptions(folder, { fail: 1, hang: 0, seed: 1 }, { run: { retries: 1 } });
+  const down = runOptions(folder, { fail: 1, hang: 0, seed: 1 }, { limits: { retries: 1 } });
   await expect(runSearch(down)).rejects.toThrow(
     /all of the first 2\d trees failed: the connection was cut/,
   );

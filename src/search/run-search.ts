@@ -6,16 +6,17 @@
  */
 import { z } from "zod";
 import { forEachBounded } from "../core/bounded.ts";
-import { VigorlError } from "../core/errors.ts";
+import { errno, VigorlError } from "../core/errors.ts";
 import { inside } from "../core/inside.ts";
 import { appendJsonl, readJsonl, truncateJsonl } from "../core/jsonl.ts";
 import type { Sampler } from "../engine/types.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import type { TaskRecord } from "../task/record.ts";
-import { CallPool, mayStillSucceed, within } from "./call-pool.ts";
+import type { ReplyFaults } from "./meter.ts";
 import { rulesOf, settingsOf, type SearchConfig } from "./search-config.ts";
 import { searchTree } from "./search-tree.ts";
 import { readTrees, type TreeLine } from "./tree-line.ts";
+import { within } from "./within.ts";
 
 export const treesFile = "trees.jsonl";
 export const failuresFile = "failures.jsonl";
@@ -51,9 +52,15 @@ export interface SearchProgress {
   readonly failed: number;
   /** Trees, earlier ones too, with at least one correct answer. */
   readonly solved: number;
+  /** Trees, earlier ones too, with at least one step. */
+  readonly grown: number;
   readonly nodes: number;
   readonly calls: number;
-  readonly retries: number;
+  /** Replies that could not be used, and what was wrong with the first. */
+  readonly badReplies: number;
+  readonly firstBadReply: string | null;
+  /** Why the first tree failed. */
+  readonly firstFailure: string | null;
   readonly modelTokens: number;
   readonly seconds: number;
 }
@@ -68,25 +75,29 @@ export async function runSearch(options: RunSearchOptions): Promise<SearchProgre
   const started = performance.now();
   const rules = rulesOf(config, options.episode);
   const earlier = await openTrees(options, JSON.stringify(settingsOf(rules, options.episode)));
-  const pool = new CallPool(options.sampler, config.run);
+  const faults: ReplyFaults = { count: 0, first: null };
   const counts = {
     done: 0,
     skipped: 0,
     failed: 0,
+    firstFailure: null as string | null,
     solved: earlier.solved,
+    grown: earlier.grown,
     nodes: 0,
     calls: 0,
     modelTokens: 0,
   };
   const progress = (): SearchProgress => ({
     ...counts,
-    retries: pool.numRetries,
+    badReplies: faults.count,
+    firstBadReply: faults.first?.message ?? null,
     seconds: (performance.now() - started) / 1000,
   });
   const keep = async (tree: TreeLine) => {
     await appendJsonl(inside(folder, treesFile), [tree]);
     counts.done++;
     if (tree.numCorrect > 0) counts.solved++;
+    if (tree.numNodes > 1) counts.grown++;
     counts.nodes += tree.numNodes;
     counts.calls += tree.numCalls;
     counts.modelTokens += tree.numTokens.model;
@@ -94,7 +105,7 @@ export async function runSearch(options: RunSearchOptions): Promise<SearchProgre
   const grow = async (record: TaskRecord, halt: AbortSignal): Promise<void> => {
     const since = performance.now();
     const tree = await within(config.run.treeTimeoutSeconds, halt, (inner) =>
-      searchTree({ ...options, sampler: pool, record, rules, signal: inner }),
+      searchTree({ ...options, faults, record, rules, signal: inner }),
     ).catch((error: unknown) => {
       halt.throwIfAborted();
       if (!isFailure(error)) throw error;
@@ -102,9 +113,10 @@ export async function runSearch(options: RunSearchOptions): Promise<SearchProgre
     });
     if ("code" in tree) {
       counts.failed++;
+      counts.firstFailure ??= tree.message;
       await appendJsonl(inside(folder, failuresFile), [tree]);
-      giveUpWhereNothingWorks(counts, tree);
     } else await keep(tree);
+    if (counts.done + counts.failed >= TREES_BEFORE_GIVING_UP) requireGrowth(progress());
     options.onProgress?.(progress());
   };
 
@@ -141,9 +153,10 @@ export async function readFailures(folder: string): Promise<FailureLine[]> {
 async function openTrees(
   { folder, resume, seed, sampler }: RunSearchOptions,
   settings: string,
-): Promise<{ ids: Set<string>; solved: number }> {
+): Promise<{ ids: Set<string>; solved: number; grown: number }> {
   const ids = new Set<string>();
   let solved = 0;
+  let grown = 0;
   const whole = () => true;
   const numLines = await truncateJsonl(inside(folder, treesFile), whole);
   await truncateJsonl(inside(folder, failuresFile), whole);
@@ -163,8 +176,9 @@ async function openTrees(
     }
     ids.add(tree.recordId);
     if (tree.numCorrect > 0) solved++;
+    if (tree.numNodes > 1) grown++;
   }
-  return { ids, solved };
+  return { ids, solved, grown };
 }
 
 async function* treesOf(folder: string): AsyncGenerator<TreeLine> {
@@ -188,21 +202,37 @@ function isMissing(error: unknown): boolean {
  * request that no server takes, a bug) would fail every tree, and stops the run.
  */
 function isFailure(error: unknown): boolean {
-  return mayStillSucceed(error) || (error instanceof VigorlError && error.code === "input");
+  if (error instanceof VigorlError) return error.code === "io" || error.code === "input";
+  return error instanceof Error && (errno(error) ?? errno(error.cause)) !== undefined;
 }
 
-function giveUpWhereNothingWorks(
-  counts: { readonly done: number; readonly failed: number },
-  last: FailureLine,
-): void {
-  if (counts.done > 0 || counts.failed < 20) return;
-  throw new VigorlError(
-    "io",
-    `search: all of the first ${counts.failed} trees failed: ${last.message}`,
-    {
-      hint: "see failures.jsonl; once the cause is gone, go on with --resume",
-    },
-  );
+/** So many trees without a step, and no more are tried. */
+const TREES_BEFORE_GIVING_UP = 20;
+
+/**
+ * Checks that a search has grown anything at all.
+ * @throws VigorlError saying why it has not: all trees failed, or no reply was a step.
+ */
+export function requireGrowth(progress: SearchProgress): void {
+  const { grown, failed, done, calls, badReplies, firstBadReply, firstFailure } = progress;
+  if (grown > 0 || failed + done === 0) return;
+  if (done === 0) {
+    throw new VigorlError(
+      "io",
+      `search: all of the first ${failed} trees failed: ${firstFailure}`,
+      {
+        hint: "see failures.jsonl; once the cause is gone, go on with --resume",
+      },
+    );
+  }
+  const asked = calls + badReplies;
+  const why =
+    firstBadReply === null
+      ? "no reply holds a thought with a place, a tool call or an answer"
+      : `${badReplies} replies could not be used, the first because: ${firstBadReply}`;
+  throw new VigorlError("input", `search: none of ${asked} calls gave a step: ${why}`, {
+    hint: "try the teacher with ./vigorl ask; its prompts are those of the recipe, and search.maxTokensPerStep bounds a reply",
+  });
 }
 
 function failureOf(record: TaskRecord, error: unknown, since: number): FailureLine {

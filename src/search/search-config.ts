@@ -8,7 +8,7 @@
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
 import { withPreset } from "../core/preset.ts";
-import { remoteSchema } from "../engine/openai/options.ts";
+import { engineSchema } from "../engine/open.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import { judgeProfiles } from "../task/judge.ts";
 import { stepKinds, type StepKind } from "./tree-line.ts";
@@ -18,7 +18,9 @@ const searchFields = z.strictObject({
     .enum(["default", "paper", "repo"])
     .default("default")
     .describe("preset that fills in what is not written: ours, the paper's, or the repository's"),
-  teacher: remoteSchema.optional().describe("a server that is asked instead of the recipe's model"),
+  teacher: engineSchema
+    .optional()
+    .describe("an engine that is asked instead of the recipe's own: a section like `engine`"),
   steps: z
     .enum(["auto", ...stepKinds])
     .default("auto")
@@ -135,14 +137,6 @@ const searchFields = z.strictObject({
         .default(null)
         .describe("grow trees for the first so many records of each task; null: for all"),
       trees: z.int().min(1).default(64).describe("trees that grow at once"),
-      calls: z.int().min(1).default(64).describe("calls of the sampler in flight at once, in all"),
-      callTimeoutSeconds: z.number().positive().default(120).describe("limit of one call"),
-      retries: z.int().min(0).default(4).describe("further tries of a call that may succeed yet"),
-      retryDelaySeconds: z
-        .number()
-        .min(0)
-        .default(1)
-        .describe("pause before the first of them; it doubles with each"),
       treeTimeoutSeconds: z
         .number()
         .positive()

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { answerTurn, digitRecord, smallConfig, zoomCall } from "../task/fixtures/scene.ts";
 import type { TaskRecord } from "../task/record.ts";
-import { CallPool } from "./call-pool.ts";
+import { LinedSampler } from "../engine/openai/fixtures/lined.ts";
 import {
   TableSampler,
   ponderer,
@@ -34,9 +34,8 @@ async function grow(
     episode: { maxTurns: 4, maxToolImages: 3 },
   });
   const sampler = new TableSampler(teacher);
-  const limits = { ...config.run, calls: options.calls ?? 64 };
   const tree = await searchTree({
-    sampler: new CallPool(sampler, limits),
+    sampler: new LinedSampler(sampler, { concurrency: options.calls ?? 64 }),
     record: options.record ?? (hasTurns ? digitRecord : sideRecord),
     episode,
     rules: rulesOf(config, episode),

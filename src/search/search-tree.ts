@@ -13,7 +13,7 @@ import type { Sampler } from "../engine/types.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import { judge } from "../task/judge.ts";
 import type { TaskRecord } from "../task/record.ts";
-import { Meter } from "./call-pool.ts";
+import { Meter, type ReplyFaults } from "./meter.ts";
 import { repeatOf } from "./places.ts";
 import { settingsOf, type SearchRules } from "./search-config.ts";
 import {
@@ -45,6 +45,8 @@ export interface SearchOptions {
   readonly rules: SearchRules;
   readonly seed: number;
   readonly signal?: AbortSignal;
+  /** Counts the replies that could not be used. */
+  readonly faults?: ReplyFaults;
 }
 
 /**
@@ -55,7 +57,7 @@ export interface SearchOptions {
 export async function searchTree(options: SearchOptions): Promise<TreeLine> {
   const { record, episode, rules, seed, signal } = options;
   const started = performance.now();
-  const meter = new Meter(options.sampler);
+  const meter = new Meter(options.sampler, options.faults);
   const stepper = await openStepper(record, episode, rules, seed);
   const top = makeNode(stepper.first);
   const game: Game = { ...options, sampler: meter, stepper };
@@ -156,11 +158,12 @@ async function play(game: Game, leaf: Node): Promise<Played> {
 }
 
 function dropReason(
-  { step, state }: Stepped,
+  { step, state, end }: Stepped,
   path: readonly StepLine[],
   siblings: readonly StepLine[],
   { rules, record }: Game,
 ): DropReason | null {
+  if (end === "badOutput") return "badReply";
   const isStep = rules.steps !== "turn" || usedTool(step);
   if (step.answer === null && (state === null || !isStep)) return "noStep";
   return repeatOf(step, path, siblings, rules, record.question);

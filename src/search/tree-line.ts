@@ -61,7 +61,7 @@ export function usedTool({ toolUse }: Pick<StepLine, "toolUse">): boolean {
 export const correctReward = 1;
 
 /** Why sampled children are not in the tree. */
-export const dropReasons = ["samePlace", "sameText", "sameAnswer", "noStep"] as const;
+export const dropReasons = ["samePlace", "sameText", "sameAnswer", "noStep", "badReply"] as const;
 export type DropReason = (typeof dropReasons)[number];
 
 const nodeFields = {

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { withPreset } from "../core/preset.ts";
+import { engineSchema } from "../engine/open.ts";
 import { optimizerFields } from "./optimizer.ts";
 
 const sftFields = z.strictObject({
@@ -54,6 +55,11 @@ const sftFields = z.strictObject({
     .describe("chains that correct themselves: also imitate the way that turned out wrong"),
   collect: z
     .strictObject({
+      engine: engineSchema
+        .optional()
+        .describe(
+          "an engine that plays the episodes in the learner's place, with the learner's tokenizer: a section like `engine`",
+        ),
       prompts: z.int().min(1).default(512).describe("records that the base model answers"),
       samplesPerPrompt: z.int().min(1).default(4).describe("episodes for each record"),
       temperature: z.number().min(0).default(1).describe("sampling temperature"),

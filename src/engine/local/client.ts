@@ -47,7 +47,9 @@ export async function openLocalEngine(
   options: LocalOptions = {},
 ): Promise<LocalEngine> {
   await prepareAddon();
-  const engine = new WorkerEngine({ folder, options, share: null });
+  const { localSizes } = await import("./sizes.ts");
+  const sizes = await localSizes(folder, options);
+  const engine = new WorkerEngine({ folder, options: { ...options, ...sizes }, share: null });
   await engine.open();
   return engine;
 }

@@ -4,7 +4,6 @@
  */
 import { VigorlError } from "../../core/errors.ts";
 import { loadModelFolder, saveModelFolder } from "../../model/folder.ts";
-import { resolveDevice } from "../../torch/device.ts";
 import { offerTensor } from "../../torch/share.ts";
 import type {
   Capabilities,
@@ -19,20 +18,20 @@ import type {
 import { FeatureCache } from "./feature-cache.ts";
 import { forward, forwardBackward, type LearnerSettings, type Sighted } from "./learner.ts";
 import { Optimizer } from "./optimizer.ts";
-import type { LocalOptions, Share } from "./protocol.ts";
-import { DEFAULT_FEATURE_BYTES, openSampling, useThreads, type SamplingModel } from "./sampling.ts";
+import { localCapabilities } from "./capabilities.ts";
+import type { Share, WorkerOptions } from "./protocol.ts";
+import { openSampling, useThreads, type SamplingModel } from "./sampling.ts";
 
-const DEFAULT_TOKENS_PER_MICRO_BATCH = 4096;
 const DEFAULT_LOGITS_BYTES = 512 * 2 ** 20;
 
 /**
  * Loads weights, tokenizer and preprocessor settings.
  * @throws VigorlError "input" for a folder that is not a model folder
  */
-export async function openLocalModel(folder: string, options: LocalOptions): Promise<LocalModel> {
-  if (options.threads !== undefined) useThreads(options.threads);
-  const device = resolveDevice(options.device ?? "cpu");
-  const model = await loadModelFolder(folder, { device, dtype: options.dtype ?? "float32" });
+export async function openLocalModel(folder: string, options: WorkerOptions): Promise<LocalModel> {
+  const { device, dtype, threads } = options;
+  useThreads(threads);
+  const model = await loadModelFolder(folder, { device, dtype });
   return new LocalModel(await openSampling(folder, model, options), options);
 }
 
@@ -44,40 +43,35 @@ export class LocalModel {
   private readonly optimizer: Optimizer;
   private readonly settings: LearnerSettings;
   private readonly featureBytes: number;
+  private readonly numTakers: number;
 
   /** Takes ownership of the model. */
-  constructor(sampling: SamplingModel, options: LocalOptions) {
+  constructor(sampling: SamplingModel, options: WorkerOptions) {
     const { model, features, preprocessor, maxPositions } = sampling;
     this.forSampling = sampling;
-    this.featureBytes = options.featureBytes ?? DEFAULT_FEATURE_BYTES;
+    this.featureBytes = options.featureBytes;
     this.settings = {
       trainable: options.trainable ?? "all",
-      tokensPerMicroBatch: options.tokensPerMicroBatch ?? DEFAULT_TOKENS_PER_MICRO_BATCH,
+      tokensPerMicroBatch: options.tokensPerMicroBatch,
       logitsBytes: options.logitsBytes ?? DEFAULT_LOGITS_BYTES,
       preprocessor,
     };
     this.policy = { model, features };
     this.optimizer = new Optimizer(model.setTrainable(this.settings.trainable));
-    this.capabilities = {
-      name: "local",
-      sample: true,
-      learn: true,
-      tokenExact: true,
-      maxPositions,
-    };
+    this.numTakers = options.samplers - 1;
+    this.capabilities = { name: "local", ...localCapabilities, maxPositions };
   }
 
   /** Offers the weights to the other workers that are to sample; null where there are none. */
   share(): Share | null {
-    const { samplers, threads } = this.forSampling.spread;
-    const takers = samplers - 1;
+    const takers = this.numTakers;
     if (takers === 0) return null;
     const { config, params } = this.policy.model;
     const tensors = new Map(
       [...params].map(([name, parameter]) => [name, offerTensor(parameter, takers)]),
     );
     const decoderWeights = offerTensor(this.forSampling.decoder.weights, takers);
-    return { takers, threads, config, tensors, decoderWeights };
+    return { takers, config, tensors, decoderWeights };
   }
 
   forward(data: readonly Datum[], options: ForwardOptions): DatumOutput[] {

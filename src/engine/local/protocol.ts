@@ -7,6 +7,7 @@ import { VigorlError, type ErrorCode } from "../../core/errors.ts";
 import type { ModelImage } from "../../image/model-image.ts";
 import type { ModelConfig } from "../../model/config.ts";
 import type { Device, DType } from "../../torch/tensor.ts";
+import type { LocalSizes } from "./sizes.ts";
 import type {
   Capabilities,
   Datum,
@@ -20,34 +21,34 @@ import type {
   StepOutput,
 } from "../types.ts";
 
-/** How the local engine works; the defaults suit the nano model on a CPU. */
+/** How the local engine works; what is left open is worked out in `sizes.ts`. */
 export interface LocalOptions {
   /** Default "cpu". */
   readonly device?: Device;
-  /** Of weights and arithmetic. Default float32; bfloat16 keeps float32 master weights. */
+  /** Of weights and arithmetic; bfloat16 keeps float32 master weights. */
   readonly dtype?: DType;
-  /**
-   * Sequences that one sampler decodes side by side. Default 64; 32 for models that sample in one
-   * thread.
-   */
+  /** Sequences that one sampler decodes side by side. */
   readonly numSlots?: number;
   /**
    * Workers that sample, each in a thread of its own with slots of its own; the first of them also
-   * learns. On a CPU a small model (hidden size up to 512) samples in one thread a worker, and the
-   * default is one worker a thread, at most 8. Everything else has one.
+   * learns. On a CPU a small model samples in one thread a worker.
    */
   readonly samplers?: number;
-  /** Longest sequence, prompt and answer together. Default: the model's own, at most 4096. */
+  /** Longest sequence, prompt and answer together. */
   readonly maxPositions?: number;
   /** `language` freezes the vision tower and keeps its features. Default "all". */
   readonly trainable?: "all" | "language";
-  /** Bound on padded positions of one learning micro-batch. Default 4096. */
+  /** Bound on padded positions of one learning micro-batch; a longer sequence goes alone. */
   readonly tokensPerMicroBatch?: number;
   /** Bound on the bytes of one block of logits while learning. Default 512 MiB. */
   readonly logitsBytes?: number;
-  /** Bound on the bytes of kept vision features. Default 512 MiB. */
+  /** Bound on the bytes of kept vision features. */
   readonly featureBytes?: number;
-  /** Threads inside tensor operators, or shared out among samplers. Default: libtorch's choice. */
+  /** Bound on the bytes of the keys and values of all samplers. */
+  readonly cacheBytes?: number;
+  /** A model whose weights take more is refused before it is loaded. */
+  readonly maxWeightsBytes?: number;
+  /** Threads inside tensor operators, or shared out among samplers. */
   readonly threads?: number;
 }
 
@@ -140,10 +141,13 @@ export type FromWorker =
   | { readonly kind: "aborted"; readonly id: number }
   | { readonly kind: "error"; readonly id: number | null; readonly error: WireError };
 
+/** Options with nothing left open that a worker reads. */
+export type WorkerOptions = LocalSizes & Pick<LocalOptions, "trainable" | "logitsBytes">;
+
 /** What a worker is started with. */
 export interface WorkerStart {
   readonly folder: string;
-  readonly options: LocalOptions;
+  readonly options: WorkerOptions;
   /** Set for workers that only sample, with the weights of the one that learns. */
   readonly share: Share | null;
 }
@@ -152,8 +156,6 @@ export interface WorkerStart {
 export interface Share {
   /** How many may take it. */
   readonly takers: number;
-  /** Of the worker that learns. */
-  readonly threads: number;
   readonly config: ModelConfig;
   /** By parameter name: what `takeTensor` asks for. */
   readonly tensors: ReadonlyMap<string, number>;

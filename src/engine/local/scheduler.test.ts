@@ -20,6 +20,7 @@ import type { Chunk, Sample } from "../types.ts";
 import { openSampling, type SamplingModel } from "./sampling.ts";
 import { Scheduler } from "./scheduler.ts";
 import { contentKey } from "./sequence.ts";
+import { localSizes } from "./sizes.ts";
 
 let folder: string;
 const opened: SamplingModel[] = [];
@@ -93,7 +94,8 @@ async function open(
   json.text_config.rope_parameters.mrope_section = heads === 2 ? [4, 6, 6] : [2, 3, 3];
   const model = initModel(parseModelConfig(json, "tiny"), { seed: 1, device: testDevice, dtype });
   const options = { numSlots, maxPositions: 400 };
-  let sampling = await openSampling(folder, model, options);
+  const sizes = await localSizes(folder, { ...options, device: testDevice, dtype });
+  let sampling = await openSampling(folder, model, sizes);
   if (fused !== undefined) {
     sampling.decoder.dispose();
     sampling = { ...sampling, decoder: new Decoder(model, { ...options, fused }) };

@@ -156,7 +156,7 @@ export class WorkerLink {
         this.take(message.id)?.resolve(message.value);
         break;
       case "token":
-        this.pending.get(message.id)?.onToken?.(message.token, message.logprob);
+        this.tell(message.id, message.token, message.logprob);
         break;
       case "sampled":
         this.take(message.id)?.resolve(message.sample);
@@ -171,6 +171,16 @@ export class WorkerLink {
           this.take(message.id)?.reject(fromWireError(message.error));
           this.finished(message.id);
         }
+    }
+  }
+
+  /** A listener that throws ends its own sample, not the process. */
+  private tell(id: number, token: number, logprob: number): void {
+    try {
+      this.pending.get(id)?.onToken?.(token, logprob);
+    } catch (error) {
+      this.post({ kind: "abort", id });
+      this.take(id)?.reject(error);
     }
   }
 

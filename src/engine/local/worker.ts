@@ -91,7 +91,7 @@ class EngineWorker {
     try {
       while (this.inbox.length > 0 || !this.scheduler.idle) {
         await this.workInbox();
-        useThreads(this.sampling.spread.samplingThreads);
+        useThreads(this.sampling.samplingThreads);
         this.scheduler.step();
         await new Promise((resolve) => setImmediate(resolve));
       }
@@ -114,7 +114,7 @@ class EngineWorker {
 
   private async answer(call: ResolvedCall): Promise<void> {
     try {
-      useThreads(this.sampling.spread.threads);
+      useThreads(this.sampling.threads);
       const value = await call.run();
       post({ kind: "result", id: call.id, value });
     } catch (error) {

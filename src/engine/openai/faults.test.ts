@@ -6,6 +6,7 @@ import { createApp } from "../../serve/app.ts";
 import { StuckSampler } from "../../serve/fixtures/api.ts";
 import { chat } from "../../task/fixtures/scene.ts";
 import { ScriptedSampler } from "../../task/fixtures/scripted-sampler.ts";
+import { samplingOnly } from "../capabilities.ts";
 import type { Chunk, SampleParams, Sampler } from "../types.ts";
 import { retryAfterMs } from "./faults.ts";
 import { startFaultyServer, type ServerFault } from "./fixtures/faulty-server.ts";
@@ -181,8 +182,7 @@ describe("an abort", () => {
   test("rejects with its reason and frees the connection", async () => {
     const stuck = new StuckSampler({
       name: "stuck",
-      sample: true,
-      learn: false,
+      ...samplingOnly,
       tokenExact: true,
       maxPositions: 4096,
     });

@@ -4,6 +4,7 @@
  */
 import { APIConnectionError, APIError } from "openai";
 import { errno, VigorlError, type ErrorCode } from "../../core/errors.ts";
+import { ReplyFault } from "../reply-fault.ts";
 import { BrokenReply } from "./reply.ts";
 
 export interface Fault {
@@ -16,7 +17,7 @@ export interface Fault {
 export function faultOf(thrown: unknown, url: string, model: string): Fault | null {
   if (thrown instanceof VigorlError) return { error: thrown, retryAfterMs: 0 };
   if (thrown instanceof BrokenReply && thrown.isFinal)
-    return fault("input", `${url}: ${thrown.message}`, "ask otherwise, or another model", thrown);
+    return { error: finalFault(url, thrown), retryAfterMs: 0 };
   if (thrown instanceof BrokenReply || thrown instanceof SyntaxError)
     return fault("io", `${url}: ${brokenText(thrown)}`, BROKEN_HINT, thrown);
   if (thrown instanceof APIError && typeof thrown.status === "number")
@@ -71,6 +72,11 @@ function serverText(thrown: APIError): string {
   if (typeof body === "string") return body.slice(0, 300);
   const text = thrown.message.replace(/^\d+ /, "").slice(0, 300);
   return text === "status code (no body)" ? "(no message)" : text;
+}
+
+function finalFault(url: string, cause: BrokenReply): ReplyFault {
+  const hint = "ask otherwise, or another model";
+  return new ReplyFault(`${url}: ${cause.message}`, { hint, cause });
 }
 
 function brokenText(thrown: Error): string {

@@ -1,32 +1,69 @@
-/** How a server is reached: the options of a remote sampler, and the recipe section they come from. */
+/** How a server is reached: the `engine` section of kind `openai`, and the options of its sampler. */
 import { z } from "zod";
+import { autoOr, given } from "../../core/auto.ts";
 import { VigorlError } from "../../core/errors.ts";
 import type { ChatFormat } from "../../text/chat.ts";
 import { dialectNames, type DialectName } from "./dialect.ts";
 
 /** A server as a recipe names it. The key itself never stands in a recipe. */
-export const remoteSchema = z.strictObject({
+export const openaiSchema = z.strictObject({
+  kind: z.literal("openai"),
   url: z
     .url({ protocol: /^https?$/ })
     .describe("base URL of the API, such as http://localhost:8000/v1"),
-  model: z
+  model: autoOr(z.string().min(1)).describe(
+    "name under which the server knows the model; auto: the only one it has",
+  ),
+  folder: z
     .string()
     .min(1)
     .optional()
-    .describe("name under which the server knows the model; default the only one it has"),
+    .describe(
+      "local folder with the served model's tokenizer, chat template and preprocessor; a teacher's default is the recipe's own engine's",
+    ),
   apiKeyEnv: z.string().min(1).optional().describe("environment variable that holds the API key"),
   server: z
     .enum(["auto", ...dialectNames])
     .default("auto")
     .describe("what the server is; auto asks it, plain uses the common protocol only"),
-  concurrency: z.int().min(1).default(32).describe("requests in flight at once"),
-  timeoutSeconds: z.number().positive().default(300).describe("longest silence of the server"),
+  maxPositions: autoOr(z.int().min(1)).describe(
+    "context length of the model; auto: what the server says, without bound where it says nothing",
+  ),
+  concurrency: z.int().min(1).default(32).describe("requests in flight at once; others wait"),
+  timeoutSeconds: z
+    .number()
+    .positive()
+    .default(300)
+    .describe("longest silence of the server, from the request on; waiting in line does not count"),
   retries: z.int().min(0).default(4).describe("further tries after busy servers and cut lines"),
-  maxPositions: z.int().positive().optional().describe("context length; default what it says"),
+  retryDelaySeconds: z
+    .number()
+    .min(0)
+    .default(0.5)
+    .describe("pause before the first of them; it doubles with each, up to a minute"),
 });
-export type RemoteConfig = z.infer<typeof remoteSchema>;
+export type OpenaiConfig = z.output<typeof openaiSchema>;
 
-export interface RemoteOptions {
+/** How requests wait, are watched and are tried again. */
+export interface CallLimits {
+  /** In flight at once. */
+  readonly concurrency: number;
+  /** Longest silence: before the answer begins, and between its pieces. */
+  readonly timeoutMs: number;
+  /** Tries after the first. */
+  readonly retries: number;
+  /** Pause before the first of them; it doubles up to a minute and is stretched at random. */
+  readonly retryDelayMs: number;
+}
+
+export const defaultLimits: CallLimits = {
+  concurrency: 32,
+  timeoutMs: 300_000,
+  retries: 4,
+  retryDelayMs: 500,
+};
+
+export interface RemoteOptions extends Partial<CallLimits> {
   /** Base URL of the API, `/v1` included. */
   readonly baseUrl: string;
   /** Default: the only one the server has. */
@@ -36,14 +73,6 @@ export interface RemoteOptions {
   readonly apiKey?: string;
   /** Found out from the server when absent. */
   readonly dialect?: DialectName;
-  /** Requests in flight at once. Default 32. */
-  readonly concurrency?: number;
-  /** Longest silence: before the answer begins, and between its pieces. Default 300 000. */
-  readonly timeoutMs?: number;
-  /** Tries after the first. Default 4. */
-  readonly retries?: number;
-  /** Pause before the first of them; it doubles up to a minute. Default 500. */
-  readonly retryDelayMs?: number;
   /** Context length of the model; default what the server says, else without bound. */
   readonly maxPositions?: number;
   /** Asks a server that cannot continue a message to go on with its last one. */
@@ -54,8 +83,8 @@ export interface RemoteOptions {
  * The options behind a recipe's section.
  * @throws VigorlError("usage") when the environment variable of the key is not set.
  */
-export function remoteOptions(config: RemoteConfig, chat: ChatFormat): RemoteOptions {
-  const { url, model, apiKeyEnv, server, concurrency, timeoutSeconds, retries } = config;
+export function remoteOptions(config: OpenaiConfig): Omit<RemoteOptions, "chat"> {
+  const { url, apiKeyEnv, server, concurrency, timeoutSeconds, retries } = config;
   const apiKey = apiKeyEnv === undefined ? undefined : process.env[apiKeyEnv];
   if (apiKeyEnv !== undefined && !apiKey) {
     throw new VigorlError("usage", `${url}: the variable ${apiKeyEnv} is not set`, {
@@ -64,14 +93,14 @@ export function remoteOptions(config: RemoteConfig, chat: ChatFormat): RemoteOpt
   }
   return {
     baseUrl: url,
-    chat,
     concurrency,
     timeoutMs: timeoutSeconds * 1000,
     retries,
-    ...(model === undefined ? {} : { model }),
-    ...(apiKey === undefined ? {} : { apiKey }),
-    ...(server === "auto" ? {} : { dialect: server }),
-    ...(config.maxPositions === undefined ? {} : { maxPositions: config.maxPositions }),
+    retryDelayMs: config.retryDelaySeconds * 1000,
+    model: given(config.model),
+    apiKey,
+    dialect: given(server),
+    maxPositions: given(config.maxPositions),
   };
 }
 

@@ -15,9 +15,13 @@ export interface Reply {
   /** "cut": a stop string was found here. */
   readonly finish: "stop" | "length" | "cut";
   readonly weightsVersion: number;
+  /** Characters of reasoning that came beside the text. */
+  readonly numReasoning: number;
 }
 
 export interface ReadOptions {
+  /** What was asked for; a reply that is far longer is broken off. */
+  readonly maxTokens: number;
   readonly stop: readonly string[];
   /** The text that the server was asked in words to continue, or null. */
   readonly restated: string | null;
@@ -40,7 +44,13 @@ const eventSchema = z.looseObject({
   choices: z.array(
     z.looseObject({
       delta: z
-        .looseObject({ content: z.string().nullish(), refusal: z.string().nullish() })
+        .looseObject({
+          content: z.string().nullish(),
+          refusal: z.string().nullish(),
+          /** Two spellings of the same. */
+          reasoning_content: z.string().nullish(),
+          reasoning: z.string().nullish(),
+        })
         .nullish(),
       finish_reason: z.string().nullish(),
       token_ids: z.array(z.int().nonnegative()).nullish(),
@@ -57,9 +67,12 @@ const eventSchema = z.looseObject({
 /** @throws BrokenReply, or what the stream throws. */
 export async function readReply(
   events: AsyncIterable<unknown>,
-  { stop, restated, onEvent }: ReadOptions,
+  { stop, restated, maxTokens, onEvent }: ReadOptions,
 ): Promise<Reply> {
+  const maxChars = (restated?.length ?? 0) + CHARS_A_TOKEN * (maxTokens + SLACK_TOKENS);
   let said = "";
+  let numChoices = 0;
+  let numReasoning = 0;
   let refusal = "";
   const tokenIds: number[] = [];
   const logprobs: number[] = [];
@@ -73,6 +86,7 @@ export async function readReply(
     promptIds,
     finish: how,
     weightsVersion,
+    numReasoning,
   });
   for await (const raw of events) {
     onEvent();
@@ -82,9 +96,16 @@ export async function readReply(
     promptIds ??= event.data.prompt_token_ids ?? choice?.prompt_token_ids ?? null;
     weightsVersion = event.data.weights_version ?? weightsVersion;
     if (choice === undefined) continue;
+    numChoices++;
     said += choice.delta?.content ?? "";
     refusal += choice.delta?.refusal ?? "";
-    tokenIds.push(...(choice.token_ids ?? []));
+    numReasoning += (choice.delta?.reasoning_content ?? choice.delta?.reasoning ?? "").length;
+    for (const id of choice.token_ids ?? []) tokenIds.push(id);
+    const isTooLong =
+      Math.max(said.length, refusal.length, numReasoning) > maxChars ||
+      tokenIds.length > maxTokens + SLACK_TOKENS;
+    if (isTooLong)
+      throw new BrokenReply(`the reply is far longer than the ${maxTokens} tokens asked for`, true);
     for (const { logprob } of choice.logprobs?.content ?? []) logprobs.push(logprob);
     finish = choice.finish_reason ?? finish;
     if (stop.length === 0 || !choice.delta?.content) continue;
@@ -94,10 +115,16 @@ export async function readReply(
   }
   const text = continuation(restated, said === "" ? refusal : said, true);
   if (finish === "stop" || finish === "length") return reply(text, finish);
+  if (numChoices === 0) throw new BrokenReply("the reply holds no choices", true);
   if (finish === null)
     throw new BrokenReply("the connection was cut before the answer was complete");
   throw new BrokenReply(`the answer ended with finish_reason ${JSON.stringify(finish)}`, true);
 }
+
+/** No tokenizer packs more characters into a token, on average over a reply. */
+const CHARS_A_TOKEN = 64;
+/** Servers count beginnings and ends of messages differently. */
+const SLACK_TOKENS = 16;
 
 /** Where the stop string that is complete first ends in `text`, or null. */
 function endOfStop(text: string, stop: readonly string[]): number | null {

@@ -16,6 +16,8 @@ export interface WireRequest {
   readonly body: ChatCompletionCreateParamsStreaming;
   /** The assistant's text that the server was asked in words to go on from, or null. */
   readonly restated: string | null;
+  /** The prompt ends inside an assistant message that has begun. */
+  readonly isOpen: boolean;
   /** Stop strings that have to be looked for here. */
   readonly stop: readonly string[];
 }
@@ -66,6 +68,7 @@ export async function toRequest(
     // The extras of vLLM, SGLang and ours are not in the published type.
     body: body as ChatCompletionCreateParamsStreaming,
     restated: isRestated ? open : null,
+    isOpen: open !== "",
     stop: dialect.keepStop === null ? params.stop : [],
   };
 }

@@ -4,10 +4,7 @@
  * server is told from a slow one; busy servers and cut lines are tried again.
  * Left out: learning, tool calls of the protocol, and `n` (siblings are calls of their own).
  */
-import { setTimeout as sleep } from "node:timers/promises";
-import pLimit, { type LimitFunction } from "p-limit";
-import pRetry from "p-retry";
-import type { VigorlError } from "../../core/errors.ts";
+import { samplingOnly } from "../capabilities.ts";
 import type {
   Capabilities,
   Chunk,
@@ -16,71 +13,98 @@ import type {
   SampleParams,
   Sampler,
 } from "../types.ts";
+import { CallLine, type Address } from "./call-line.ts";
 import { connect, findModel, listModels, type Connection } from "./connection.ts";
-import { dialectOf, dialects, type Dialect } from "./dialect.ts";
-import { faultOf, silence } from "./faults.ts";
-import { defaultContinueRequest, type RemoteOptions } from "./options.ts";
+import { dialectOf, dialects, type Dialect, type DialectName } from "./dialect.ts";
+import {
+  defaultContinueRequest,
+  defaultLimits,
+  type CallLimits,
+  type RemoteOptions,
+} from "./options.ts";
 import { BrokenReply, readReply, type Reply } from "./reply.ts";
 import { toRequest, type WireRequest } from "./request.ts";
 import { toSample } from "./to-sample.ts";
-import { orAborted, untilSilent } from "./watch.ts";
+import type { Alive } from "./watch.ts";
+
+/** A model as its server describes it; null where the server does not say how long its context is. */
+export interface ServedModel {
+  readonly model: string;
+  readonly dialect: DialectName;
+  readonly maxPositions: number | null;
+}
 
 /**
- * Connects to a server: asks for its models, and so finds out what it is and how long its context is.
- * Aborting `signal` ends the opening only.
+ * Asks a server for its models, and so finds out what it is and how long its context is; what the
+ * options say already is not asked.
  * @throws VigorlError "usage" for a wrong key or model, "io" when the server cannot be reached.
+ */
+export async function findServedModel(
+  options: Omit<RemoteOptions, "chat">,
+  signal?: AbortSignal,
+): Promise<ServedModel> {
+  const { baseUrl, model, dialect, maxPositions, apiKey } = options;
+  if (model !== undefined && dialect !== undefined && maxPositions !== undefined)
+    return { model, dialect, maxPositions };
+  const connection = connect(baseUrl, apiKey, 1);
+  try {
+    const list = await new CallLine(limitsOf(options)).run(
+      { url: `${baseUrl}/models`, model: model ?? "of any name" },
+      (alive) => listModels(connection.client, alive.signal),
+      signal,
+    );
+    const found = findModel(list, model, baseUrl);
+    return {
+      model: found.id,
+      dialect: dialect ?? dialectOf(found.owned_by).name,
+      maxPositions: maxPositions ?? found.max_model_len ?? null,
+    };
+  } finally {
+    await connection.close();
+  }
+}
+
+/**
+ * Connects to a server, once it is known what it is. Aborting `signal` ends the opening only.
+ * @throws as `findServedModel`
  */
 export async function openRemoteSampler(
   options: RemoteOptions,
   signal?: AbortSignal,
 ): Promise<Sampler> {
-  const { baseUrl, model, concurrency = 32, timeoutMs = 300_000 } = options;
-  const connection = connect(baseUrl, options.apiKey, concurrency);
-  const sampler = (name: string, dialect: Dialect, maxPositions: number | null | undefined) =>
-    new RemoteSampler(connection, dialect, maxPositions ?? Number.MAX_SAFE_INTEGER, {
-      ...options,
-      model: name,
-      concurrency,
-      timeoutMs,
-    });
-  if (model !== undefined && options.dialect !== undefined && options.maxPositions !== undefined)
-    return sampler(model, dialects[options.dialect], options.maxPositions);
-  try {
-    const list = await retrying(options, signal, () =>
-      called(`${baseUrl}/models`, model ?? "of any name", timeoutMs, signal, (alive) =>
-        listModels(connection.client, alive.signal),
-      ),
-    );
-    const found = findModel(list, model, baseUrl);
-    const dialect =
-      options.dialect === undefined ? dialectOf(found.owned_by) : dialects[options.dialect];
-    return sampler(found.id, dialect, options.maxPositions ?? found.max_model_len);
-  } catch (error) {
-    await connection.close();
-    throw error;
-  }
+  return new RemoteSampler(options, await findServedModel(options, signal));
 }
 
-type Settings = RemoteOptions & Readonly<{ model: string; concurrency: number; timeoutMs: number }>;
+function limitsOf(options: Partial<CallLimits>): CallLimits {
+  const { concurrency, timeoutMs, retries, retryDelayMs } = options;
+  return {
+    concurrency: concurrency ?? defaultLimits.concurrency,
+    timeoutMs: timeoutMs ?? defaultLimits.timeoutMs,
+    retries: retries ?? defaultLimits.retries,
+    retryDelayMs: retryDelayMs ?? defaultLimits.retryDelayMs,
+  };
+}
 
 class RemoteSampler implements Sampler {
   readonly capabilities: Capabilities;
   private readonly connection: Connection;
   private readonly dialect: Dialect;
-  private readonly settings: Settings;
-  private readonly limit: LimitFunction;
+  private readonly options: RemoteOptions;
+  private readonly address: Address;
+  private readonly line: CallLine;
 
-  constructor(connection: Connection, dialect: Dialect, maxPositions: number, settings: Settings) {
-    this.connection = connection;
-    this.dialect = dialect;
-    this.settings = settings;
-    this.limit = pLimit(settings.concurrency);
+  constructor(options: RemoteOptions, { model, dialect, maxPositions }: ServedModel) {
+    const limits = limitsOf(options);
+    this.options = options;
+    this.connection = connect(options.baseUrl, options.apiKey, limits.concurrency);
+    this.dialect = dialects[dialect];
+    this.address = { url: `${options.baseUrl}/chat/completions`, model };
+    this.line = new CallLine(limits);
     this.capabilities = {
-      name: `${dialect.name}:${settings.model}`,
-      sample: true,
-      learn: false,
-      tokenExact: dialect.ids === "given",
-      maxPositions,
+      name: `${dialect}:${model}`,
+      ...samplingOnly,
+      tokenExact: this.dialect.ids === "given",
+      maxPositions: maxPositions ?? Number.MAX_SAFE_INTEGER,
     };
   }
 
@@ -91,20 +115,23 @@ class RemoteSampler implements Sampler {
     { signal }: SampleOptions = {},
   ): Promise<Sample> {
     signal?.throwIfAborted();
-    const { chat, model, continueRequest = defaultContinueRequest } = this.settings;
+    const { chat, continueRequest = defaultContinueRequest } = this.options;
     const { tokenizer, endOfTurnId } = chat;
-    const { dialect } = this;
+    const { address, dialect } = this;
     const request = await toRequest(prompt, params, {
-      model,
+      model: address.model,
       dialect,
       tokenizer,
       continueRequest,
     });
-    const work = retrying(this.settings, signal, () =>
-      this.limit(() => this.attempt(request, signal)),
+    const maxTokens = params.maxTokens;
+    const reply = await this.line.run(
+      address,
+      (alive) => this.attempt(request, maxTokens, alive),
+      signal,
     );
-    const reply = await orAborted(work, signal);
-    return toSample(reply, { prompt, params, endOfTurnId }, tokenizer);
+    const asked = { prompt, params, endOfTurnId, isOpen: request.isOpen, url: address.url };
+    return toSample(reply, asked, tokenizer);
   }
 
   /** Cuts the calls that are still in flight. */
@@ -112,61 +139,18 @@ class RemoteSampler implements Sampler {
     return this.connection.close();
   }
 
-  private attempt({ body, restated, stop }: WireRequest, signal?: AbortSignal): Promise<Reply> {
-    const { baseUrl, model, timeoutMs } = this.settings;
-    return called(`${baseUrl}/chat/completions`, model, timeoutMs, signal, async (alive) => {
-      const create = this.connection.client.chat.completions.create(body, { signal: alive.signal });
-      const { data, response } = await create.withResponse();
-      const type = response.headers.get("content-type") ?? "nothing";
-      if (!type.includes("text/event-stream")) {
-        data.controller.abort();
-        throw new BrokenReply(`the server sent ${type}, not a stream of events`);
-      }
-      return readReply(data, { stop, restated, onEvent: alive.onEvent });
-    });
+  private async attempt(
+    { body, restated, stop }: WireRequest,
+    maxTokens: number,
+    { signal, onEvent }: Alive,
+  ): Promise<Reply> {
+    const create = this.connection.client.chat.completions.create(body, { signal });
+    const { data, response } = await create.withResponse();
+    const type = response.headers.get("content-type") ?? "nothing";
+    if (!type.includes("text/event-stream")) {
+      data.controller.abort();
+      throw new BrokenReply(`the server sent ${type}, not a stream of events`);
+    }
+    return readReply(data, { stop, restated, maxTokens, onEvent });
   }
-}
-
-/** Runs a request under the watch for silence, and names what goes wrong with it. */
-async function called<T>(
-  url: string,
-  model: string,
-  timeoutMs: number,
-  signal: AbortSignal | undefined,
-  work: (alive: { signal: AbortSignal; onEvent: () => void }) => Promise<T>,
-): Promise<T> {
-  try {
-    return await untilSilent(timeoutMs, signal, () => silence(url, timeoutMs), work);
-  } catch (thrown) {
-    signal?.throwIfAborted();
-    const fault = faultOf(thrown, url, model);
-    if (fault === null) throw thrown;
-    if (fault.retryAfterMs > 0) retryAfter.set(fault.error, fault.retryAfterMs);
-    throw fault.error;
-  }
-}
-
-/** How long the server behind an error asked to wait. */
-const retryAfter = new WeakMap<VigorlError, number>();
-
-/** Tries again, with growing pauses and no earlier than the server asks, what may pass. */
-function retrying<T>(
-  { retries = 4, retryDelayMs = 500 }: Pick<RemoteOptions, "retries" | "retryDelayMs">,
-  signal: AbortSignal | undefined,
-  work: () => Promise<T>,
-): Promise<T> {
-  return pRetry(work, {
-    retries,
-    factor: 2,
-    minTimeout: retryDelayMs,
-    maxTimeout: Math.max(60_000, retryDelayMs),
-    randomize: true,
-    shouldRetry: ({ error }) => "code" in error && error.code === "io" && signal?.aborted !== true,
-    onFailedAttempt: async ({ error, retriesLeft }) => {
-      const waitMs = retryAfter.get(error as VigorlError) ?? 0;
-      if (waitMs > 0 && retriesLeft > 0)
-        await sleep(waitMs, undefined, signal === undefined ? {} : { signal });
-    },
-    ...(signal === undefined ? {} : { signal }),
-  });
 }

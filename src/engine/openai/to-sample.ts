@@ -4,6 +4,7 @@
  * says that it read the ids of our prompt. Otherwise the sample is marked, and no trainer takes it.
  */
 import type { Tokenizer } from "../../text/tokenizer.ts";
+import { ReplyFault } from "../reply-fault.ts";
 import type { Chunk, Sample, SampleParams, SampleStop } from "../types.ts";
 import type { Reply } from "./reply.ts";
 import { promptIds } from "./request.ts";
@@ -13,8 +14,12 @@ export interface Asked {
   readonly params: SampleParams;
   /** Ends an assistant message. */
   readonly endOfTurnId: number;
+  /** The prompt ends inside an assistant message that has begun: nothing may be left to say. */
+  readonly isOpen: boolean;
+  readonly url: string;
 }
 
+/** @throws ReplyFault for a reply that says nothing, and does not say by its ids that it ended at once */
 export function toSample(reply: Reply, asked: Asked, tokenizer: Tokenizer): Sample {
   const { tokenIds, logprobs, weightsVersion } = reply;
   if (tokenIds === null || logprobs?.length !== tokenIds.length || !decodesTo(reply, tokenizer))
@@ -23,14 +28,15 @@ export function toSample(reply: Reply, asked: Asked, tokenizer: Tokenizer): Samp
   return {
     tokens: [...tokenIds],
     logprobs: [...logprobs],
-    stopReason: stopReasonOf(reply, asked, tokenizer.isSpecial(tokenIds[tokenIds.length - 1])),
+    stopReason: stopReasonOf(reply, asked, endsSpecial(tokenIds, tokenizer)),
     weightsVersion,
     ...(isSame ? {} : { inexact: "prompt" }),
   };
 }
 
 function fromText(reply: Reply, asked: Asked, tokenizer: Tokenizer): Sample {
-  const { text, weightsVersion } = reply;
+  const { text, weightsVersion, numReasoning } = reply;
+  if (text === "" && (numReasoning > 0 || !asked.isOpen)) throw emptyReply(numReasoning, asked);
   const stopReason = stopReasonOf(reply, asked, false);
   const end = stopReason === "eos" ? [asked.endOfTurnId] : [];
   return {
@@ -40,6 +46,21 @@ function fromText(reply: Reply, asked: Asked, tokenizer: Tokenizer): Sample {
     weightsVersion,
     inexact: "text",
   };
+}
+
+function endsSpecial(tokenIds: readonly number[], tokenizer: Tokenizer): boolean {
+  const last = tokenIds[tokenIds.length - 1];
+  return tokenizer.hasId(last) && tokenizer.isSpecial(last);
+}
+
+function emptyReply(numReasoning: number, { url, params }: Asked): ReplyFault {
+  const wrote = `; the model wrote ${numReasoning} characters of reasoning and no answer within ${params.maxTokens} tokens`;
+  return new ReplyFault(`${url}: the reply is empty${numReasoning > 0 ? wrote : ""}`, {
+    hint:
+      numReasoning > 0
+        ? "switch the model's thinking off on the server, or allow more tokens a reply"
+        : "ask the server by hand what it answers; its chat template or stop strings may be wrong",
+  });
 }
 
 function stopReasonOf(
@@ -52,10 +73,14 @@ function stopReasonOf(
   return !endsSpecial && params.stop.some((stop) => text.includes(stop)) ? "stop" : "eos";
 }
 
-/** The text may end earlier than its ids: at the end of a stop string, inside the last token. */
+/**
+ * The text may end earlier than its ids: at the end of a stop string, inside the last token. Ids without
+ * a token (rows that pad a vocabulary) say nothing; who asked will see them.
+ */
 function decodesTo({ tokenIds, text }: Reply, tokenizer: Tokenizer): boolean {
-  if (tokenIds === null || !tokenIds.every((id) => tokenizer.hasId(id))) return false;
-  const decoded = tokenizer.decode(tokenIds, { skipSpecial: true });
+  if (tokenIds === null) return false;
+  const known = tokenIds.filter((id) => tokenizer.hasId(id));
+  const decoded = tokenizer.decode(known, { skipSpecial: true });
   const whole = text.replace(/\uFFFD+$/, "");
   return whole === "" ? decoded === text : decoded.startsWith(whole);
 }

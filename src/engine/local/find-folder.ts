@@ -1,19 +1,15 @@
 /**
- * Looks at a model folder before a run is begun, so that a wrong path or a damaged file is told at
- * once and leaves no run folder behind. Reads headers and configurations, not weights.
+ * Looks for a model folder before a run is begun, so that a wrong path is told at once and leaves no run
+ * folder behind. What the files say is read after that, by whoever needs it.
  */
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { VigorlError } from "../core/errors.ts";
-import { findPath } from "../core/paths.ts";
-import { readModelConfig } from "../model/folder.ts";
-import { loadEpisodeConfig } from "../task/episode-config.ts";
-import { hasTokenizer } from "../text/tokenizer.ts";
-import { requireSamePatches } from "../model/profile.ts";
-import { openSafetensors } from "../torch/safetensors.ts";
+import { VigorlError } from "../../core/errors.ts";
+import { findPath } from "../../core/paths.ts";
+import { hasTokenizer } from "../../text/tokenizer.ts";
 
-/** Finds and checks a model folder. @throws VigorlError("input") naming the file and the fix. */
-export async function checkedModelFolder(path: string): Promise<string> {
+/** Finds a model folder and what must be in it. @throws VigorlError("input") naming file and fix. */
+export function findModelFolder(path: string): string {
   const folder = findPath(path);
   if (!existsSync(folder)) {
     throw new VigorlError("input", `${folder}: no such model folder`, {
@@ -36,10 +32,6 @@ export async function checkedModelFolder(path: string): Promise<string> {
       hint: "copy it, or vocab.json and merges.txt, from where the model was published",
     });
   }
-  const config = await readModelConfig(folder);
-  const { preprocessor } = await loadEpisodeConfig(folder);
-  requireSamePatches(preprocessor, config, folder);
-  openSafetensors(folder).close();
   return folder;
 }
 

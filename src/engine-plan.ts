@@ -1,0 +1,85 @@
+/**
+ * An engine that a stage is going to open: what is needed of it, the format of its prompts, and its
+ * section with every `auto` worked out. Everything here is cheap, so that mistakes are told before
+ * weights are loaded or a server is asked to work.
+ */
+import type { Capability, Needs } from "./engine/capabilities.ts";
+import type { OpenOptions, ResolveOptions } from "./engine/kind.ts";
+import {
+  openLearner,
+  openSampler,
+  processorFolder,
+  requireOfKind,
+  resolveEngine,
+  type EngineConfig,
+} from "./engine/open.ts";
+import type { Learner, Sampler } from "./engine/types.ts";
+import type { Recipe } from "./recipe.ts";
+import { loadEpisodeConfig, type EpisodeConfig } from "./task/episode-config.ts";
+import type { ToolControl } from "./task/tools/controls.ts";
+
+export interface EnginePlan {
+  /** Resolved. */
+  readonly engine: EngineConfig;
+  readonly needs: Needs;
+  /** Tokenizer, chat template and preprocessor; of a local engine the model folder. */
+  readonly folder: string;
+  readonly episode: EpisodeConfig;
+  readonly options: OpenOptions;
+}
+
+/** What the verbs need of their engine, to be asked before questions are read. */
+export function needsOf(verb: "rl" | "sft" | "sft.collect" | "sample", recipe: Recipe): Needs {
+  const capabilities: Record<typeof verb, readonly Capability[]> = {
+    sample: ["images"],
+    "sft.collect": ["images", "tokenExact"],
+    sft: ["images", "learn", "entropy"],
+    rl: ["images", "learn", "tokenExact", ...rlReads(recipe.rl)],
+  };
+  return { purpose: verb === "sample" ? "this" : verb, capabilities: capabilities[verb] };
+}
+
+function rlReads({ klCoef, parity }: Recipe["rl"]): Capability[] {
+  const reads: Capability[] = ["promptLogprobs", "entropy"];
+  if (klCoef > 0) reads.push("reference");
+  if (parity.enabled && parity.minBlindGap > 0) reads.push("blind");
+  return reads;
+}
+
+/**
+ * Checks an engine and works its section out.
+ * @param fallback folder of the prompts' format where the engine names none
+ * @throws VigorlError naming what is missing: a capability, a file, memory, the server
+ */
+export async function planEngine(
+  recipe: Recipe,
+  engine: EngineConfig,
+  needs: Needs,
+  options: ResolveOptions,
+  fallback?: string,
+): Promise<EnginePlan> {
+  requireOfKind(engine, needs);
+  const folder = processorFolder(engine, fallback);
+  const episode = await episodeConfig(recipe, folder);
+  const resolved = await resolveEngine(engine, options);
+  const open = { ...options, processorFolder: folder };
+  return { engine: resolved, needs, folder, episode, options: open };
+}
+
+export function openPlanned({ engine, needs, options }: EnginePlan): Promise<Sampler> {
+  return openSampler(engine, needs, options);
+}
+
+export function openPlannedLearner({ engine, needs, options }: EnginePlan): Promise<Learner> {
+  return openLearner(engine, needs, options);
+}
+
+/** How episodes are played under a recipe, with prompts in a folder's format; `control` changes the tools. */
+export async function episodeConfig(
+  recipe: Recipe,
+  folder: string,
+  control: ToolControl | null = null,
+): Promise<EpisodeConfig> {
+  const { temperature, topP, topK } = recipe.eval;
+  return loadEpisodeConfig(folder, { ...recipe, sampling: { temperature, topP, topK } }, control);
+}

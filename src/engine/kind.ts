@@ -1,0 +1,42 @@
+/**
+ * What one kind of engine is to the rest: the section of a recipe that names it, the most that it can
+ * do, how `auto` becomes a value, and how it opens. A new engine is a folder that exports one of these
+ * and a line in `open.ts`.
+ */
+import type { z } from "zod";
+import type { Capability } from "./capabilities.ts";
+import type { Sampler } from "./types.ts";
+
+export interface EngineKind<Schema extends z.ZodObject, Config = z.output<Schema>> {
+  /** Strict, with `kind` as a literal. */
+  readonly schema: Schema;
+  /** What engines of this kind can do at best: asked before anything is loaded or connected. */
+  readonly can: Readonly<Record<Capability, boolean>>;
+  /** What people call it: a folder, or a model at a server. */
+  label(config: Config): string;
+  /** Versions of libraries that it computes with, for manifests. */
+  versions?(): Promise<Record<string, string>>;
+  /** Folder of tokenizer, chat template and preprocessor; undefined where the section names none. */
+  processorFolder(config: Config): string | undefined;
+  /** The same engine on other weights: a model folder. Absent where it has no say in its weights. */
+  onWeights?(config: Config, folder: string): Config;
+  /**
+   * Puts values in the place of every `auto`, from the model folder, the machine or the server. Cheap:
+   * loads no weights.
+   * @throws VigorlError naming what is wrong with the folder, the machine or the server
+   */
+  resolve(config: Config, options: ResolveOptions): Promise<Config>;
+  /** Opens what `resolve` returned. */
+  open(resolved: Config, options: OpenOptions): Promise<Sampler>;
+}
+
+export interface ResolveOptions {
+  /** What will be trained; absent where nothing will. */
+  readonly trainable?: "all" | "language";
+  readonly signal?: AbortSignal;
+}
+
+export interface OpenOptions extends ResolveOptions {
+  /** Where tokenizer, chat template and preprocessor of the prompts lie. */
+  readonly processorFolder: string;
+}

@@ -1,0 +1,105 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { GIB, sizesIn, type Situation } from "./sizes.ts";
+
+const text = {
+  vocabSize: 151_936,
+  hiddenSize: 2048,
+  intermediateSize: 11_008,
+  numLayers: 36,
+  numHeads: 16,
+  numKeyValueHeads: 2,
+  headDim: 128,
+  maxPositions: 128_000,
+  rmsNormEps: 1e-6,
+  ropeTheta: 1e6,
+  mropeSection: [16, 24, 24],
+  mropeInterleaved: false,
+  attentionBias: true,
+  headNorms: false,
+} as const;
+
+/** A 3B model in half precision. */
+const large = (more: Partial<Situation> = {}): Situation => ({
+  config: { text, storedDtype: "bfloat16" },
+  numParameters: 3.75e9,
+  device: "cuda:0",
+  freeBytes: 80 * GIB,
+  threads: 16,
+  folder: "qwen",
+  ...more,
+});
+const small = (more: Partial<Situation> = {}): Situation => ({
+  ...large({ device: "cpu", freeBytes: 20 * GIB, threads: 2, numParameters: 1.4e6 }),
+  config: {
+    text: { ...text, hiddenSize: 128, numLayers: 4, headDim: 32, maxPositions: 4096 },
+    storedDtype: "bfloat16",
+  },
+  ...more,
+});
+
+test("a small model on a CPU samples in one thread a sampler, with all it allows", () => {
+  expect(sizesIn(small(), {})).toMatchObject({
+    dtype: "float32",
+    samplers: 2,
+    samplingThreads: 1,
+    threads: 2,
+    numSlots: 32,
+    maxPositions: 4096,
+    tokensPerMicroBatch: 4096,
+    featureBytes: GIB / 2,
+  });
+});
+
+test("a large model on a GPU works in halves, and has room for a screenshot in every slot", () => {
+  const sizes = sizesIn(large(), {});
+  expect(sizes).toMatchObject({ dtype: "bfloat16", samplers: 1, samplingThreads: 16 });
+  expect(sizes.numSlots).toBe(43);
+  expect(sizes.maxPositions).toBeGreaterThanOrEqual(12_288);
+});
+
+test("where memory is short there are fewer slots, not shorter ones", () => {
+  const sizes = sizesIn(large({ freeBytes: 24 * GIB }), {});
+  expect(sizes.numSlots).toBeLessThan(16);
+  expect(sizes.maxPositions).toBeGreaterThanOrEqual(12_288);
+});
+
+test("keys and values of all slots stay inside their memory", () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 16, max: 400 }),
+      fc.option(fc.integer({ min: 1, max: 64 }), { nil: undefined }),
+      fc.option(fc.integer({ min: 256, max: 128_000 }), { nil: undefined }),
+      (gib, numSlots, maxPositions) => {
+        const cacheBytes = gib * GIB;
+        const situation = large({ freeBytes: 500 * GIB });
+        let sizes;
+        try {
+          sizes = sizesIn(situation, { numSlots, maxPositions, cacheBytes });
+        } catch (error) {
+          expect(String(error)).toMatch(/engine\.memory\.cacheGiB allows/);
+          return;
+        }
+        const perPosition = 36 * 2 * 2 * 128 * 2;
+        const held = sizes.numSlots * sizes.maxPositions * perPosition;
+        expect(1.8 * held).toBeLessThanOrEqual(cacheBytes);
+        expect(sizes.maxPositions).toBeLessThanOrEqual(text.maxPositions);
+        if (numSlots !== undefined) expect(sizes.numSlots).toBe(numSlots);
+        if (maxPositions !== undefined) expect(sizes.maxPositions).toBe(maxPositions);
+      },
+    ),
+  );
+});
+
+test("what does not fit is refused with the key that changes it", () => {
+  expect(() => sizesIn(small(), { maxPositions: 5000 })).toThrow(
+    "engine.maxPositions 5000: qwen allows 4096 positions",
+  );
+  expect(() => sizesIn(large({ freeBytes: 4 * GIB }), {})).toThrow(
+    /its weights take 6\.98 GiB in bfloat16; cuda:0 has 4\.00 free/,
+  );
+  expect(() => sizesIn(large(), { maxWeightsBytes: 2 * GIB })).toThrow(
+    /engine\.memory\.weightsGiB allows 2\.00/,
+  );
+  expect(() => sizesIn(large(), { cacheBytes: 1000 })).toThrow(/need .* GiB of cache/);
+});

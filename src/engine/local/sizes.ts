@@ -1,0 +1,200 @@
+/**
+ * How large a local engine is: what its options leave open, worked out from the model folder and the
+ * machine. The cache is one block of slots × positions, so memory decides how many of both there are:
+ * first as many slots as keep every core busy and still hold a screenshot and a conversation about it
+ * each, then as many positions as memory has left.
+ */
+import { VigorlError } from "../../core/errors.ts";
+import type { ModelConfig } from "../../model/config.ts";
+import { familyOf } from "../../model/families/table.ts";
+import { readModelConfig } from "../../model/folder.ts";
+import { readPreprocessor, requireSamePatches } from "../../model/profile.ts";
+import { cudaMemory, numThreads, resolveDevice } from "../../torch/device.ts";
+import { dtypeBytes, type Device, type DType } from "../../torch/dtype.ts";
+import { hasKernelsFor } from "../../torch/kernels.ts";
+import { openSafetensors } from "../../torch/safetensors.ts";
+import type { LocalOptions } from "./protocol.ts";
+
+export const GIB = 2 ** 30;
+const DEFAULT_SLOTS = 64;
+/** Of a sampler in one thread: few rows keep every core busy with few sequences. */
+const DEFAULT_THREAD_SLOTS = 32;
+const MAX_SAMPLERS = 8;
+/** Largest hidden size whose operators are too small to be worth sharing among threads. */
+const SMALL_HIDDEN_SIZE = 512;
+const DEFAULT_TOKENS_PER_MICRO_BATCH = 4096;
+const DEFAULT_FEATURE_BYTES = GIB / 2;
+/** A slot that holds a 4K screenshot (some 10,500 positions) and a conversation about it. */
+const ROOMY_POSITIONS = 12_288;
+/** A cache that grows by a quarter stands beside the smaller one for a moment. */
+const GROWTH_PEAK = 1.8;
+/** Bound on what slots beyond those at work may come to hold, where such cost nothing but memory. */
+const SPARE_SLOT_BYTES = GIB / 4;
+/** Copies of the weights while sampling (the model's and the decoder's), and while learning. */
+const SAMPLING_COPIES = 2;
+const LEARNING_COPIES = 5;
+
+/** Options with nothing left open. */
+export interface LocalSizes {
+  readonly device: Device;
+  readonly dtype: DType;
+  readonly maxPositions: number;
+  /** At work side by side in one sampler. */
+  readonly numSlots: number;
+  /** Slots that keep what finished requests leave while all others are at work. */
+  readonly spareSlots: number;
+  readonly samplers: number;
+  /** Threads inside an operator of sampling, and of everything else. */
+  readonly samplingThreads: number;
+  readonly threads: number;
+  readonly tokensPerMicroBatch: number;
+  readonly featureBytes: number;
+  /** What the weights take, once. */
+  readonly weightsBytes: number;
+  /** What keys and values of all slots of all samplers may grow to. */
+  readonly cacheBytes: number;
+}
+
+/** What the sizes depend on besides the options. */
+export interface Situation {
+  readonly config: Pick<ModelConfig, "text" | "storedDtype">;
+  /** Numbers in the weights. */
+  readonly numParameters: number;
+  readonly device: Device;
+  readonly freeBytes: number;
+  readonly threads: number;
+  /** For messages. */
+  readonly folder: string;
+}
+
+/**
+ * Looks at the folder's headers and at the machine.
+ * @throws VigorlError "input" or "usage" where the model does not fit, or options contradict it
+ */
+export async function localSizes(folder: string, options: LocalOptions): Promise<LocalSizes> {
+  const config = await readModelConfig(folder);
+  const preprocessor = await readPreprocessor(folder, familyOf(config.family, folder));
+  requireSamePatches(preprocessor, config, folder);
+  const device = resolveDevice(options.device ?? "cpu");
+  const stored = openSafetensors(folder);
+  let numParameters = 0;
+  try {
+    for (const name of stored.names)
+      numParameters += stored.info(name).shape.reduce((product, size) => product * size, 1);
+  } finally {
+    stored.close();
+  }
+  const freeBytes = freeMemory(device);
+  const threads = numThreads();
+  return sizesIn({ config, numParameters, device, freeBytes, threads, folder }, options);
+}
+
+/** The sizes of an engine in a situation. @throws as `localSizes` */
+export function sizesIn(situation: Situation, options: LocalOptions): LocalSizes {
+  const { config, device, folder, freeBytes } = situation;
+  const { text } = config;
+  const dtype = options.dtype ?? autoDtype(situation);
+  const weightsBytes = situation.numParameters * dtypeBytes[dtype];
+  checkWeights(situation, dtype, weightsBytes, options.maxWeightsBytes);
+  const spread = spreadOf(situation, options);
+  const { single, ...threading } = spread;
+
+  const copies = options.trainable === undefined ? SAMPLING_COPIES : LEARNING_COPIES;
+  const beside = Math.max(freeBytes - copies * weightsBytes, freeBytes / 10);
+  const cacheBytes = options.cacheBytes ?? beside / 2;
+  const perSlotPosition =
+    text.numLayers * 2 * text.numKeyValueHeads * text.headDim * dtypeBytes[dtype];
+  const perPosition = perSlotPosition * spread.samplers;
+  const room = Math.floor(cacheBytes / (perPosition * GROWTH_PEAK));
+
+  const limit = text.maxPositions;
+  if (options.maxPositions !== undefined && options.maxPositions > limit) {
+    throw new VigorlError(
+      "usage",
+      `engine.maxPositions ${options.maxPositions}: ${folder} allows ${limit} positions`,
+      { hint: "lower it, or set it to auto" },
+    );
+  }
+  const wanted = options.maxPositions ?? Math.min(limit, ROOMY_POSITIONS);
+  const most = single ? DEFAULT_THREAD_SLOTS : DEFAULT_SLOTS;
+  const numSlots = options.numSlots ?? clamp(Math.floor(room / wanted), 1, most);
+  const maxPositions = options.maxPositions ?? Math.min(limit, Math.floor(room / numSlots));
+  const asked = numSlots * maxPositions;
+  if (maxPositions < 1 || (options.cacheBytes !== undefined && asked > room)) {
+    const needs = Math.max(asked, numSlots) * perPosition * GROWTH_PEAK;
+    throw new VigorlError(
+      "usage",
+      `${folder}: ${numSlots} slots of ${Math.max(1, maxPositions)} positions need ${gib(needs)} GiB of cache, engine.memory.cacheGiB allows ${gib(cacheBytes)}`,
+      { hint: "raise it, or lower engine.slots or engine.maxPositions" },
+    );
+  }
+  return {
+    device,
+    dtype,
+    maxPositions,
+    numSlots,
+    spareSlots: hasKernelsFor(dtype, device)
+      ? Math.min(numSlots, Math.floor(SPARE_SLOT_BYTES / (perSlotPosition * maxPositions)))
+      : 0,
+    ...threading,
+    tokensPerMicroBatch: options.tokensPerMicroBatch ?? DEFAULT_TOKENS_PER_MICRO_BATCH,
+    featureBytes: options.featureBytes ?? DEFAULT_FEATURE_BYTES,
+    weightsBytes,
+    cacheBytes,
+  };
+}
+
+/** Small models gain nothing from halves, and lose digits. */
+function autoDtype({ config, device }: Situation): DType {
+  const isHalf = config.storedDtype === "bfloat16" || config.storedDtype === "float16";
+  return device !== "cpu" && isHalf && config.text.hiddenSize > SMALL_HIDDEN_SIZE
+    ? "bfloat16"
+    : "float32";
+}
+
+function checkWeights(
+  { folder, freeBytes, device }: Situation,
+  dtype: DType,
+  bytes: number,
+  allowed: number | undefined,
+): void {
+  if (bytes <= (allowed ?? freeBytes)) return;
+  const bound =
+    allowed === undefined
+      ? `${device} has ${gib(freeBytes)} free`
+      : `engine.memory.weightsGiB allows ${gib(allowed)}`;
+  throw new VigorlError(
+    "usage",
+    `${folder}: its weights take ${gib(bytes)} GiB in ${dtype}; ${bound}`,
+    {
+      hint: "set engine.dtype to bfloat16, take a smaller model, or run it behind a server (engine.kind openai)",
+    },
+  );
+}
+
+function spreadOf(
+  { device, config, threads: all }: Situation,
+  options: LocalOptions,
+): Pick<LocalSizes, "samplers" | "samplingThreads" | "threads"> & { readonly single: boolean } {
+  const threads = options.threads ?? all;
+  const single = device === "cpu" && config.text.hiddenSize <= SMALL_HIDDEN_SIZE;
+  const samplers = options.samplers ?? (single ? Math.min(threads, MAX_SAMPLERS) : 1);
+  if (samplers < 1) throw new VigorlError("usage", `engine.samplers must be ≥ 1 (got ${samplers})`);
+  const samplingThreads = single ? 1 : Math.max(1, Math.floor(threads / samplers));
+  return { samplers, samplingThreads, threads, single };
+}
+
+/** Bytes that a device has free: within the process's own limit, where it has one. */
+function freeMemory(device: Device): number {
+  if (device === "cpu") return process.availableMemory();
+  const index = Number(/\d+$/.exec(device)?.[0] ?? 0);
+  return cudaMemory(index)?.freeBytes ?? process.availableMemory();
+}
+
+function clamp(value: number, low: number, high: number): number {
+  return Math.min(Math.max(value, low), high);
+}
+
+function gib(bytes: number): string {
+  return (bytes / GIB).toPrecision(3);
+}

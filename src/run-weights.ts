@@ -1,0 +1,41 @@
+/**
+ * Which weights of a run somebody means who names the run: those that it has recorded as its result, or
+ * the newest of its checkpoints. Recorded relative to the run, so that runs can be moved.
+ */
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { relative, sep } from "node:path";
+import { z } from "zod";
+import { VigorlError } from "./core/errors.ts";
+import { writeFileAtomic } from "./core/files.ts";
+import { inside } from "./core/inside.ts";
+import { parseAt } from "./core/jsonl.ts";
+import { isRunFolder, type RunFolder } from "./core/run-folder.ts";
+import { newestCheckpoint } from "./train/checkpoint.ts";
+
+const weightsSchema = z.strictObject({ version: z.literal(1), folder: z.string().min(1) });
+const weightsFile = "weights.json";
+
+/** Records the model folder that is the result of a run so far. */
+export async function recordWeights(run: RunFolder, folder: string): Promise<void> {
+  const weights = { version: 1 as const, folder: relative(run.path, folder).replaceAll(sep, "/") };
+  await writeFileAtomic(run.file(weightsFile), `${JSON.stringify(weights)}\n`);
+}
+
+/**
+ * The model folder that a path means: itself, or the weights of the run in it.
+ * @throws VigorlError("input") for a run that has none
+ */
+export async function modelOf(path: string): Promise<string> {
+  if (existsSync(inside(path, "config.json")) || !(await isRunFolder(path))) return path;
+  const file = inside(path, weightsFile);
+  if (existsSync(file)) {
+    const { folder } = parseAt(file, JSON.parse(await readFile(file, "utf8")), weightsSchema);
+    return inside(path, ...folder.split("/"));
+  }
+  const newest = await newestCheckpoint(inside(path, "checkpoints"));
+  if (newest !== undefined) return newest;
+  throw new VigorlError("input", `${path}: this run has no weights yet`, {
+    hint: "wait for its first checkpoint, or name a model folder",
+  });
+}
