@@ -11,7 +11,7 @@ import { scanPoints } from "../text/points.ts";
 import { promptSet } from "../text/prompts.ts";
 import { defaultTags } from "../text/tags.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
-import { authored, promptMessages } from "../task/prompt.ts";
+import { authored, openedTurn, promptMessages } from "../task/prompt.ts";
 import type { TaskRecord } from "../task/record.ts";
 import { pictureLine, type RecordPlace } from "../task/pictures.ts";
 import { pointToResized } from "../task/tools/place-args.ts";
@@ -197,12 +197,8 @@ function packedPrompt(
   const question = [record.question, ...told].join("\n\n");
   const messages = promptMessages({ ...record, question }, config.promptsFor(record.kind));
   if (finish) messages.push({ role: "user", content: prompts.finish });
-  return authored(
-    config.chat.encodePrompt(messages, { addGenerationPrompt: true }),
-    pictures,
-    "prompt",
-    0,
-  );
+  const pieces = config.chat.encodePrompt(messages, { addGenerationPrompt: true });
+  return openedTurn(config.chat, authored(pieces, pictures, "prompt", 0), 0);
 }
 
 /** The recipe's wording wins; a model that gets no system prompt at all gets none here either. */

@@ -7,7 +7,7 @@ import { VigorlError } from "../core/errors.ts";
 import type { ModelImage } from "../image/model-image.ts";
 import type { ChatFormat, ChatMessage } from "../text/chat.ts";
 import type { ToolSchema } from "../text/prompts.ts";
-import { authored, type ShownPicture } from "./prompt.ts";
+import { authored, openedTurn, type ShownPicture } from "./prompt.ts";
 import type { AuthoredChunk } from "./trajectory.ts";
 
 /**
@@ -26,14 +26,15 @@ export function conversationToChunks(
   const rest = images.map((seen, id) => ({ id, seen }));
   const opening = messages.slice(0, first);
   const prompt = chat.encodePrompt(opening, { addGenerationPrompt: true, tools });
-  const out = authored(prompt, take(rest, opening), "prompt", 0);
+  const out = openedTurn(chat, authored(prompt, take(rest, opening), "prompt", 0), 0);
   for (let at = first, turn = 0; at < messages.length; turn++) {
     out.push({ type: "text", author: "model", turn, tokens: speechTokens(chat, messages[at]) });
     const next = messages.findIndex((message, i) => i > at && message.role === "assistant");
     const said = messages.slice(at + 1, next < 0 ? messages.length : next);
     if (next < 0 && said.length === 0) break;
     const delta = chat.encodeDelta(said, { ended: true, addGenerationPrompt: next >= 0 });
-    out.push(...authored(delta, take(rest, said), "environment", turn));
+    const after = authored(delta, take(rest, said), "environment", turn);
+    out.push(...(next < 0 ? after : openedTurn(chat, after, turn + 1)));
     if (next < 0) break;
     at = next;
   }
@@ -45,7 +46,19 @@ export function conversationToChunks(
 function speechTokens(chat: ChatFormat, message: ChatMessage): number[] {
   if (typeof message.content !== "string")
     throw new VigorlError("input", "an assistant message must be text");
-  return [...chat.tokenizer.encode(message.content), chat.endOfTurnId];
+  return [...chat.tokenizer.encode(spoken(chat, message.content)), chat.endOfTurnId];
+}
+
+/** What a message says behind the thought that its template has opened already. */
+function spoken(chat: ChatFormat, text: string): string {
+  const open = chat.opening.trim();
+  if (open === "") return text;
+  if (!text.startsWith(open)) {
+    throw new VigorlError("input", `an assistant message does not begin with ${open}`, {
+      hint: "the model's chat template opens a thought in every turn: write one",
+    });
+  }
+  return text.slice(open.length).trimStart();
 }
 
 /** Takes from the front of `rest` as many images as `messages` show. */

@@ -1,6 +1,11 @@
+import { readFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import { deriveSeed } from "../core/random.ts";
 import { numPositions } from "../engine/types.ts";
+import { ChatFormat } from "../text/chat.ts";
+import { conversationToChunks } from "./conversation.ts";
+import type { EpisodeConfig } from "./episode-config.ts";
+import { toModelImage } from "../image/model-image.ts";
 import { runEpisode } from "./episode.ts";
 import {
   answerTurn,
@@ -11,6 +16,7 @@ import {
   zoomCall,
 } from "./fixtures/scene.ts";
 import { ScriptedSampler, type Line } from "./fixtures/scripted-sampler.ts";
+import { promptMessages } from "./prompt.ts";
 import type { TaskRecord } from "./record.ts";
 import { elsewhere } from "./tools/controls.ts";
 import { episodeToDatum, toChunks, type Trajectory } from "./trajectory.ts";
@@ -329,4 +335,66 @@ test("an abort while the engine samples is no sampler error", async () => {
   });
   const running = runEpisode(sampler, digitRecord, smallConfig({}), 7, { signal: abort.signal });
   await expect(running).rejects.toThrow("stopped by hand");
+});
+
+describe("a template that opens every thought itself", () => {
+  /** What models of such templates write: their thought without its opening. */
+  const spoken = (turn: string): string => turn.replace("<think> ", "");
+  const thinking = async (): Promise<EpisodeConfig> => {
+    const path = new URL("../text/fixtures/tokenizer/tokenizer_config.json", import.meta.url);
+    const { chat_template } = JSON.parse(await readFile(path, "utf8")) as { chat_template: string };
+    const header = "{{ '<|im_start|>assistant\\n' }}";
+    expect(chat_template).toContain(header);
+    const opened = chat_template.replace(header, "{{ '<|im_start|>assistant\\n<think>\\n' }}");
+    return { ...smallConfig({}), chat: new ChatFormat(tokenizer, opened, "thinking") };
+  };
+  const scripted = (...turns: string[]) => new ScriptedSampler(tokenizer, turns.map(spoken));
+
+  test("is read as if the model had opened them", async () => {
+    const config = await thinking();
+    expect(config.chat.opening).toBe("<think>\n");
+    const sampler = scripted(zoomCall(57, 83), answerTurn("7"));
+    const episode = await runEpisode(sampler, digitRecord, config, 7);
+    expect(episode).toMatchObject({ stopReason: "answered", answer: "7", wellFormed: true });
+    expect(episode.points).toHaveLength(1);
+    expect(episode.toolUses).toHaveLength(1);
+    expect(episode.response.match(/<think>\n/g)).toHaveLength(2);
+    // The sampler is asked behind the opening, and what it did not write is not learned.
+    const [first] = sampler.asked;
+    const last = first.prompt.at(-1);
+    const read = last?.type === "text" ? tokenizer.decode(last.tokens) : "";
+    expect(read.endsWith("<|im_start|>assistant\n<think>\n")).toBe(true);
+    const { chunks, weights } = episodeToDatum(episode);
+    const ids = chunks.flatMap((chunk) =>
+      chunk.type === "text" ? [...chunk.tokens] : Array<number>(chunk.image.numTokens).fill(-1),
+    );
+    const taught = tokenizer.decode(ids.filter((_, i) => weights[i] === 1));
+    expect(taught).not.toContain("<think>");
+    expect(taught).toContain("</think>");
+  });
+
+  test("is opened once where an answer is forced, and in written conversations", async () => {
+    const config = await thinking();
+    const forced = { ...config, limits: { ...config.limits, maxTurns: 2 } };
+    const sampler = new ScriptedSampler(tokenizer, [spoken(zoomCall(57, 83)), " 7 </answer>"]);
+    const episode = await runEpisode(sampler, digitRecord, forced, 7);
+    expect(episode).toMatchObject({ stopReason: "answered", answer: "7" });
+    expect(episode.turns[1]).toMatchObject({ forced: true });
+    expect(episode.turns[1].text.match(/<think>/g) ?? []).toHaveLength(
+      config.promptsFor("text").forcedThink === "" ? 0 : 1,
+    );
+
+    const asked = promptMessages(digitRecord, config.promptsFor("text"));
+    const image = toModelImage(gradientImage(112, 112), config.budget, config.preprocessor);
+    const told = { role: "assistant", content: answerTurn("7") } as const;
+    const chain = conversationToChunks(config.chat, [...asked, told], [image]);
+    const text = chain
+      .map((chunk) => (chunk.type === "text" ? tokenizer.decode(chunk.tokens) : ""))
+      .join("");
+    expect(text.endsWith(`assistant\n<think>\n${spoken(answerTurn("7"))}<|im_end|>`)).toBe(true);
+    const silent = { role: "assistant", content: "<answer> 7 </answer>" } as const;
+    expect(() => conversationToChunks(config.chat, [...asked, silent], [image])).toThrow(
+      /does not begin with <think>/,
+    );
+  });
 });

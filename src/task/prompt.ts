@@ -2,7 +2,8 @@
  * What a model is shown: the opening of a task, and the observation after a tool call, as tokens and
  * images. Search, SFT, RL and evaluation all show it through here.
  */
-import type { ChatMessage, ContentPart, ImagePiece, TokenPiece } from "../text/chat.ts";
+import { VigorlError } from "../core/errors.ts";
+import type { ChatFormat, ChatMessage, ContentPart, ImagePiece, TokenPiece } from "../text/chat.ts";
 import {
   observationText,
   observationTexts,
@@ -37,7 +38,7 @@ export function promptChunks(
   const messages = promptMessages(record, config.promptsFor(record.kind));
   const tools = templateTools(config);
   const pieces = config.chat.encodePrompt(messages, { addGenerationPrompt: true, tools });
-  return authored(pieces, pictures, "prompt", 0);
+  return openedTurn(config.chat, authored(pieces, pictures, "prompt", 0), 0);
 }
 
 /**
@@ -52,7 +53,8 @@ export function observationChunks(
 ): AuthoredChunk[] {
   const message = observationMessage(config, use);
   const pieces = config.chat.encodeDelta([message], { ended, addGenerationPrompt: true });
-  return authored(pieces, picture === null ? [] : [picture], "environment", use.turn);
+  const chunks = authored(pieces, picture === null ? [] : [picture], "environment", use.turn);
+  return openedTurn(config.chat, chunks, use.turn + 1);
 }
 
 /** The observation as a message of the conversation. */
@@ -78,6 +80,31 @@ export function answerView(
     resized: { widthPx: seen.widthPx, heightPx: seen.heightPx },
     coordinates,
   };
+}
+
+/**
+ * A prompt up to where the model begins to write, with the thought that its template opens, if it does,
+ * as a chunk of its own: what is read of a turn begins there.
+ */
+export function openedTurn(
+  chat: ChatFormat,
+  prompt: readonly AuthoredChunk[],
+  turn: number,
+): AuthoredChunk[] {
+  const last = prompt.at(-1);
+  if (chat.opening === "" || last?.type !== "text") return [...prompt];
+  const opening = chat.tokenizer.encode(chat.opening);
+  const before = last.tokens.slice(0, last.tokens.length - opening.length);
+  if ([...before, ...opening].some((token, i) => token !== last.tokens[i]))
+    throw new VigorlError("input", "the chat template opens a thought within a token", {
+      hint: `its tokenizer needs a token for ${chat.opening.trim()}`,
+    });
+  const rest = prompt.slice(0, -1);
+  return [
+    ...rest,
+    { ...last, tokens: before },
+    { type: "text", author: "forced", turn, tokens: opening },
+  ];
 }
 
 /** A picture as it stands in a conversation. */

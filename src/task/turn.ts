@@ -202,6 +202,10 @@ export async function speak(
   const { turn, prefix } = rules;
   const { signal, seed } = options;
   const tokens: number[] = [];
+  const before = openingOf(chunks);
+  // What is put in the model's name opens its thought itself.
+  if (prefix !== null && before !== null) chunks.pop();
+  const said = prefix ?? (before === null ? "" : chat.tokenizer.decode(before.tokens));
   for (let part = 0; ; part++) {
     const leftInTurn = limits.maxTokensPerTurn - tokens.length;
     const room = roomFor(sampler, scene, chunks, leftInTurn);
@@ -241,12 +245,20 @@ export async function speak(
       ...seen,
     });
     tokens.push(...sampled);
-    const text = (prefix ?? "") + chat.tokenizer.decode(tokens, { skipSpecial: true });
+    const text = said + chat.tokenizer.decode(tokens, { skipSpecial: true });
     const parsed = parseTurn(text, dialect);
     const numTokens = tokens.length;
     const spoken = { text, parsed, last: sample, numTokens, cutBy: room.limit };
     if (sample.stopReason !== "stop" || (!parsed.isOpen && rules.isOver(spoken))) return spoken;
   }
+}
+
+/** The thought that the template opened for the model, where the conversation ends with one. */
+function openingOf(
+  chunks: readonly AuthoredChunk[],
+): { readonly tokens: readonly number[] } | null {
+  const last = chunks.at(-1);
+  return last?.type === "text" && last.author === "forced" ? last : null;
 }
 
 /** The points of a turn's thoughts, in the frame of the first picture as the model sees it. */

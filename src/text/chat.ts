@@ -10,6 +10,7 @@ import { Template } from "@huggingface/jinja";
 import { z } from "zod";
 import { VigorlError, errno } from "../core/errors.ts";
 import type { ToolSchema } from "./prompts.ts";
+import { defaultTags } from "./tags.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
 
 export type ContentPart =
@@ -45,6 +46,11 @@ export class ChatFormat {
   readonly endOfTurnId: number;
   /** Whether the template tells a model of tools that it is given. */
   readonly tellsTools: boolean;
+  /**
+   * The opening of a thought that the template ends every prompt with, for models that always think;
+   * empty where it leaves that to them.
+   */
+  readonly opening: string;
 
   private readonly template: Template;
   private readonly variables: Record<string, unknown>;
@@ -79,6 +85,7 @@ export class ChatFormat {
     this.endOfTurnId = end;
     this.endOfTurn = tokenizer.decode([end]);
     this.tellsTools = this.findsTools();
+    this.opening = this.findOpening();
   }
 
   /**
@@ -158,6 +165,13 @@ export class ChatFormat {
     } catch {
       return false;
     }
+  }
+
+  private findOpening(): string {
+    const prompt = this.render([{ role: "user", content: "" }], true);
+    const { open } = defaultTags.think;
+    const tail = prompt.slice(Math.max(0, prompt.lastIndexOf(open)));
+    return tail.trim() === open ? tail : "";
   }
 
   private renderOpen(messages: readonly ChatMessage[]): string {
