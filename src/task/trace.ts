@@ -20,6 +20,8 @@ const author = z.enum(["prompt", "model", "environment", "forced"]);
 const traceLine = z.strictObject({
   version: z.literal(2),
   recordId: z.string(),
+  /** The task that it was asked in, where the recipe names one. */
+  task: z.string().optional(),
   /** Evaluation: which arm; training: which step and which member of the group. */
   arm: z.string().optional(),
   step: z.int().optional(),
@@ -115,6 +117,7 @@ export function toTrace(
   return {
     version: 2,
     recordId: episode.recordId,
+    ...(episode.task === "" ? {} : { task: episode.task }),
     ...place,
     question: record.question,
     kind: record.kind,
