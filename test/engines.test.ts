@@ -93,6 +93,32 @@ function vigorl(...args: string[]) {
   });
 }
 
+test("a prompt that has no room ends a verb with 2, its size, the limit and the keys", () => {
+  const data =
+    "data: { train: [{ nano: search, count: 2 }], heldout: [{ nano: search, count: 2 }] }";
+  writeFileSync(
+    join(folder, "long.yaml"),
+    `name: long\nengine: { model: model, threads: 1, maxPositions: 20 }\nprompts: { style: nano }\n${data}\n`,
+  );
+  vigorl("data", "nano", "--count", "1", "--out", "one.jsonl");
+  const [image] = readdirSync(join(folder, "images"));
+  const asked = ["ask", join("images", image), "Which digit is on the red star?"];
+  const said =
+    /the prompt takes \d+ positions, 16 of them images; local has 20 .*engine\.maxPositions.*image\.maxPixels/;
+  for (const args of [
+    [...asked, "--recipe", "long.yaml"],
+    ["eval", "long.yaml", "--out", "long"],
+    ["search", "long.yaml", "--out", "long", "--overwrite"],
+    ["rl", "long.yaml", "--out", "long", "--overwrite", "--rl.steps=1"],
+  ]) {
+    const { status, stderr, stdout } = vigorl(...args);
+    expect([args[0], status, stdout]).toEqual([args[0], 2, ""]);
+    expect(stderr).toMatch(said);
+    expect(stderr).not.toMatch(/\n\s+at /);
+  }
+  expect(readdirSync(folder).filter((name) => name.includes("looked"))).toEqual([]);
+}, 120_000);
+
 test("what an engine lacks, and a place that is taken, are told before anything is loaded", () => {
   writeFileSync(
     join(folder, "r.yaml"),

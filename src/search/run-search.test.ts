@@ -4,9 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { VigorlError } from "../core/errors.ts";
+import { ReplyFault } from "../engine/reply-fault.ts";
 import { runOptions, numRecords, someRecords } from "./fixtures/search-run.ts";
 import { TableSampler, searcher } from "./fixtures/table-sampler.ts";
-import { failuresFile, readFailures, runSearch, treesFile } from "./run-search.ts";
+import { failuresFile, readFailures, requireGrowth, runSearch, treesFile } from "./run-search.ts";
 import { readTrees, withoutClock } from "./tree-line.ts";
 
 let root: string;
@@ -130,6 +131,43 @@ test("mistakes stop the run: other settings, a folder in use, ids that come twic
   await expect(runSearch(seed)).rejects.toThrow("other settings or another seed");
   const twice = runOptions(newFolder(), null, { records: [...someRecords(2), ...someRecords(1)] });
   await expect(runSearch(twice)).rejects.toThrow("two records have the id digit-0");
+});
+
+test("replies that cannot be used cost their calls; where there are no others, that is said", async () => {
+  const folder = newFolder();
+  const faulty = new TableSampler(searcher);
+  const says = faulty.sample.bind(faulty);
+  let calls = 0;
+  faulty.sample = (...args) =>
+    calls++ % 5 === 0 ? Promise.reject(new ReplyFault("the reply is empty")) : says(...args);
+  const some = await runSearch(runOptions(folder, null, { sampler: faulty }));
+  expect(some).toMatchObject({ done: numRecords, failed: 0, firstBadReply: "the reply is empty" });
+  expect(some.badReplies).toBeGreaterThan(numRecords);
+  expect(() => requireGrowth(some)).not.toThrow();
+  const dropped = (await treesIn(folder)).map(({ root: top }) => top.dropped.badReply ?? 0);
+  expect(Math.max(...dropped)).toBeGreaterThan(0);
+
+  const mute = new TableSampler(searcher);
+  mute.sample = () => Promise.reject(new ReplyFault("the reply is empty"));
+  const few = runOptions(newFolder(), null, { sampler: mute, records: someRecords(3) });
+  const none = await runSearch(few);
+  expect(none).toMatchObject({ done: 3, failed: 0, grown: 0 });
+  expect(() => requireGrowth(none)).toThrow(
+    /none of \d+ calls gave a step: \d+ replies could not be used, the first because: the reply/,
+  );
+  const many = runOptions(newFolder(), null, { sampler: mute });
+  await expect(runSearch(many)).rejects.toThrow(/none of \d+ calls gave a step/);
+});
+
+test("questions that do not fit are failures with a reason, and end a search of no others", async () => {
+  const tight = new TableSampler(searcher);
+  Object.assign(tight, { capabilities: { ...tight.capabilities, maxPositions: 10 } });
+  const options = runOptions(newFolder(), null, { sampler: tight, records: someRecords(3) });
+  const progress = await runSearch(options);
+  expect(progress).toMatchObject({ done: 0, failed: 3 });
+  expect(() => requireGrowth(progress)).toThrow(
+    /all of the first 3 trees failed: digit-\d: the prompt takes/,
+  );
 });
 
 test("a request that the server refuses, and a server that is down, end the run early", async () => {

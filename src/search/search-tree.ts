@@ -14,6 +14,7 @@ import type { EpisodeConfig } from "../task/episode-config.ts";
 import { judge } from "../task/judge.ts";
 import type { TaskRecord } from "../task/record.ts";
 import { Meter, type ReplyFaults } from "./meter.ts";
+import { requireRoom } from "../task/turn.ts";
 import { repeatOf } from "./places.ts";
 import { settingsOf, type SearchRules } from "./search-config.ts";
 import {
@@ -51,14 +52,15 @@ export interface SearchOptions {
 
 /**
  * Grows the tree of one record.
- * @throws VigorlError("input") when an image is missing or broken, what the sampler threw, or the
- *   signal's reason.
+ * @throws VigorlError("input") when an image is missing or broken or the prompt has no room, what the
+ *   sampler threw, or the signal's reason.
  */
 export async function searchTree(options: SearchOptions): Promise<TreeLine> {
   const { record, episode, rules, seed, signal } = options;
   const started = performance.now();
   const meter = new Meter(options.sampler, options.faults);
   const stepper = await openStepper(record, episode, rules, seed);
+  requireRoom(stepper.scene, meter);
   const top = makeNode(stepper.first);
   const game: Game = { ...options, sampler: meter, stepper };
   let simulations = 0;

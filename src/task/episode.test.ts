@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
+import { ReplyFault } from "../engine/reply-fault.ts";
 import { deriveSeed } from "../core/random.ts";
 import { numPositions } from "../engine/types.ts";
 import { ChatFormat } from "../text/chat.ts";
@@ -186,6 +187,24 @@ describe("every end has its name", () => {
     const positions = long.numTokens.prompt + 3;
     const { episode } = await play([answerTurn("7")], {}, digitRecord, positions);
     expect(episode.stopReason).toBe("contextLimit");
+  });
+
+  test("a prompt that has no room is told with its size, the limit and the keys", async () => {
+    const { episode: fits } = await play([answerTurn("7")]);
+    const { prompt } = fits.numTokens;
+    const { episode, sampler } = await play([answerTurn("7")], {}, digitRecord, prompt);
+    expect(episode).toMatchObject({ stopReason: "inputError", answer: null, turns: [] });
+    expect(episode.error).toMatch(
+      new RegExp(
+        `digit-1: the prompt takes ${prompt} positions, \\d+ of them images; .* ${prompt} for`,
+      ),
+    );
+    expect(sampler.asked).toEqual([]);
+  });
+
+  test("a reply that cannot be used ends it, and the engine has not failed", async () => {
+    const { episode } = await play([new ReplyFault("the reply is empty")]);
+    expect(episode).toMatchObject({ stopReason: "badOutput", error: "the reply is empty" });
   });
 
   test("a missing image", async () => {

@@ -15,6 +15,7 @@ import {
   failed,
   firstState,
   openScene,
+  requireRoom,
   takeTurn,
   type Scene,
   type TurnEnd,
@@ -64,6 +65,7 @@ async function play(
   let scene: Scene;
   try {
     scene = await openScene(record, config);
+    requireRoom(scene, sampler);
   } catch (error) {
     return { ...about, ...summary(config, null, NOTHING, failed("inputError", error)) };
   }

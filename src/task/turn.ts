@@ -3,7 +3,9 @@
  * Episodes take one turn after the other; search branches from any state. States are never changed,
  * so that branches share what came before them.
  */
+import { VigorlError } from "../core/errors.ts";
 import { deriveSeed } from "../core/random.ts";
+import { ReplyFault } from "../engine/reply-fault.ts";
 import type { Sample, Sampler } from "../engine/types.ts";
 import { numPositions } from "../engine/types.ts";
 import { contains } from "../image/frames.ts";
@@ -100,6 +102,25 @@ async function loadScene(record: TaskRecord, config: EpisodeConfig): Promise<Sce
   const prompt = promptChunks(config, record, pictures);
   const promptPositions = numPositions(toChunks(prompt));
   return { record, config, pictures, view, prompt, promptPositions };
+}
+
+/**
+ * Checks that an engine can answer at all.
+ * @throws VigorlError("input") with the size of the prompt, the limit, and the keys that change it.
+ */
+export function requireRoom({ record, prompt, promptPositions }: Scene, sampler: Sampler): void {
+  const { maxPositions, name } = sampler.capabilities;
+  if (promptPositions < maxPositions) return;
+  const inImages = toChunks(prompt).reduce(
+    (sum, chunk) => sum + (chunk.type === "image" ? chunk.image.numTokens : 0),
+    0,
+  );
+  const size = `${promptPositions.toLocaleString("en")} positions, ${inImages.toLocaleString("en")} of them images`;
+  // One text, because a trace and a report keep no hint.
+  throw new VigorlError(
+    "input",
+    `${record.id}: the prompt takes ${size}; ${name} has ${maxPositions.toLocaleString("en")} for prompt and answer: raise engine.maxPositions, or lower image.maxPixels`,
+  );
 }
 
 /** The state in which the first turn is taken. */
@@ -227,7 +248,7 @@ export async function speak(
       );
     } catch (error) {
       signal?.throwIfAborted();
-      return failed("samplerError", error);
+      return failed(error instanceof ReplyFault ? "badOutput" : "samplerError", error);
     }
     const fault = faultOf(sample, scene.config);
     if (fault !== null) return { stopReason: "badOutput", answer: null, error: fault };
@@ -244,7 +265,7 @@ export async function speak(
       ...marked,
       ...seen,
     });
-    tokens.push(...sampled);
+    for (const token of sampled) tokens.push(token);
     const text = said + chat.tokenizer.decode(tokens, { skipSpecial: true });
     const parsed = parseTurn(text, dialect);
     const numTokens = tokens.length;
@@ -282,7 +303,10 @@ export function ended(stopReason: StopReason): TurnEnd {
   return { stopReason, answer: null, error: null };
 }
 
-export function failed(stopReason: "inputError" | "samplerError", error: unknown): TurnEnd {
+export function failed(
+  stopReason: "inputError" | "samplerError" | "badOutput",
+  error: unknown,
+): TurnEnd {
   const message = error instanceof Error ? error.message : String(error);
   return { stopReason, answer: null, error: message, cause: error };
 }

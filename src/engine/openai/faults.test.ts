@@ -7,6 +7,7 @@ import { StuckSampler } from "../../serve/fixtures/api.ts";
 import { chat } from "../../task/fixtures/scene.ts";
 import { ScriptedSampler } from "../../task/fixtures/scripted-sampler.ts";
 import { samplingOnly } from "../capabilities.ts";
+import { ReplyFault } from "../reply-fault.ts";
 import type { Chunk, SampleParams, Sampler } from "../types.ts";
 import { retryAfterMs } from "./faults.ts";
 import { startFaultyServer, type ServerFault } from "./fixtures/faulty-server.ts";
@@ -123,6 +124,49 @@ describe("a fault is named with its address, what was said, and the fix", () => 
     expect(error.message).toContain(`${server.url}/chat/completions: `);
     expect(error.message).toMatch(message);
     expect(error.hint).toMatch(hint);
+  });
+});
+
+describe("a reply that cannot be used costs its call, once", () => {
+  const event = (delta: object, finish: string | null = null) =>
+    `data: ${JSON.stringify({ choices: [{ delta, finish_reason: finish }] })}\n\n`;
+  const thought = "hm ".repeat(40);
+  test.each<[string, string, RegExp]>([
+    [
+      "reasoning and nothing else",
+      event({ reasoning_content: thought }) + event({}, "stop"),
+      /the reply is empty; the model wrote 120 characters of reasoning/,
+    ],
+    [
+      "reasoning in its other spelling, cut off",
+      event({ reasoning: thought, content: null }) + event({}, "length"),
+      /the reply is empty; the model wrote 120 characters of reasoning/,
+    ],
+    ["nothing", event({ content: "" }) + event({}, "stop"), /the reply is empty$/],
+    ["null", event({ content: null }) + event({}, "stop"), /the reply is empty$/],
+    ["no choices", `data: {"choices": []}\n\n`, /the reply holds no choices/],
+    [
+      "far more than asked",
+      event({ content: "word ".repeat(2000) }),
+      /the reply is far longer than the 64 tokens asked for/,
+    ],
+    [
+      "tool calls of the protocol",
+      event({}, "tool_calls"),
+      /ended with finish_reason "tool_calls"/,
+    ],
+  ])("%s", async (_, text, message) => {
+    let count = 0;
+    const server = await serverWith(() => {
+      count++;
+      return body(`${text}data: [DONE]\n\n`);
+    });
+    const sampler = await remote(server.url, { retries: 3, dialect: "plain", maxPositions: 4096 });
+    const error = await errorOf(sampler.sample(prompt, params));
+    expect(error).toBeInstanceOf(ReplyFault);
+    expect(error.message).toMatch(message);
+    expect(error.message).toContain(`${server.url}/chat/completions: `);
+    expect(count).toBe(1);
   });
 });
 
