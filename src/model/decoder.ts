@@ -136,8 +136,10 @@ export class Decoder {
    * prompt that runs from a tape takes no longer than the rest of it without.
    */
   mostReused(length: number): number {
-    const isTaped = this.#model.device !== "cpu" && this.#prompts?.takes(length) === true;
-    return isTaped ? 0 : length - 1;
+    const { device, config } = this.#model;
+    // Prompts with images run as they are where the tower adds to several layers.
+    const canTape = device !== "cpu" && config.vision.deepstackBlocks.length === 0;
+    return canTape && this.#prompts?.takes(length) === true ? 0 : length - 1;
   }
 
   /**
