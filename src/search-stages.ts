@@ -29,6 +29,7 @@ import {
 } from "./search/write-chains.ts";
 import { openRun, type StageOptions } from "./stages.ts";
 import type { TaskRecord } from "./task/record.ts";
+import { pointCallName } from "./task/tools/table.ts";
 
 export interface Searched extends SearchProgress {
   readonly folder: string;
@@ -166,7 +167,12 @@ async function writeChains(
   { linearize: config, seed, tools }: Pick<Recipe, "linearize" | "seed" | "tools">,
   out: string,
 ): Promise<{ chains: ChainLine[]; stats: LinearizeStats; files: string[] }> {
-  const { chains, stats } = await linearize({ trees, config, seed, ...toolNameOf(tools) });
+  const { chains, stats } = await linearize({
+    trees,
+    config,
+    seed,
+    toolName: pointCallName(tools),
+  });
   const files = [inside(out, "chains.jsonl"), inside(out, "chains.json")];
   await writeJsonl(files[0], chains);
   const about: { stats: LinearizeStats; config: LinearizeConfig; seed: number } = {
@@ -176,11 +182,6 @@ async function writeChains(
   };
   await writeFileAtomic(files[1], `${JSON.stringify(about, null, 2)}\n`);
   return { chains, stats, files };
-}
-
-/** The name by which spliced calls call the point zoom, where the recipe offers it. */
-function toolNameOf({ zoom }: Recipe["tools"]): { toolName?: string } {
-  return zoom === undefined ? {} : { toolName: zoom.name };
 }
 
 /** The questions of a run, by id; those of both splits, since a search may have run on either. */

@@ -6,7 +6,7 @@ export function demoVerb(): Verb {
   return {
     command: recipeCommand(
       "demo",
-      "the whole pipeline: base, sft, rl without and with zoom, report",
+      "the whole pipeline: base, sft, rl without and with tools, report",
     ),
     run: async (context, [recipePath], options) => {
       const stage = await recipeRun(context, recipePath, options);

@@ -5,7 +5,7 @@ import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
 
 export function rlVerb(): Verb {
   return {
-    command: recipeCommand("rl", "reinforcement learning: GRPO, single-turn or with the zoom tool"),
+    command: recipeCommand("rl", "reinforcement learning: GRPO, single-turn or with tools"),
     run: async (context, [recipePath], options) => {
       const stage = await recipeRun(context, recipePath, options);
       const { engine } = stage.recipe;

@@ -6,6 +6,7 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { VigorlError } from "../core/errors.ts";
 import { hashText, writeFileAtomic } from "../core/files.ts";
 import { inside } from "../core/inside.ts";
 import { readJsonlAll } from "../core/jsonl.ts";
@@ -40,14 +41,23 @@ export async function writeReport(
 ): Promise<string> {
   const images = new Map<string, PageImage>();
   const views: TraceView[] = [];
+  const unread: Record<string, string> = {};
   for (const { task, records } of tasks) {
-    const arms = report.arms.filter((arm) => arm.task === task).map((arm) => arm.name);
-    views.push(...(await taskViews(run, task, arms, records, images)));
+    for (const { name: arm } of report.arms.filter((one) => one.task === task)) {
+      try {
+        views.push(...(await armViews(run, task, arm, records, images)));
+      } catch (error) {
+        // Traces are there to be looked at: the figures do not hang on them.
+        if (!(error instanceof VigorlError)) throw error;
+        unread[`traces of ${task} ${arm}, not shown`] = error.message;
+      }
+    }
   }
+  const told = { ...report, facts: { ...report.facts, ...unread } };
   const page = inside(run, "report.html");
-  await writeFileAtomic(inside(run, "report.md"), reportMarkdown(report));
-  await writeFileAtomic(page, reportHtml(report, views, images));
-  await writeFileAtomic(inside(run, "report.json"), reportJson(report));
+  await writeFileAtomic(inside(run, "report.md"), reportMarkdown(told));
+  await writeFileAtomic(page, reportHtml(told, views, images));
+  await writeFileAtomic(inside(run, "report.json"), reportJson(told));
   return page;
 }
 
@@ -73,28 +83,26 @@ export async function readCurves(
 /** Longest side of a picture in the page. */
 const pictureSidePx = 896;
 
-async function taskViews(
+async function armViews(
   run: string,
   task: string,
-  arms: readonly string[],
+  arm: string,
   records: readonly TaskRecord[],
   images: Map<string, PageImage>,
 ): Promise<TraceView[]> {
   const order = new Map(records.map((record, i) => [record.id, i]));
   const views: TraceView[] = [];
-  for (const arm of arms) {
-    const folder = armFolder(run, task, arm);
-    if (!existsSync(join(folder, "traces.jsonl"))) continue;
-    const { outcomes } = await readArm(run, task, arm);
-    const scores = new Map(outcomes.map(({ recordId, score }) => [recordId, score]));
-    for (const trace of await readTraces(join(folder, "traces.jsonl"))) {
-      const record = records[order.get(trace.recordId) ?? -1];
-      const score = scores.get(trace.recordId);
-      if (record === undefined || score === undefined || trace.view === null) continue;
-      const pictures = recordPicturesOf(trace.pictures).map(({ id }) => pictureKey(trace, arm, id));
-      views.push({ ...viewOf(trace, trace.view, record), task, arm, score, pictures });
-      await keepImages(trace, record, arm, folder, images);
-    }
+  const folder = armFolder(run, task, arm);
+  if (!existsSync(join(folder, "traces.jsonl"))) return views;
+  const { outcomes } = await readArm(run, task, arm);
+  const scores = new Map(outcomes.map(({ recordId, score }) => [recordId, score]));
+  for (const trace of await readTraces(join(folder, "traces.jsonl"))) {
+    const record = records[order.get(trace.recordId) ?? -1];
+    const score = scores.get(trace.recordId);
+    if (record === undefined || score === undefined || trace.view === null) continue;
+    const pictures = recordPicturesOf(trace.pictures).map(({ id }) => pictureKey(trace, arm, id));
+    views.push({ ...viewOf(trace, trace.view, record), task, arm, score, pictures });
+    await keepImages(trace, record, arm, folder, images);
   }
   const place = (view: TraceView) => order.get(view.recordId) ?? 0;
   return views.sort((a, b) => place(a) - place(b));

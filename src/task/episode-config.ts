@@ -21,9 +21,8 @@ import {
   type ToolSchema,
 } from "../text/prompts.ts";
 import type { ToolControl } from "./tools/controls.ts";
-import { makeTools, toolsSchema } from "./tools/table.ts";
+import { makeTools, toolsSchema, usualTools } from "./tools/table.ts";
 import type { Tool } from "./tools/tool.ts";
-import { zoomTool } from "./tools/zoom.ts";
 
 const promptStyles = [
   "direct",
@@ -67,7 +66,7 @@ export type EpisodeLimits = z.infer<typeof limitsSchema>;
 
 export const episodeSettingsSchema = z.strictObject({
   tools: toolsSchema
-    .default({ zoom: zoomTool.settings.parse({}) })
+    .default(usualTools)
     .describe("the tools that are offered, each with its settings; {} offers none"),
   dialect: z
     .enum(dialectNames)

@@ -69,11 +69,13 @@ export function ofVersion<T extends { version: number }>(
   version: T["version"],
   schema: z.ZodType<T>,
 ): z.ZodType<T> {
-  const isOurs = z.looseObject({
-    version: z.literal(version, {
-      error: ({ input }) =>
-        `the line is of version ${JSON.stringify(input)}, and this vigorl reads version ${version}; write the file again`,
-    }),
+  const isOurs = z.looseObject({ version: z.unknown() }).superRefine((line, context) => {
+    if (line.version === version) return;
+    context.addIssue({
+      code: "custom",
+      path: ["version"],
+      message: `the line is of version ${JSON.stringify(line.version)}, and this vigorl reads version ${version}; write the file again`,
+    });
   });
   return isOurs.pipe(schema as z.ZodType<T, z.output<typeof isOurs>>);
 }

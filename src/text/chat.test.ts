@@ -123,3 +123,21 @@ test("the template may stand in three files; the one of its own comes first", as
     await rm(copy, { recursive: true });
   }
 });
+
+test("a template that tells tools is found out, and given them", () => {
+  const messages = `{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}`;
+  const telling = new ChatFormat(
+    tokenizer,
+    `{% if tools %}<tools>{% for tool in tools %}{{ tool | tojson }}{% endfor %}</tools>\n{% endif %}${messages}`,
+    "telling",
+  );
+  const schema = {
+    type: "function",
+    function: { name: "jump", description: "jumps", parameters: { type: "object" } },
+  } as const;
+  const prompt = telling.renderPrompt([{ role: "user", content: "Jump." }], { tools: [schema] });
+  expect(prompt).toMatchObject([{ type: "text", text: expect.stringContaining('"name": "jump"') }]);
+  expect(telling.tellsTools).toBe(true);
+  expect(chat.tellsTools).toBe(false);
+  expect(new ChatFormat(tokenizer, messages, "silent").tellsTools).toBe(false);
+});

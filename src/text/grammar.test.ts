@@ -8,7 +8,7 @@ import {
   stopStrings,
   type Turn,
 } from "./grammar.ts";
-import { acceptsStructure, formatTrace, parseTrace } from "./structure.ts";
+import { acceptsDialogue, acceptsStructure, formatTrace, parseTrace } from "./structure.ts";
 import type { Dialect } from "./dialects/dialect.ts";
 import { vigorl } from "./dialects/vigorl.ts";
 import { defaultTags, type Tags } from "./tags.ts";
@@ -212,6 +212,13 @@ describe("the structure automaton", () => {
     ["no tags", false],
   ])("%j → %s", (text, accepted) => {
     expect(acceptsStructure(text)).toBe(accepted);
+  });
+
+  test("a dialogue in another dialect's tags is one, too", () => {
+    const other = zoom.replaceAll("observation", "tool_response");
+    const answered = `${other}<think>a</think><answer>b</answer>`;
+    expect([acceptsStructure(answered), acceptsDialogue(answered)]).toEqual([false, true]);
+    expect(acceptsDialogue(`${other}<answer>b</answer>`)).toBe(false);
   });
 });
 

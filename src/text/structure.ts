@@ -4,6 +4,7 @@
  * stored traces and chains back into turns.
  */
 import type { Dialect } from "./dialects/dialect.ts";
+import { dialects } from "./dialects/table.ts";
 import { vigorl } from "./dialects/vigorl.ts";
 import { findTags, readTurn, splitSegments, type ParsedTurn, type Segment } from "./grammar.ts";
 import type { TextPoint } from "./points.ts";
@@ -33,6 +34,11 @@ export function acceptsStructure(text: string, tags: Tags = defaultTags): boolea
     state = next;
   }
   return state === "end";
+}
+
+/** As `acceptsStructure`, in the tags of any dialect: models of others are not worth less. */
+export function acceptsDialogue(text: string): boolean {
+  return Object.values(dialects).some(({ tags }) => acceptsStructure(text, tags));
 }
 
 /** Cuts a conversation's text at its observations and reads each turn. Never throws. */

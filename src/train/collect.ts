@@ -72,7 +72,7 @@ export async function collectExamples(options: CollectOptions): Promise<Collecte
   if (kept.length === 0) {
     const problem = `sft.collect: none of ${total} episodes was right and in form`;
     throw new VigorlError("input", `${problem}\n${describeReplies(last)}`, {
-      hint: "ask easier records, sample more, or lower sft.collect.minAccuracy or minZooms",
+      hint: "ask easier records, sample more, or lower sft.collect.minAccuracy or minToolUses",
     });
   }
   const chosen = config.balance ? inTurnsBy(kept, ({ record }) => record.category ?? "") : kept;

@@ -1,6 +1,6 @@
 /** How many distinct places were looked at. */
 import { countDistinct } from "../../text/points.ts";
-import { acceptsStructure } from "../../text/structure.ts";
+import { acceptsDialogue } from "../../text/structure.ts";
 import { placesLookedAt } from "../trajectory.ts";
 import { answer } from "./answer.ts";
 import { isPublishedForm, publishedCalls } from "./published.ts";
@@ -15,7 +15,7 @@ export const distinct: RewardTerm = {
       : 0,
   /** At most four, under the right order of tags, whatever the answer is (§4.3.1, A5.3). */
   paper: (episode, _, form) =>
-    acceptsStructure(episode.response) ? Math.min(4, placesSeen(episode, form)) : 0,
+    acceptsDialogue(episode.response) ? Math.min(4, placesSeen(episode, form)) : 0,
   /** From the second on, as the calls are written, without a cap and whatever the answer is. */
   repo: (episode, record, form) => {
     const calls = isPublishedForm(episode, record, form) ? publishedCalls(episode.response) : null;

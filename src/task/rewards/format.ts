@@ -1,5 +1,5 @@
 /** Whether the tags are right and thoughts name valid points. */
-import { acceptsStructure } from "../../text/structure.ts";
+import { acceptsDialogue } from "../../text/structure.ts";
 import { isPublishedForm } from "./published.ts";
 import type { RewardTerm, Scored } from "./term.ts";
 
@@ -17,7 +17,7 @@ export const format: RewardTerm = {
   paper: (episode, _, { grounded }) =>
     Number(
       episode.tools.length > 0
-        ? acceptsStructure(episode.response)
+        ? acceptsDialogue(episode.response)
         : episode.wellFormed && (!grounded || isValid(episode)),
     ),
   repo: (episode, record, form) => Number(isPublishedForm(episode, record, form)),

@@ -24,6 +24,14 @@ export const toolsSchema = z.strictObject(
 );
 export type ToolsConfig = z.infer<typeof toolsSchema>;
 
+/** What a recipe offers that says nothing: ViGoRL's own tool. */
+export const usualTools: ToolsConfig = { zoom: zoomTool.settings.parse({}) };
+
+/** The name by which a call at a point is written for these tools; the published one without them. */
+export function pointCallName({ zoom = zoomTool.settings.parse({}) }: ToolsConfig): string {
+  return zoom.name;
+}
+
 /** Sets up the tools of a recipe. */
 export function makeTools(config: ToolsConfig): Tool[] {
   return Object.entries(toolTable).flatMap(([key, kind]) => {

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { patches14 } from "../../image/fixtures/preprocessor.ts";
 import type { RgbImage } from "../../image/decode.ts";
+import type { PixelBudget } from "../../image/model-image.ts";
 import { dialects } from "../../text/dialects/table.ts";
 import { promptSet } from "../../text/prompts.ts";
 import { gradientImage } from "../fixtures/scene.ts";
@@ -21,6 +22,7 @@ interface Asked {
   readonly seed?: number;
   readonly turn?: number;
   readonly pictures?: readonly Picture[];
+  readonly budget?: PixelBudget;
 }
 
 async function ask(args: Record<string, unknown>, asked: Asked = {}) {
@@ -33,7 +35,7 @@ async function ask(args: Record<string, unknown>, asked: Asked = {}) {
   const config: ToolSettings = {
     tools,
     dialect: dialects.vigorl,
-    budget,
+    budget: asked.budget ?? budget,
     preprocessor: patches14,
     coordinates,
   };
@@ -131,6 +133,20 @@ test("control elsewhere: a window away, the same for the same seed and turn", as
     const { x0, y0 } = await boxAt(seed, 0);
     expect(Math.max(Math.abs(x0 - 204), Math.abs(y0 - 308))).toBeGreaterThan(40);
   }
+});
+
+test("the published rule takes points in the image before its sides are rounded", async () => {
+  const image = gradientImage(400, 290);
+  const own = recordPictures([image], { minPixels: 3136, maxPixels: 1e6 }, patches14);
+  expect(sized(own[0].seen)).toEqual({ widthPx: 392, heightPx: 280 });
+  const boxOf = async (settings: object) => {
+    const large = { minPixels: 3136, maxPixels: 1e6 };
+    const asked = { settings: { windowPx: 40, ...settings }, pictures: own, budget: large };
+    const { x0, y0, x1, y1 } = (await shown({ coordinate: [300, 140] }, asked)).picture.box;
+    return [x0, y0, x1, y1].map(Math.round);
+  };
+  expect(await boxOf({ mode: "repo" })).toEqual([280, 120, 320, 160]);
+  expect(await boxOf({ mode: "repo", frame: "seen" })).toEqual([286, 124, 327, 166]);
 });
 
 test("the published rule crops for every call that the published code crops for", async () => {
