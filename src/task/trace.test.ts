@@ -86,5 +86,7 @@ test("a torn last line is dropped, a bad line is named", async () => {
   await writeFile(file, whole + whole.slice(0, 50));
   expect(await readTraces(file)).toHaveLength(1);
   await writeFile(file, `{"version": 1, "zooms": []}\n`);
-  await expect(readTraces(file)).rejects.toThrow(/traces\.jsonl:1: version: must be 2 \(got 1\)/);
+  await expect(readTraces(file)).rejects.toThrow(
+    /traces\.jsonl:1: version: .*version 1.*reads version 2/,
+  );
 });
