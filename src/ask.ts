@@ -115,8 +115,9 @@ async function answerOf(
     signal === undefined ? {} : { signal },
   );
   const { error, view, answer, stopReason, turns, seconds } = trajectory;
-  if (error !== null || view === null)
-    throw new VigorlError("input", `ask: ${error ?? "no picture"}`);
+  // What a model writes is an answer, however bad; a picture or an engine that fails is none.
+  if (view === null || stopReason === "samplerError")
+    throw new VigorlError("input", `ask: ${error}`);
   const points = trajectory.points
     .filter((point) => point.inImage)
     .map((point) => resizedToOriginal(point, view.original, view.resized));

@@ -1,7 +1,7 @@
 /** Every program of examples/ runs, on a model that is random or as small as ours are. */
 import { execFile, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -12,6 +12,7 @@ import { z } from "zod";
 import { makeTinyModel } from "./fixtures/tiny.ts";
 
 const root = resolve(import.meta.dirname, "..");
+const nano = join(root, "models/nano");
 const question = "which digit is on the red star?";
 const hasOpenai = spawnSync("python3", ["-c", "import openai"]).status === 0;
 let folder: string;
@@ -47,7 +48,7 @@ async function run(command: string, args: string[], more: NodeJS.ProcessEnv = {}
 test("ask.ts answers and draws where the model looked", async () => {
   const words = await run(
     process.execPath,
-    script("examples/ask.ts", "picture.png", question, model),
+    script("examples/ask.ts", "picture.png", question, nano),
   );
   expect(words).toMatch(/^1 {2}[^]*\nlooked at [^]*\nanswer: .+\n$/);
   expect(statSync(join(folder, "looked.png")).size).toBeGreaterThan(100);
@@ -72,8 +73,29 @@ test.skipIf(!hasOpenai)("ask.py asks our server (needs Python's openai)", async 
   }
 });
 
+test("rl-loop.ts learns for two steps and leaves a model folder", async () => {
+  const flags = ["--steps", "2", "--questions", "2", "--answers", "4", "--out", "learned"];
+  const words = await run(
+    process.execPath,
+    script("examples/rl-loop.ts", "--model", nano, ...flags),
+  );
+  expect(words).toMatch(/^step 1: reward [^]*\nstep 2: reward .* learned from \d+\n$/);
+  const before = readFileSync(join(nano, "model.safetensors"));
+  const after = readFileSync(join(folder, "learned/model.safetensors"));
+  expect(after.equals(before)).toBe(false);
+  // What was learned is a model that can be asked.
+  const asked = script("examples/ask.ts", "picture.png", question, "learned");
+  expect(await run(process.execPath, asked)).toContain("answer: ");
+});
+
+test("rl-loop.ts says so where nothing can be learned", async () => {
+  const flags = ["--steps", "1", "--questions", "1", "--answers", "1", "--out", "nothing"];
+  const failed = run(process.execPath, script("examples/rl-loop.ts", "--model", model, ...flags));
+  await expect(failed).rejects.toThrow(/nothing was learned/);
+});
+
 test("every example is run here", () => {
-  const tested = ["ask.py", "ask.ts"];
+  const tested = ["ask.py", "ask.ts", "rl-loop.ts"];
   expect(readdirSync(join(root, "examples")).filter((name) => /\.(ts|py)$/.test(name))).toEqual(
     tested,
   );
