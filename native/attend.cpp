@@ -127,7 +127,7 @@ VIGORL_KERNEL void store_head(float* x, const float* factors, const int64_t* row
                               int64_t queries, const Cache& cache) {
   const int64_t size = cache.size, position = row[kPosition];
   const float* factor = factors + row[kRotary] * size;
-  for (int64_t i = 0; i <= queries; i++) turn(x + i * size, factor, x + i * size, size, 1);
+  for (int64_t i = 0; i <= queries; i++) rotate(x + i * size, factor, x + i * size, size, 1);
   const int64_t start = (row[kSlot] * cache.heads + head) * size * cache.capacity;
   float* keys = cache.keys + start + position / kLanes * kLanes * size + position % kLanes;
   for (int64_t d = 0; d < size; d++) keys[d * kLanes] = x[queries * size + d];

@@ -25,8 +25,8 @@ VIGORL_KERNEL void heads_forward(const float* qkv, const float* factors, const i
   for (int64_t n = begin; n < end; n++) {
     const float *from = qkv + n * sizes.in(), *by = factors + n * size;
     const int64_t row = rows == nullptr ? n : rows[n];
-    for (int64_t i = 0; i < nq; i += size) turn(from + i, by, q + row * nq + i, size, 1);
-    for (int64_t i = 0; i < nk; i += size) turn(from + nq + i, by, k + row * nk + i, size, 1);
+    for (int64_t i = 0; i < nq; i += size) rotate(from + i, by, q + row * nq + i, size, 1);
+    for (int64_t i = 0; i < nk; i += size) rotate(from + nq + i, by, k + row * nk + i, size, 1);
     std::memcpy(v + row * nk, from + nq + nk, static_cast<size_t>(nk) * sizeof(float));
     if (rows == nullptr) continue;
     const int64_t gap = (n + 1 < num_in ? rows[n + 1] : sizes.num_rows) - row - 1;
@@ -44,8 +44,8 @@ VIGORL_KERNEL void heads_backward(const float* q, const float* k, const float* v
     float* to = qkv + n * sizes.in();
     const float* by = factors + n * size;
     const int64_t row = rows == nullptr ? n : rows[n];
-    for (int64_t i = 0; i < nq; i += size) turn(q + row * nq + i, by, to + i, size, -1);
-    for (int64_t i = 0; i < nk; i += size) turn(k + row * nk + i, by, to + nq + i, size, -1);
+    for (int64_t i = 0; i < nq; i += size) rotate(q + row * nq + i, by, to + i, size, -1);
+    for (int64_t i = 0; i < nk; i += size) rotate(k + row * nk + i, by, to + nq + i, size, -1);
     std::memcpy(to + nq + nk, v + row * nk, static_cast<size_t>(nk) * sizeof(float));
   }
 }

@@ -114,7 +114,7 @@ VIGORL_INLINE void sigmoid(Floats& x) {
 }
 
 // Pairs (a, b) of neighbours times factors (c, s), as complex numbers; `sign` -1 turns them back.
-VIGORL_INLINE void turn(const float* from, const float* factors, float* to, int64_t size, float sign) {
+VIGORL_INLINE void rotate(const float* from, const float* factors, float* to, int64_t size, float sign) {
   const Floats signs = Floats{-1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1} * sign;
   for (int64_t i = 0, n = size; i < size; i += kLanes, n -= kLanes) {
     Floats x, factor, real, imaginary, other;

@@ -15,7 +15,7 @@ import { parseAt, readJsonlAll } from "./core/jsonl.ts";
 import { findPath } from "./core/paths.ts";
 import { Progress } from "./core/progress.ts";
 import type { RunFolder } from "./core/run-folder.ts";
-import { inTurnsBy } from "./core/turns.ts";
+import { roundRobinBy } from "./core/round-robin.ts";
 import type { Sampler } from "./engine/types.ts";
 import type { Recipe, TaskSet } from "./recipe.ts";
 import { chainLineSchema } from "./search/linearize.ts";
@@ -137,7 +137,7 @@ async function fromChains(
   }
   const records = new Map(tasks.flatMap((set) => set.records).map((record) => [record.id, record]));
   const shuffled = stream(recipe.seed, "chains").shuffle(chains);
-  const chosen = inTurnsBy(shuffled, ({ category }) => category ?? "").slice(
+  const chosen = roundRobinBy(shuffled, ({ category }) => category ?? "").slice(
     0,
     maxExamples ?? chains.length,
   );

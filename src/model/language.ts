@@ -149,10 +149,10 @@ function layerForward(
   rows?: Tensor,
 ): Tensor {
   const { headDim, rmsNormEps } = config;
-  const turned = (config.numHeads + config.numKeyValueHeads) * headDim;
+  const paired = (config.numHeads + config.numKeyValueHeads) * headDim;
   const normed = rmsNorm(x, layer.inputNorm, rmsNormEps);
   const parts = [layer.q, layer.k, layer.v];
-  const projected = joinedLinear(normed, parts, { turned, size: headDim });
+  const projected = joinedLinear(normed, parts, { paired, size: headDim });
   const qkv = withHeadNorms(projected, layer, config);
   const mixed = attendSegments(qkv, factors, config, segments, true, rows);
   const residual = pick(x, rows);

@@ -175,8 +175,8 @@ export function plainProducts(tower: VisionTower, config: VisionConfig): TowerPr
     },
     heads(block, x) {
       const { norm1, qkv } = tower.blocks[block];
-      const turned = 2 * config.hiddenSize;
-      return joinedLinear(normed(x, norm1, towerEpsilon), [qkv], { turned, size: headDim });
+      const paired = 2 * config.hiddenSize;
+      return joinedLinear(normed(x, norm1, towerEpsilon), [qkv], { paired, size: headDim });
     },
     output(block, mixed, residual) {
       return residual.add(project(mixed, tower.blocks[block].proj));

@@ -4,7 +4,7 @@
  * seed and chains give the same choice, in the same order.
  */
 import { stream } from "../core/random.ts";
-import { grouped, inTurns } from "../core/turns.ts";
+import { groupBy, roundRobin } from "../core/round-robin.ts";
 import type { Chain } from "./chains.ts";
 import type { LinearizeConfig } from "./linearize-config.ts";
 
@@ -14,17 +14,17 @@ export function chooseChains(
   rules: LinearizeConfig["choose"],
   seed: number,
 ): Set<number> {
-  const byRecord = grouped(
+  const byRecord = groupBy(
     chains.map((_, i) => i),
     (i) => chains[i].recordId,
   );
-  const groups = grouped([...byRecord.values()], ([first]) =>
+  const groups = groupBy([...byRecord.values()], ([first]) =>
     groupOf(chains[first], rules.balance),
   );
   const queues = [...groups.values()].map((records) =>
-    inTurns(records.map((indices) => someOf(indices, chains, rules, seed))),
+    roundRobin(records.map((indices) => someOf(indices, chains, rules, seed))),
   );
-  const order = inTurns(queues);
+  const order = roundRobin(queues);
   const share = rules.backtrackShare;
   const total = Math.min(rules.maxChains ?? Infinity, order.length);
   if (share === null) return new Set(order.slice(0, total));
@@ -43,11 +43,11 @@ function someOf(
   seed: number,
 ): number[] {
   const { recordId } = chains[indices[0]];
-  const kinds = grouped(indices, (i) => chains[i].kind);
+  const kinds = groupBy(indices, (i) => chains[i].kind);
   const shuffled = [...kinds].map(([kind, list]) =>
     stream(seed, "choose", recordId, kind).shuffle(list),
   );
-  return inTurns(shuffled).slice(0, rules.maxPerTree);
+  return roundRobin(shuffled).slice(0, rules.maxPerTree);
 }
 
 function groupOf(chain: Chain, balance: LinearizeConfig["choose"]["balance"]): string {

@@ -1,7 +1,7 @@
 /**
  * The grammar of a whole conversation as one text: turns with the environment's observations between
- * them. `acceptsStructure` is the published tag automaton (spec §6.6, rule 2); `parseTrace` reads
- * stored traces and chains back into turns.
+ * them. `acceptsStructure` is the published tag automaton (paper A5.3); `parseTrace` reads stored
+ * traces and chains back into turns.
  */
 import type { Dialect } from "./dialects/dialect.ts";
 import { dialects } from "./dialects/table.ts";

@@ -48,8 +48,8 @@ describe("layers", () => {
 
   it.each([
     ["side by side", undefined, true],
-    ["their first heads as pairs", { turned: 12, size: 6 }, true],
-    ["all heads as pairs, without biases", { turned: 16, size: 4 }, false],
+    ["their first heads as pairs", { paired: 12, size: 6 }, true],
+    ["all heads as pairs, without biases", { paired: 16, size: 4 }, false],
   ])("joined layers give the same bits as their joined matrix, %s", (_, heads, isBiased) => {
     manualSeed(3);
     const widths = [6, 6, 4];
@@ -73,13 +73,13 @@ describe("layers", () => {
       const join = (rows: Tensor[]): Tensor => {
         const all = cat(rows, 0);
         if (heads === undefined) return all;
-        const { shape } = all.narrow(0, 0, heads.turned);
+        const { shape } = all.narrow(0, 0, heads.paired);
         const pairs = all
-          .narrow(0, 0, heads.turned)
+          .narrow(0, 0, heads.paired)
           .view([-1, 2, heads.size / 2, ...shape.slice(1)])
           .transpose(1, 2)
           .reshape(shape);
-        return cat([pairs, all.narrow(0, heads.turned, 16 - heads.turned)], 0);
+        return cat([pairs, all.narrow(0, heads.paired, 16 - heads.paired)], 0);
       };
       const weight = join(parts.map((part) => part.weight));
       const bias = isBiased ? join(parts.map((part) => part.bias!)) : undefined;
@@ -108,7 +108,7 @@ describe("layers", () => {
       expect(() => joinedLinear(x, [])).toThrow(/weights/);
       expect(() => joinedLinear(x, [{ weight: zeros([6, 3]) }])).toThrow(/\[out, 4\]/);
       expect(() => joinedLinear(x, [{ weight, bias }, { weight }])).toThrow(/bias/);
-      expect(() => joinedLinear(x, [{ weight }], { turned: 6, size: 4 })).toThrow(/heads/);
+      expect(() => joinedLinear(x, [{ weight }], { paired: 6, size: 4 })).toThrow(/heads/);
     });
   });
 

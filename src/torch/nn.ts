@@ -47,17 +47,17 @@ export interface JoinedPart {
 /**
  * Linear layers of x [N, in] as one product, their outputs side by side: [N, Σ out]. The joined matrix
  * is not kept for the backward pass but made again there. All parts have a bias, or none.
- * @param turned so many of the first outputs are heads of `size`, whose two halves come out side by side
+ * @param paired so many of the first outputs are heads of `size`, whose two halves come out side by side
  *   as pairs
  */
 export function joinedLinear(
   x: Tensor,
   parts: readonly JoinedPart[],
-  { turned, size }: { readonly turned: number; readonly size: number } = { turned: 0, size: 0 },
+  { paired, size }: { readonly paired: number; readonly size: number } = { paired: 0, size: 0 },
 ): Tensor {
   const weights = parts.map(({ weight }) => weight.id);
   const biases = parts.flatMap(({ bias }) => (bias === undefined ? [] : [bias.id]));
-  return new Tensor(native.call(joined, x.id, weights, biases, turned, size) as number);
+  return new Tensor(native.call(joined, x.id, weights, biases, paired, size) as number);
 }
 
 /** Divides by the root mean square over the last dimension, in float32, and scales by `weight`. */

@@ -5,7 +5,7 @@
  */
 import { stream } from "../core/random.ts";
 import { VigorlError } from "../core/errors.ts";
-import { inTurnsBy } from "../core/turns.ts";
+import { roundRobinBy } from "../core/round-robin.ts";
 import type { Sampler } from "../engine/types.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import type { TaskRecord } from "../task/record.ts";
@@ -75,7 +75,7 @@ export async function collectExamples(options: CollectOptions): Promise<Collecte
       hint: "ask easier records, sample more, or lower sft.collect.minAccuracy or minToolUses",
     });
   }
-  const chosen = config.balance ? inTurnsBy(kept, ({ record }) => record.category ?? "") : kept;
+  const chosen = config.balance ? roundRobinBy(kept, ({ record }) => record.category ?? "") : kept;
   return {
     examples: chosen.slice(0, config.maxExamples).map(({ episode: one }) => one),
     numEpisodes: total,

@@ -1,7 +1,7 @@
 /** Choosing evenly: things by group, and one of each group in turn. */
 
 /** Things by key, groups in the order in which their first thing comes. */
-export function grouped<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
+export function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>();
   for (const item of items) {
     const key = keyOf(item);
@@ -13,7 +13,7 @@ export function grouped<T>(items: readonly T[], keyOf: (item: T) => string): Map
 }
 
 /** The first of each list, then the second of each, and so on. */
-export function inTurns<T>(lists: readonly (readonly T[])[]): T[] {
+export function roundRobin<T>(lists: readonly (readonly T[])[]): T[] {
   const out: T[] = [];
   const longest = lists.reduce((most, { length }) => Math.max(most, length), 0);
   for (let row = 0; row < longest; row++)
@@ -22,7 +22,7 @@ export function inTurns<T>(lists: readonly (readonly T[])[]): T[] {
 }
 
 /** One of each group in turn, groups in the order of their names, as long as there are any. */
-export function inTurnsBy<T>(items: readonly T[], keyOf: (item: T) => string): T[] {
-  const groups = grouped(items, keyOf);
-  return inTurns([...groups.keys()].sort().map((key) => groups.get(key)!));
+export function roundRobinBy<T>(items: readonly T[], keyOf: (item: T) => string): T[] {
+  const groups = groupBy(items, keyOf);
+  return roundRobin([...groups.keys()].sort().map((key) => groups.get(key)!));
 }
