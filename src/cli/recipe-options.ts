@@ -25,6 +25,7 @@ export function recipeCommand(
     .option("--device <device>", "engine.device: auto, cpu, cuda or cuda:N")
     .option("--dtype <dtype>", "engine.dtype: auto, float32 or bfloat16")
     .option("--threads <number>", "engine.threads: threads of the tensor engine")
+    .option("--log <sinks>", "log: sinks besides metrics.jsonl, such as tensorboard")
     .option("--out <folder>", "folder that holds the runs", "runs")
     .option("--resume", "go on with a run that was stopped")
     .option("--overwrite", "remove a run of this name and start again");
@@ -77,6 +78,7 @@ async function flagsOf(options: Options): Promise<Override[]> {
     ["engine.threads", textOf(options.threads)],
     ["name", textOf(options.name)],
     ["seed", textOf(options.seed)],
+    ["log", options.log === undefined ? undefined : `[${String(options.log)}]`],
   ];
   return values.flatMap(([path, value]) => (value === undefined ? [] : [{ path, value }]));
 }

@@ -5,6 +5,8 @@ import { parquetWriteFile } from "hyparquet-writer";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { encodePng } from "../image/decode.ts";
 import { gradientImage } from "../task/fixtures/scene.ts";
+import { judge } from "../task/judge.ts";
+import { rewardConfigSchema, scoreEpisode } from "../task/reward.ts";
 import { loadImages, type TaskRecord } from "../task/record.ts";
 import { openDataset, readDataset } from "./dataset.ts";
 import { importRepoFile } from "./import-repo.ts";
@@ -237,6 +239,34 @@ describe("the published layouts", () => {
       { line: 4, reason: "no conversation of question and answer" },
     ]);
     expect(droppedFields).toEqual({ bbox: 1 });
+  });
+
+  test("a box holds the same points for every judge and reward, as published and ours", async () => {
+    await writeFile(join(folder, "a.png"), await encodePng(gradientImage(8, 8)));
+    const { records } = await importLines("rl", {
+      problem: "Where is the bin?",
+      answer: "(7, 7, 35, 56)",
+      images: ["a.png"],
+    });
+    const [record] = records;
+    const published = rewardConfigSchema.parse({ profile: "repo" });
+    for (const [x, y, right] of [
+      [7, 7, 1],
+      [35, 56, 1],
+      [36, 57, 0],
+      [35, 57, 0],
+      [6, 7, 0],
+    ]) {
+      const answer = `(${x}, ${y})`;
+      expect(judge(record, answer)).toBe(right);
+      expect(judge(record, answer, { profile: "repo" })).toBe(right);
+      for (const canZoom of [false, true]) {
+        const response = `<think>(1, 2)</think><answer>${answer}</answer>`;
+        const unseen = { answer, points: [], zooms: [], turns: [], wellFormed: true, view: null };
+        const worth = scoreEpisode({ ...unseen, response, canZoom }, record, published);
+        expect(worth.accuracy).toBe(right);
+      }
+    }
   });
 
   test("a kind that is asked for is held to", async () => {

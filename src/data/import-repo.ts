@@ -2,7 +2,8 @@
  * Reads the JSONL layouts that the paper's repository was published with: those of its RL sets
  * (`problem`, `answer`, `images`) and of its search and evaluation sets (`conversations`, `image`).
  * Every record becomes one of ours or is named with the reason why it was dropped; fields that have
- * no place here are counted. Inclusive integer boxes become half-open ones, which hold the same pixels.
+ * no place here are counted. Inclusive integer boxes become half-open ones, which hold the same whole
+ * pixels; the published rules read them inclusively again.
  */
 import { basename, resolve } from "node:path";
 import { z } from "zod";

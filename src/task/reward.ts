@@ -19,7 +19,7 @@ export const rewardTerms = { answer, format, distinct, distance } as const satis
 >;
 
 type TermName = keyof typeof rewardTerms;
-type Weights = Readonly<Partial<Record<TermName, number>>>;
+type Weights = Readonly<Partial<Record<TermName, number | undefined>>>;
 const termNames = Object.keys(rewardTerms) as [TermName, ...TermName[]];
 
 interface RewardProfile {
@@ -62,16 +62,29 @@ const rewardProfiles = {
 
 type ProfileName = keyof typeof rewardProfiles;
 
+/** A key a term. */
+const weightsSchema = z.strictObject(
+  Object.fromEntries(
+    termNames.map((name) => [
+      name,
+      z
+        .number()
+        .nonnegative()
+        .optional()
+        .describe(`weight of ${rewardTerms[name].about}; default the profile's`),
+    ]),
+  ) as Record<TermName, z.ZodOptional<z.ZodNumber>>,
+);
+
 export const rewardConfigSchema = z
   .strictObject({
     profile: z
       .enum(Object.keys(rewardProfiles) as [ProfileName, ...ProfileName[]])
       .default("default")
       .describe("rules and weights: ours, the paper's, or the repository's"),
-    weights: z
-      .partialRecord(z.enum(termNames), z.number().nonnegative())
-      .default({})
-      .describe(`laid over the profile's, by term: ${termNames.join(", ")}`),
+    weights: weightsSchema
+      .prefault({})
+      .describe("laid over the profile's; what is not written is as the profile says"),
     grounded: z
       .boolean()
       .default(true)
@@ -136,7 +149,7 @@ function canBeFarmed({ answer: right = 0, ...others }: Weights): boolean {
   let gained = 0;
   for (const [name, weight] of Object.entries(others)) {
     const term: RewardTerm = rewardTerms[name as TermName];
-    if (term.onlyRight !== true) gained += weight;
+    if (term.onlyRight !== true) gained += weight ?? 0;
   }
   return gained >= right;
 }

@@ -18,12 +18,14 @@ export function readings(answer: string): string[] {
 
 /**
  * Folds width and composition (NFKC). Raised digits become `^2` first, and minus signs a hyphen:
- * folded plainly, "5²" would read 52. Characters of no width go.
+ * folded plainly, "5²" would read 52, and so would "5₂" and "5①", which are kept apart. Characters of
+ * no width go.
  */
 export function fold(text: string): string {
   return text
     .replaceAll(INVISIBLE, "")
     .replaceAll(RAISED, (raised) => `^${raised.normalize("NFKC").replaceAll("\u2212", "-")}`)
+    .replaceAll(DIGITS_MEET, "_")
     .normalize("NFKC")
     .replaceAll("\u2212", "-");
 }
@@ -39,6 +41,7 @@ export function normalise(text: string): string {
 /** More layers than anybody writes; a bound on hostile text. */
 const MAX_LAYERS = 12;
 const INVISIBLE = /[\u200b\u2060\ufeff]/g;
+const DIGITS_MEET = /(?<=\p{Nd})(?=\p{No})|(?<=\p{No})(?=\p{Nd})/gu;
 const RAISED = /[\u00b2\u00b3\u00b9\u2070\u2074-\u2079\u207a\u207b]+/g;
 const QUOTES: readonly Pair[] = [
   ['"', '"'],
