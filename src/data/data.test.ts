@@ -260,10 +260,17 @@ describe("the published layouts", () => {
       const answer = `(${x}, ${y})`;
       expect(judge(record, answer)).toBe(right);
       expect(judge(record, answer, { profile: "repo" })).toBe(right);
-      for (const canZoom of [false, true]) {
+      for (const tools of [[], ["zoom"]]) {
         const response = `<think>(1, 2)</think><answer>${answer}</answer>`;
-        const unseen = { answer, points: [], zooms: [], turns: [], wellFormed: true, view: null };
-        const worth = scoreEpisode({ ...unseen, response, canZoom }, record, published);
+        const unseen = {
+          answer,
+          points: [],
+          toolUses: [],
+          turns: [],
+          wellFormed: true,
+          view: null,
+        };
+        const worth = scoreEpisode({ ...unseen, response, tools }, record, published);
         expect(worth.accuracy).toBe(right);
       }
     }

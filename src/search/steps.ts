@@ -11,6 +11,7 @@ import { scanPoints } from "../text/points.ts";
 import { promptSet } from "../text/prompts.ts";
 import { defaultTags } from "../text/tags.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
+import { kindOf } from "../task/kinds.ts";
 import { authored, openedTurn, promptMessages } from "../task/prompt.ts";
 import type { TaskRecord } from "../task/record.ts";
 import { pictureLine, type RecordPlace } from "../task/pictures.ts";
@@ -210,7 +211,9 @@ function systemPrompt(
   seed: number,
 ): string | null {
   const ours =
-    usual === null ? null : promptSet("steps", record.kind, { dialect, coordinates }).system;
+    usual === null
+      ? null
+      : promptSet("steps", kindOf(record.kind).words, { dialect, coordinates }).system;
   const system = prompts.system === undefined ? ours : prompts.system;
   if (steps !== "packed" || prompts.minThoughts === null) return system;
   const [least, most] = prompts.minThoughts;

@@ -12,14 +12,8 @@ import { readProfile, type ModelProfile } from "../model/profile.ts";
 import { loadChatFormat, type ChatFormat } from "../text/chat.ts";
 import type { Dialect } from "../text/dialects/dialect.ts";
 import { dialectNames, dialects } from "../text/dialects/table.ts";
-import {
-  answerKinds,
-  promptSet,
-  promptSetSchema,
-  type AnswerKind,
-  type PromptSet,
-  type ToolSchema,
-} from "../text/prompts.ts";
+import { promptSet, promptSetSchema, type PromptSet, type ToolSchema } from "../text/prompts.ts";
+import { kindNames, kindOf, type KindName } from "./kinds.ts";
 import type { ToolControl } from "./tools/controls.ts";
 import { makeTools, toolsSchema, usualTools } from "./tools/table.ts";
 import type { Tool } from "./tools/tool.ts";
@@ -37,7 +31,7 @@ const promptStyles = [
 const promptsSchema = promptSetSchema.partial().extend({
   style: z.enum(promptStyles).optional(),
   kinds: z
-    .array(z.enum(answerKinds))
+    .array(z.enum(kindNames))
     .optional()
     .describe("kinds of question that the sentences are for; others keep the style's own"),
 });
@@ -123,7 +117,7 @@ export interface EpisodeConfig {
   readonly tools: readonly Tool[];
   readonly dialect: Dialect;
   readonly limits: EpisodeLimits;
-  readonly promptsFor: (kind: AnswerKind) => PromptSet;
+  readonly promptsFor: (kind: KindName) => PromptSet;
   readonly sampling: Sampling;
   readonly coordinates: Coordinates;
   readonly answerForm: "tagged" | "whole";
@@ -208,7 +202,7 @@ function promptsOf(
   const written = tools.length > 0 ? prompts : { ...prompts, ...present(promptsNoTool) };
   const {
     style = tools.length > 0 ? "tools" : "grounded",
-    kinds = answerKinds,
+    kinds = kindNames,
     ...sentences
   } = written;
   const isToldHere = dialect.tells === "schemas" && !chat.tellsTools;
@@ -219,7 +213,7 @@ function promptsOf(
     coordinates,
   };
   return (kind) => ({
-    ...promptSet(style, kind, context),
+    ...promptSet(style, kindOf(kind).words, context),
     ...(kinds.includes(kind) ? present(sentences) : {}),
   });
 }

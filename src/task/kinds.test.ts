@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { judge } from "./judge.ts";
 import { kindNames, shownTruth, truthProblem, type Asked, type KindName } from "./kinds.ts";
@@ -19,4 +21,15 @@ test.each(kindNames)("%s: a truth is checked, judged by and shown", (kind) => {
   expect(shownTruth(record).text).not.toBe("");
   const other = typeof record.answer === "string" ? { box: [0, 0, 1, 1] as const } : "red";
   expect(truthProblem({ ...record, answer: other })?.message).toContain(`kind "${kind}" wants`);
+});
+
+test("kinds are listed in their table alone", () => {
+  const source = new URL("../", import.meta.url).pathname;
+  const lists = readdirSync(source, { recursive: true, encoding: "utf8" }).filter((file) => {
+    if (!file.endsWith(".ts") || file.endsWith(".test.ts") || file === "task/kinds.ts")
+      return false;
+    const text = readFileSync(join(source, file), "utf8");
+    return kindNames.every((name) => new RegExp(`\\b${name}:|"${name}"[,\\]]`).test(text));
+  });
+  expect(lists).toEqual([]);
 });

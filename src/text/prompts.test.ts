@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
+import { kinds } from "../task/kinds.ts";
 import { hermes } from "./dialects/hermes.ts";
 import { parseTurn } from "./grammar.ts";
 import {
-  answerKinds,
   fillPlace,
   observationText,
   observationTexts,
@@ -13,12 +13,11 @@ import {
 } from "./prompts.ts";
 
 const styles = ["direct", "thinking", "grounded", "ungrounded", "tools", "nano"] as const;
-const kinds = answerKinds;
 
 test("every style has prompts for every kind, without escapes left in", () => {
   for (const style of styles)
-    for (const kind of kinds) {
-      const prompts = promptSet(style, kind);
+    for (const { words: said } of Object.values(kinds)) {
+      const prompts = promptSet(style, said);
       expect(promptSetSchema.parse(prompts)).toEqual(prompts);
       expect(prompts.system ?? "").not.toMatch(/\\n|\\"|undefined/);
     }
@@ -34,7 +33,7 @@ const words = (name: string): ToolWords => ({
 
 test("tools are told one after the other, what they share once, with calls that parse", () => {
   const tools = [words("jump"), words("sing")];
-  const { system } = promptSet("tools", "text", { tools });
+  const { system } = promptSet("tools", kinds.text.words, { tools });
   if (system === null) throw new Error("no system prompt");
   for (const tool of tools) {
     expect(system).toContain(tool.ability);
@@ -48,7 +47,7 @@ test("tools are told one after the other, what they share once, with calls that 
 test("coordinates are told in the frame that the model speaks", () => {
   for (const style of ["grounded", "tools", "steps"] as const) {
     const said = (coordinates: "resized" | "relative") =>
-      promptSet(style, "point", { coordinates }).system ?? "";
+      promptSet(style, kinds.point.words, { coordinates }).system ?? "";
     expect(said("resized")).toContain("pixels");
     expect(said("relative")).not.toContain("pixels");
     expect(said("relative")).toContain("thousandths");
@@ -60,12 +59,12 @@ test("a dialect of schemas has them between its tags", () => {
     type: "function",
     function: { name: "jump", description: "jumps", parameters: { type: "object" } },
   } as const;
-  const { system } = promptSet("tools", "text", { schemas: [schema], dialect: hermes });
+  const { system } = promptSet("tools", kinds.text.words, { schemas: [schema], dialect: hermes });
   expect(system).toContain(`<tools>\n${JSON.stringify(schema)}\n</tools>`);
 });
 
 test("an observation names its place between the tags of the dialect", () => {
-  const prompts = promptSet("tools", "text");
+  const prompts = promptSet("tools", kinds.text.words);
   const said = fillPlace(prompts.observation, { x: 3, y: 4 });
   const [before, after] = observationTexts(said);
   expect(before).toMatch(/^<observation>\n.*\(3, 4\).*\n$/);
@@ -77,7 +76,7 @@ test("an observation names its place between the tags of the dialect", () => {
 });
 
 test("the nano observation is the image between its tags", () => {
-  const prompts = promptSet("nano", "text");
+  const prompts = promptSet("nano", kinds.text.words);
   expect(prompts.system).toBeNull();
   expect(observationTexts(prompts.observation)).toEqual(["<observation>\n", "\n</observation>"]);
   expect(observationText(prompts.faults.outside)).toBe("<observation>\nno\n</observation>");

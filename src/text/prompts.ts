@@ -9,9 +9,14 @@ import type { Coordinates } from "../image/frames.ts";
 import type { CallFault, Dialect, ToolCall } from "./dialects/dialect.ts";
 import { vigorl } from "./dialects/vigorl.ts";
 
-/** What a task asks for. */
-export const answerKinds = ["text", "choice", "number", "point", "action"] as const;
-export type AnswerKind = (typeof answerKinds)[number];
+/** What prompts say of a kind of answer. */
+export interface KindWords {
+  /** What the model does, as a prompt opens. */
+  readonly role: string;
+  /** What the answer is. */
+  readonly rule: string;
+  readonly example: string;
+}
 
 /** Why a tool call could not be carried out; what is said then stands in `faults` of the prompts. */
 export type ToolFault = CallFault | "noPlace" | "noPicture" | "noArea" | "outside";
@@ -84,15 +89,15 @@ export type PromptSet = z.infer<typeof promptSetSchema>;
 export type PromptStyle =
   "direct" | "thinking" | "grounded" | "ungrounded" | "tools" | "steps" | "nano";
 
-/** The prompts of a style for one kind of task. */
+/** The prompts of a style for one kind of answer. */
 export function promptSet(
   style: PromptStyle,
-  kind: AnswerKind,
+  words: KindWords,
   context: Partial<PromptContext> = {},
 ): PromptSet {
   if (style === "nano") return nanoPrompts;
   const { tools = [], schemas = [], dialect = vigorl, coordinates = "resized" } = context;
-  const system = systemPrompt(style, kind, { tools, schemas, dialect, coordinates });
+  const system = systemPrompt(style, words, { tools, schemas, dialect, coordinates });
   return { ...spokenPrompts, system };
 }
 
@@ -157,15 +162,14 @@ const nanoPrompts: PromptSet = {
 
 function systemPrompt(
   style: Exclude<PromptStyle, "nano">,
-  kind: AnswerKind,
+  words: KindWords,
   context: PromptContext,
 ): string {
   const { tags } = context.dialect;
-  const answer = `${tags.answer.open} ${ANSWER_EXAMPLES[kind]} ${tags.answer.close}`;
-  if (style === "direct")
-    return `${ROLES[kind]}\n${ANSWER_RULES[kind]} Reply with the answer alone.`;
-  if (style === "tools") return toolsSystemPrompt(kind, context, answer);
-  if (style === "steps") return stepsSystemPrompt(kind, context, answer);
+  const answer = `${tags.answer.open} ${words.example} ${tags.answer.close}`;
+  if (style === "direct") return `${words.role}\n${words.rule} Reply with the answer alone.`;
+  if (style === "tools") return toolsSystemPrompt(words, context, answer);
+  if (style === "steps") return stepsSystemPrompt(words, context, answer);
   const grounding: Record<"thinking" | "grounded" | "ungrounded", readonly string[]> = {
     thinking: [],
     grounded: [
@@ -178,13 +182,13 @@ function systemPrompt(
     ],
   };
   return [
-    ROLES[kind],
+    words.role,
     "",
     "Rules:",
     ...bullets([
       `First think between ${tags.think.open} and ${tags.think.close}, then answer once between ${tags.answer.open} and ${tags.answer.close}. Write both parts and nothing else.`,
       ...grounding[style],
-      answerRule(kind, context),
+      answerRule(words, context),
       "When you are unsure, give the most likely answer.",
     ]),
     "",
@@ -196,12 +200,12 @@ function systemPrompt(
   ].join("\n");
 }
 
-function toolsSystemPrompt(kind: AnswerKind, context: PromptContext, answer: string): string {
+function toolsSystemPrompt(words: KindWords, context: PromptContext, answer: string): string {
   const { tools, dialect, coordinates } = context;
   const { tags } = dialect;
   const thought = `${tags.think.open} ... ${tags.think.close}`;
   return [
-    ROLES[kind],
+    words.role,
     ...tools.map(({ ability }) => ability),
     ...schemaLines(context),
     "",
@@ -213,7 +217,7 @@ function toolsSystemPrompt(kind: AnswerKind, context: PromptContext, answer: str
       FULL_IMAGE[coordinates],
       ...new Set(tools.flatMap(({ care }) => care)),
       `Once you are sure, the action is ${tags.answer.open} with the answer inside.`,
-      answerRule(kind, context),
+      answerRule(words, context),
       "When you are unsure at the end, give the most likely answer.",
     ]),
     "",
@@ -236,10 +240,10 @@ function schemaLines({ schemas }: PromptContext): string[] {
   return ["", "Tools, as JSON schemas:", "<tools>", ...lines, "</tools>"];
 }
 
-function stepsSystemPrompt(kind: AnswerKind, context: PromptContext, answer: string): string {
+function stepsSystemPrompt(words: KindWords, context: PromptContext, answer: string): string {
   const { tags } = context.dialect;
   return [
-    ROLES[kind],
+    words.role,
     "You work in single steps. A step is one thought, or the answer.",
     "",
     "Rules:",
@@ -248,7 +252,7 @@ function stepsSystemPrompt(kind: AnswerKind, context: PromptContext, answer: str
       "Regions do not overlap, and no coordinate comes twice. Look at different regions first, unlikely ones too, before you decide.",
       "Check your finding once more before you answer.",
       `The answer stands between ${tags.answer.open} and ${tags.answer.close}.`,
-      answerRule(kind, context),
+      answerRule(words, context),
       "When you are unsure, give the most likely answer.",
     ]),
     "",
@@ -271,37 +275,10 @@ const FULL_IMAGE: Record<Coordinates, string> = {
     "Coordinates are thousandths of the width and height of the full image you see first, from (0, 0) at its top left corner to (1000, 1000), also after an enlargement.",
 };
 
-function answerRule(kind: AnswerKind, { coordinates }: PromptContext): string {
-  return ANSWER_RULES[kind].replace(UNITS.resized, UNITS[coordinates]);
+function answerRule(words: KindWords, { coordinates }: PromptContext): string {
+  return words.rule.replace(UNITS.resized, UNITS[coordinates]);
 }
 
 function bullets(lines: readonly string[]): string[] {
   return lines.map((line) => `- ${line}`);
 }
-
-const ROLES: Record<AnswerKind, string> = {
-  text: "You answer questions about an image.",
-  choice: "You answer multiple-choice questions about one image, or about two images side by side.",
-  number: "You answer questions about an image with a number.",
-  point: "You find the element of an image that a description names.",
-  action:
-    "You operate a web browser. You get an objective, the actions so far, and a screenshot in which every element you can act on has a numbered box.",
-};
-
-const ANSWER_RULES: Record<AnswerKind, string> = {
-  text: "The answer is short: a word or a few.",
-  choice: "The answer is the text of one choice, without its letter: right, not A. right.",
-  number: "The answer is a number in digits.",
-  point:
-    "The answer is one point (x, y) in whole pixels, as near the centre of the element as you can.",
-  action:
-    "The answer is one action: click [id], type [id] [text] (Enter is pressed after it), scroll [down], scroll [up], go_back, or stop [answer] when the objective is reached.",
-};
-
-const ANSWER_EXAMPLES: Record<AnswerKind, string> = {
-  text: "...",
-  choice: "...",
-  number: "7",
-  point: "(x, y)",
-  action: "click [12]",
-};

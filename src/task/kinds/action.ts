@@ -17,6 +17,11 @@ export const action: Kind<string> = {
       : null),
   isRight: (answer, truth) => actionMatch(answer, truth).same,
   isRightRepo: (answer, truth) => webActionJudge(truth, answer),
+  words: {
+    role: "You operate a web browser. You get an objective, the actions so far, and a screenshot in which every element you can act on has a numbered box.",
+    rule: "The answer is one action: click [id], type [id] [text] (Enter is pressed after it), scroll [down], scroll [up], go_back, or stop [answer] when the objective is reached.",
+    example: "click [12]",
+  },
   show: (truth) => ({ text: truth }),
 };
 

@@ -19,6 +19,11 @@ export const choice: Kind<string> = {
   isRight: (answer, truth, { choices }) =>
     choices.length === 0 ? isSameOption(answer, truth) : isThatOption(answer, truth, choices),
   isRightRepo: (answer, truth) => stringMatch(truth, answer),
+  words: {
+    role: "You answer multiple-choice questions about one image, or about two images side by side.",
+    rule: "The answer is the text of one choice, without its letter: right, not A. right.",
+    example: "...",
+  },
   show: (truth) => ({ text: truth }),
 };
 

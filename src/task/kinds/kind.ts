@@ -4,6 +4,7 @@
  */
 import type { z } from "zod";
 import type { Point } from "../../image/frames.ts";
+import type { KindWords } from "../../text/prompts.ts";
 import type { AnswerView } from "../trajectory.ts";
 
 /** What a judge knows besides truth and answer. */
@@ -36,6 +37,8 @@ export interface Kind<Truth> {
   readonly isRight: (answer: string, truth: Truth, context: JudgeContext) => boolean;
   /** The same by the judge of the published search and evaluation, with its faults. */
   readonly isRightRepo: (answer: string, truth: Truth, context: JudgeContext) => boolean;
+  /** What prompts say of it. */
+  readonly words: KindWords;
   readonly show: (truth: Truth) => ShownTruth;
   /** Where an answer points to in the original image, for kinds that point. */
   readonly place?: (answer: string, view: AnswerView | null) => Point<"original"> | null;

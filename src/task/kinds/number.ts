@@ -22,6 +22,11 @@ export const number: Kind<string> = {
     return right !== null && said !== null && said.value === right.value && unitsAgree(said, right);
   },
   isRightRepo: (answer, truth) => stringMatch(truth, answer),
+  words: {
+    role: "You answer questions about an image with a number.",
+    rule: "The answer is a number in digits.",
+    example: "7",
+  },
   show: (truth) => ({ text: truth }),
 };
 

@@ -41,6 +41,11 @@ export const point: Kind<PointTarget> = {
     "box" in truth
       ? pointInBbox(`(${boxInView(truth.box, view).join(", ")})`, answer)
       : pointMatch(`(${truth.point.join(", ")})`, answer),
+  words: {
+    role: "You find the element of an image that a description names.",
+    rule: "The answer is one point (x, y) in whole pixels, as near the centre of the element as you can.",
+    example: "(x, y)",
+  },
   show: showTarget,
   place: answerPoint,
 };

@@ -11,6 +11,11 @@ export const text: Kind<string> = {
   isRight: (answer, truth) =>
     readings(answer).some((reading) => normalise(reading) === normalise(truth)),
   isRightRepo: (answer, truth) => stringMatch(truth, answer),
+  words: {
+    role: "You answer questions about an image.",
+    rule: "The answer is short: a word or a few.",
+    example: "...",
+  },
   show: (truth) => ({ text: truth }),
 };
 

@@ -6,13 +6,14 @@ import type { PixelBudget } from "../../image/model-image.ts";
 import { dialects } from "../../text/dialects/table.ts";
 import { promptSet } from "../../text/prompts.ts";
 import { gradientImage } from "../fixtures/scene.ts";
+import { kinds } from "../kinds.ts";
 import { recordPictures, type Picture } from "../pictures.ts";
 import { blank, elsewhere, type ToolControl } from "./controls.ts";
 import { makeTools, toolsSchema } from "./table.ts";
 import { useTool, type ToolSettings } from "./use-tool.ts";
 
 const budget = { minPixels: 12_544, maxPixels: 12_544 };
-const prompts = promptSet("nano", "text");
+const prompts = promptSet("nano", kinds.text.words);
 const pictures = recordPictures([gradientImage(448, 448)], budget, patches14);
 
 interface Asked {
