@@ -8,8 +8,6 @@ import { VigorlError } from "../core/errors.ts";
 import { writeFileAtomic } from "../core/files.ts";
 import { plainText } from "../core/plain-text.ts";
 import type { Sampler } from "../engine/types.ts";
-import type { RgbImage } from "../image/decode.ts";
-import type { Trajectory } from "../task/trajectory.ts";
 import type { ChatFormat } from "../text/chat.ts";
 import { StreamDecoder } from "../text/tokenizer.ts";
 import { guessKind } from "../text/guess-kind.ts";
@@ -66,7 +64,8 @@ export function askVerb(): Verb {
         const out = String(
           options.out ?? `${basename(imagePath).replace(/\.\w+$/, "")}-looked.png`,
         );
-        await writeFileAtomic(out, await encodePng(await drawn(image, episode)));
+        const { drawEpisode } = await import("../task/draw-episode.ts");
+        await writeFileAtomic(out, await encodePng(drawEpisode(image, episode)));
         const { answer, stopReason, points, toolUses, pictures, turns, numTokens, seconds } =
           episode;
         return {
@@ -123,23 +122,4 @@ function streaming(sampler: Sampler, chat: ChatFormat, { quiet }: Context): Samp
       return sample;
     },
   };
-}
-
-/** The numbers stand beside the places, so that what was looked at stays visible. */
-async function drawn(image: RgbImage, played: Trajectory): Promise<RgbImage> {
-  const { annotate, drawDisc } = await import("../image/draw.ts");
-  const { resizedToOriginal } = await import("../image/frames.ts");
-  const { withUses } = await import("../task/tools/draw-use.ts");
-  const { points, view } = played;
-  if (view === null) return image;
-  const unit = Math.max(1, Math.round(Math.min(image.widthPx, image.heightPx) / 400));
-  const places = points
-    .filter((place) => place.inImage)
-    .map((place) => resizedToOriginal(place, view.original, view.resized));
-  const result = annotate(withUses(image, played), {
-    points: places.map(({ x, y }) => ({ x: x + 20 * unit, y: y - 20 * unit })),
-    path: places,
-  });
-  for (const place of places) drawDisc(result, place, unit, [255, 61, 127]);
-  return result;
 }

@@ -17,7 +17,7 @@ import { metricSinks, type SinkName } from "./metric-sinks.ts";
 import { ownPath, ownVersion } from "./paths.ts";
 import { lockFile, type RunLock } from "./run-lock.ts";
 import { removeRun, type RunEntry } from "./run-entries.ts";
-import type { MetricRow, MetricSink } from "./sinks/sink.ts";
+import type { MetricPicture, MetricRow, MetricSink } from "./sinks/sink.ts";
 
 export const manifestSchema = z.strictObject({
   version: z.literal(1),
@@ -87,6 +87,15 @@ export class RunFolder {
     await this.lock?.check();
     await appendJsonl(this.file("metrics.jsonl"), [row]);
     for (const sink of this.sinks) await sink.append(row);
+  }
+
+  /** Whether a sink shows pictures, so that none need be drawn for nobody. */
+  get showsPictures(): boolean {
+    return this.sinks.some((sink) => sink.picture !== undefined);
+  }
+
+  async showPicture(picture: MetricPicture): Promise<void> {
+    for (const sink of this.sinks) await sink.picture?.(picture);
   }
 
   /** Forgets metrics and traces behind `step`, and half-written files. */

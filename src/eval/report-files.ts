@@ -11,9 +11,9 @@ import { hashText, writeFileAtomic } from "../core/files.ts";
 import { inside } from "../core/inside.ts";
 import { readJsonlAll } from "../core/jsonl.ts";
 import { z } from "zod";
-import { encodeJpeg, type RgbImage } from "../image/decode.ts";
+import { encodeJpeg } from "../image/decode.ts";
 import { pictureFile } from "../image/picture-file.ts";
-import { resize } from "../image/resize.ts";
+import { shrinkTo } from "../image/resize.ts";
 import { kindOf, shownTruth } from "../task/kinds.ts";
 import { loadImages, type TaskRecord } from "../task/record.ts";
 import type { ToolUseLine } from "../task/lines.ts";
@@ -206,7 +206,7 @@ async function keepImages(
     const [image] = await loadImages({ ...record, images: [record.images[id]] });
     const dataUri = key.endsWith("-as-original")
       ? await pngUri(folder, imageHash)
-      : jpegUri(await encodeJpeg(fit(image), 85));
+      : jpegUri(await encodeJpeg(shrinkTo(image, pictureSidePx), 85));
     images.set(key, { dataUri, widthPx: box[2], heightPx: box[3] });
   }
   for (const { imageHash, widthPx, heightPx } of trace.pictures.slice(shown.length))
@@ -221,11 +221,4 @@ async function pngUri(folder: string, hash: string): Promise<string> {
 
 function jpegUri(bytes: Uint8Array): string {
   return `data:image/jpeg;base64,${Buffer.from(bytes).toString("base64")}`;
-}
-
-function fit(image: RgbImage): RgbImage {
-  const scale = pictureSidePx / Math.max(image.widthPx, image.heightPx);
-  if (scale >= 1) return image;
-  const side = (length: number) => Math.max(1, Math.round(length * scale));
-  return resize(image, { widthPx: side(image.widthPx), heightPx: side(image.heightPx) }, "bicubic");
 }

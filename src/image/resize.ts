@@ -30,6 +30,14 @@ export function resize(image: RgbImage, size: Size, filter: Filter): RgbImage {
   return { widthPx, heightPx, data: data === image.data ? data.slice() : data };
 }
 
+/** The image with its longest side brought down to `sidePx`; smaller ones as they are. For people. */
+export function shrinkTo(image: RgbImage, sidePx: number): RgbImage {
+  const scale = sidePx / Math.max(image.widthPx, image.heightPx);
+  if (scale >= 1) return image;
+  const side = (length: number) => Math.max(1, Math.round(length * scale));
+  return resize(image, { widthPx: side(image.widthPx), heightPx: side(image.heightPx) }, "bicubic");
+}
+
 /**
  * Pillow 13 starts with the columns when the height loses more than twice as many pixels as the width.
  * differs: before version 13 Pillow always started with the rows. Bytes clip between the passes, so the

@@ -29,6 +29,7 @@ import { ParityGate, type ParityRecord } from "./parity.ts";
 import type { RlConfig } from "./rl-config.ts";
 import { episodeMetrics, oldestVersion, PromptSource, sampleGroups } from "./rollouts.ts";
 import { requireFinite } from "./sft.ts";
+import { showEpisodes } from "./show-episodes.ts";
 
 export interface RlOptions extends Pick<
   LoopOptions,
@@ -110,6 +111,7 @@ export async function trainRl(options: RlOptions): Promise<LoopResult> {
           const trace = toTrace(one.episode, one.record, one.reward, place, episode.chat);
           await traces.append(trace, one.episode);
         }
+        if (run.showsPictures) await showEpisodes(run, step, scored.slice(0, config.tracesPerStep));
       });
 
     const read_N = episodes_N.filter((one) => hasGradient(one, config));

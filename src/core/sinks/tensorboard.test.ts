@@ -22,6 +22,8 @@ afterEach(async () => {
 async function killedAndResumed(): Promise<Buffer[]> {
   const first = tensorboardSink(folder);
   for (const step of [1, 2, 3]) await first.append(row(step, 1));
+  await first.picture?.(picture(1, 1));
+  await first.picture?.(picture(3, 2));
   const second = tensorboardSink(folder);
   await second.rewind(1);
   for (const step of [2, 3, 4]) await second.append(row(step, 0.5));
@@ -38,6 +40,19 @@ const row = (step: number, scale: number) => ({
   note: "not a figure",
 });
 
+/** One pixel as PNG. */
+const png = Buffer.from(
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC",
+  "base64",
+);
+const picture = (step: number, widthPx: number) => ({
+  step,
+  name: "episodes/0",
+  png,
+  widthPx,
+  heightPx: 1,
+});
+
 const fixture = (name: string) => new URL(`../fixtures/tensorboard/${name}`, import.meta.url);
 
 test("a run that was resumed leaves the two files that TensorBoard was shown", async () => {
@@ -52,6 +67,7 @@ test("TensorBoard showed each step once, the resumed ones as the second run had 
   const seen = (valueOf: (step: number) => number | null) =>
     [1, 2, 3, 4].map((step) => [step, valueOf(step), 1767323045.25]);
   expect(read).toEqual({
+    "episodes/0": [[1, 1, 1, png.toString("base64")]],
     loss: seen((step) => Math.fround((step === 1 ? 1 : 0.5) / step)),
     "reward/answer": seen((step) => -step),
     "seconds/step": seen(() => 1e9),

@@ -4,13 +4,13 @@
  * step 2, file version 3, summary 5, session log 7. Names and figures are those of metrics.jsonl.
  *
  * A resumed run goes on in a new file that opens with a session log; readers drop every step from
- * there on that older files hold, so that no step shows twice. Left out: images, histograms, text.
+ * there on that older files hold, so that no step shows twice. Left out: histograms, text.
  */
 import { appendFile, mkdir, readdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { ioError } from "../files.ts";
-import type { MetricRow, MetricSink } from "./sink.ts";
+import type { MetricPicture, MetricRow, MetricSink } from "./sink.ts";
 
 export function tensorboardSink(folder: string): MetricSink {
   let file: string | undefined;
@@ -25,6 +25,7 @@ export function tensorboardSink(folder: string): MetricSink {
   };
   return {
     append: async (row: MetricRow) => write([scalarsRecord(row)]),
+    picture: async (picture) => write([pictureRecord(picture)]),
     rewind: async (step) => {
       file = undefined;
       await write([restartRecord(step + 1)]);
@@ -61,6 +62,18 @@ function scalarsRecord(row: MetricRow): Buffer {
       : [bytesField(1, Buffer.concat([bytesField(1, Buffer.from(name)), floatField(2, value)]))],
   );
   return tfRecord(event(Number(row.step), bytesField(5, Buffer.concat(values))));
+}
+
+/** An image of a summary: height 1, width 2, colour space 3 (RGB), encoded bytes 4. */
+function pictureRecord({ step, name, png, widthPx, heightPx }: MetricPicture): Buffer {
+  const image = Buffer.concat([
+    varintField(1, heightPx),
+    varintField(2, widthPx),
+    varintField(3, 3),
+    bytesField(4, Buffer.from(png)),
+  ]);
+  const value = Buffer.concat([bytesField(1, Buffer.from(name)), bytesField(4, image)]);
+  return tfRecord(event(step, bytesField(5, bytesField(1, value))));
 }
 
 function event(step: number, what: Buffer): Buffer {
