@@ -14,8 +14,8 @@ import { runEpisode } from "./task/episode.ts";
 import { loadImages, type ImageSource, type TaskRecord } from "./task/record.ts";
 import { withUses } from "./task/tools/draw-use.ts";
 import type { StopReason, Trajectory } from "./task/trajectory.ts";
-import { guessKind } from "./text/guess-kind.ts";
-import type { AnswerKind } from "./text/prompts.ts";
+import { guessKind } from "./task/guess-kind.ts";
+import type { KindName } from "./task/kinds.ts";
 
 /** A picture: the path of a file, the bytes of one (PNG, JPEG, WebP, …), or pixels. */
 export type Picture = string | Uint8Array | RgbImage;
@@ -24,7 +24,7 @@ export interface QuestionOptions {
   /** The same seed gives the same answer. Default 1. */
   readonly seed?: number;
   /** What is asked for; default as the question reads. */
-  readonly kind?: AnswerKind;
+  readonly kind?: KindName;
   readonly signal?: AbortSignal;
 }
 

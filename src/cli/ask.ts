@@ -10,8 +10,8 @@ import { plainText } from "../core/plain-text.ts";
 import type { Sampler } from "../engine/types.ts";
 import type { ChatFormat } from "../text/chat.ts";
 import { StreamDecoder } from "../text/tokenizer.ts";
-import { guessKind } from "../text/guess-kind.ts";
-import { answerKinds } from "../text/prompts.ts";
+import { guessKind } from "../task/guess-kind.ts";
+import { kindNames } from "../task/kinds.ts";
 import { oneOf, textOf, wholeNumber, type Context, type Verb } from "./frame.ts";
 
 export function askVerb(): Verb {
@@ -25,7 +25,7 @@ export function askVerb(): Verb {
         "model or run folder; default the recipe's engine, or models/nano",
       )
       .option("--url <url>", "ask the server there; needs --engine.folder=…")
-      .option("--kind <kind>", `${answerKinds.join(", ")}; default guessed from the question`)
+      .option("--kind <kind>", `${kindNames.join(", ")}; default guessed from the question`)
       .option("--recipe <file>", "take tools, prompts and image size from this recipe")
       .option("--out <file>", "the annotated picture; default <image>-looked.png in this folder")
       .option("--seed <number>", "seed of the sample", "1"),
@@ -35,7 +35,7 @@ export function askVerb(): Verb {
       if (question.trim() === "") throw new VigorlError("usage", "ask: the question is empty");
       const seed = wholeNumber("--seed", options.seed);
       const guessed = options.kind === undefined;
-      const kind = guessed ? guessKind(question) : oneOf("--kind", options.kind, answerKinds);
+      const kind = guessed ? guessKind(question) : oneOf("--kind", options.kind, kindNames);
       const { recipeFor } = await import("../recipe-of-model.ts");
       const recipe = await recipeFor({
         model: textOf(options.model),

@@ -24,6 +24,8 @@ export const choice: Kind<string> = {
     rule: "The answer is the text of one choice, without its letter: right, not A. right.",
     example: "...",
   },
+  /** Two options at least, each behind its letter. */
+  asks: /(?:^|\s)\(?A[.):]\s[^]*(?:^|\s)\(?B[.):]\s/m,
   show: (truth) => ({ text: truth }),
 };
 

@@ -39,6 +39,8 @@ export interface Kind<Truth> {
   readonly isRightRepo: (answer: string, truth: Truth, context: JudgeContext) => boolean;
   /** What prompts say of it. */
   readonly words: KindWords;
+  /** Questions that plainly ask for it, trimmed; kinds are tried in the order of their table. */
+  readonly asks?: RegExp;
   readonly show: (truth: Truth) => ShownTruth;
   /** Where an answer points to in the original image, for kinds that point. */
   readonly place?: (answer: string, view: AnswerView | null) => Point<"original"> | null;

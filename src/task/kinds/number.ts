@@ -27,6 +27,7 @@ export const number: Kind<string> = {
     rule: "The answer is a number in digits.",
     example: "7",
   },
+  asks: /^(?:how\s+(?:many|much|old|far|tall)\b|(?:what|which)\s+(?:is\s+the\s+)?(?:number|digit|amount|count|percentage|price|year)\b|count\b)/i,
   show: (truth) => ({ text: truth }),
 };
 

@@ -46,6 +46,7 @@ export const point: Kind<PointTarget> = {
     rule: "The answer is one point (x, y) in whole pixels, as near the centre of the element as you can.",
     example: "(x, y)",
   },
+  asks: /^(?:please\s+)?(?:(?:left|right|double|single)[- ]?)?(?:click|tap|press|point|touch|locate|hover)\b/i,
   show: showTarget,
   place: answerPoint,
 };
