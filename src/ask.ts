@@ -4,15 +4,14 @@
  */
 import type { Sampler } from "./engine/types.ts";
 import { encodePng, type RgbImage } from "./image/decode.ts";
-import { annotate } from "./image/draw.ts";
 import { box, resizedToOriginal, type Box, type Point } from "./image/frames.ts";
 import { VigorlError } from "./core/errors.ts";
 import { needsOf, openPlanned, planEngine } from "./engine-plan.ts";
 import { recipeFor } from "./recipe-of-model.ts";
+import { drawEpisode } from "./task/draw-episode.ts";
 import type { EpisodeConfig } from "./task/episode-config.ts";
 import { runEpisode } from "./task/episode.ts";
 import { loadImages, type ImageSource, type TaskRecord } from "./task/record.ts";
-import { withUses } from "./task/tools/draw-use.ts";
 import type { StopReason, Trajectory } from "./task/trajectory.ts";
 import { guessKind } from "./task/guess-kind.ts";
 import type { KindName } from "./task/kinds.ts";
@@ -126,7 +125,7 @@ async function answerOf(
     .map((shown) => box("original", ...shown.box));
   const drawn = async () => {
     const [pixels] = await loadImages(record);
-    return encodePng(annotate(withUses(pixels, trajectory), { points, path: points }));
+    return encodePng(drawEpisode(pixels, trajectory));
   };
   return {
     answer,
