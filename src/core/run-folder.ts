@@ -83,12 +83,6 @@ export class RunFolder {
     this.sinks.push(...names.map((name) => metricSinks[name](this.file(name))));
   }
 
-  async appendMetrics(row: MetricRow): Promise<void> {
-    await this.lock?.check();
-    await appendJsonl(this.file("metrics.jsonl"), [row]);
-    for (const sink of this.sinks) await sink.append(row);
-  }
-
   /** Whether a sink shows pictures, so that none need be drawn for nobody. */
   get showsPictures(): boolean {
     return this.sinks.some((sink) => sink.picture !== undefined);
@@ -96,6 +90,12 @@ export class RunFolder {
 
   async showPicture(picture: MetricPicture): Promise<void> {
     for (const sink of this.sinks) await sink.picture?.(picture);
+  }
+
+  async appendMetrics(row: MetricRow): Promise<void> {
+    await this.lock?.check();
+    await appendJsonl(this.file("metrics.jsonl"), [row]);
+    for (const sink of this.sinks) await sink.append(row);
   }
 
   /** Forgets metrics and traces behind `step`, and half-written files. */
