@@ -49,9 +49,9 @@ test("a loss brings its authors' clips along; what it has no use for is refused"
 test("sampling that the loss would not know of is refused", () => {
   const recipe = z.strictObject({ rl: rlSchema.prefault({}) });
   const read = (text: string) => () => parseConfig(`rl:\n  ${text}`, "rl.yaml", recipe);
-  expect(read("temperature: 0")).toThrow(/rl\.temperature must be .*greedy episodes/);
+  expect(read("temperature: 0")).toThrow(/rl\.temperature: must be above 0: greedy episodes/);
   expect(read("temperature: 1e-50")).toThrow("greedy episodes");
-  expect(read("topP: 0.9")).toThrow(/rl\.yaml:2: rl\.topP must be .*draw from fewer/);
+  expect(read("topP: 0.9")).toThrow(/rl\.yaml:2: rl\.topP: must be 1.*draw from fewer/);
   expect(read("topK: 20")).toThrow("draw from fewer");
   expect(rl({ topP: 0.9, truncation: "ignored" })).toMatchObject({ topP: 0.9 });
 });

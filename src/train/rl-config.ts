@@ -28,7 +28,7 @@ const rlFields = z.strictObject({
     .number()
     .refine(
       (temperature) => temperature >= GREEDY_TEMPERATURE,
-      "above 0: greedy episodes of a group are all the same, so none is better than another",
+      "must be above 0: greedy episodes of a group are all the same, so none is better than another",
     )
     .default(1)
     .describe("sampling temperature, of the log-probabilities in the loss too"),
@@ -217,11 +217,11 @@ export const rlSchema = z.preprocess(
       context.addIssue({ code: "custom", path: [key], message, input: config[key] });
     const why = "the loss takes probabilities over all tokens, and these draw from fewer";
     if (config.truncation === "refused") {
-      if (config.topP < 1) refuse("topP", `1, or rl.truncation "ignored": ${why}`);
-      if (config.topK > 0) refuse("topK", `0, or rl.truncation "ignored": ${why}`);
+      if (config.topP < 1) refuse("topP", `must be 1, or rl.truncation "ignored": ${why}`);
+      if (config.topK > 0) refuse("topK", `must be 0, or rl.truncation "ignored": ${why}`);
     }
     for (const key of policyLosses[config.loss].unused)
-      if (config[key] !== null) refuse(key, `null: ${config.loss} has no use for it`);
+      if (config[key] !== null) refuse(key, `must be null: ${config.loss} has no use for it`);
   }),
 );
 
