@@ -69,14 +69,17 @@ function readSheet(): Uint8Array {
 function sample(sheet: Uint8Array, left: number, top: number, x: number, y: number): number {
   const x0 = Math.floor(x);
   const y0 = Math.floor(y);
-  const at = (column: number, row: number): number =>
-    column < 0 || row < 0 || column >= sheetPx || row >= sheetPx
-      ? 0
-      : sheet[(top + row) * sheetWidthPx + left + column] / 255;
   const fx = x - x0;
   const fy = y - y0;
-  return (
-    (at(x0, y0) * (1 - fx) + at(x0 + 1, y0) * fx) * (1 - fy) +
-    (at(x0, y0 + 1) * (1 - fx) + at(x0 + 1, y0 + 1) * fx) * fy
-  );
+  const upper =
+    level(sheet, left, top, x0, y0) * (1 - fx) + level(sheet, left, top, x0 + 1, y0) * fx;
+  const lower =
+    level(sheet, left, top, x0, y0 + 1) * (1 - fx) + level(sheet, left, top, x0 + 1, y0 + 1) * fx;
+  return upper * (1 - fy) + lower * fy;
+}
+
+// No function inside `sample`: it runs once a pixel, and a loader may wrap what is made each time.
+function level(sheet: Uint8Array, left: number, top: number, column: number, row: number): number {
+  const isInside = column >= 0 && row >= 0 && column < sheetPx && row < sheetPx;
+  return isInside ? sheet[(top + row) * sheetWidthPx + left + column] / 255 : 0;
 }
