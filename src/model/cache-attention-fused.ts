@@ -42,9 +42,9 @@ export class FusedAttention implements CacheAttention {
   }
 
   prefill({ slot, offset, length }: PrefillPlace, factors: Tensor): AttendLayer {
-    const columns = Array.from({ length }, (_, t) => [slot, offset + t, t, slot, 0]);
-    const shape = [length, COLUMNS];
-    const rows = tensor(Int32Array.from(columns.flat()), { shape, dtype: "int64" });
+    const columns = new Int32Array(COLUMNS * length);
+    for (let t = 0; t < length; t++) columns.set([slot, offset + t, t, slot, 0], COLUMNS * t);
+    const rows = tensor(columns, { shape: [length, COLUMNS], dtype: "int64" });
     return (layer, heads) => this.#attend(layer, heads, factors, rows);
   }
 
@@ -52,11 +52,14 @@ export class FusedAttention implements CacheAttention {
     const shape = shapeFor(rows.length);
     const input = this.#input;
     for (let i = 0; i < shape; i++) {
-      const row = rows[i] ?? IDLE;
-      const { slot, token, length, rope, source, shared } = row;
+      const { slot, token, length, rope, source, shared } = i < rows.length ? rows[i] : IDLE;
+      const first = this.#maxRows + COLUMNS * i;
       input.set(i, token);
-      for (const [column, value] of [slot, length, rope, source, shared].entries())
-        input.set(this.#maxRows + COLUMNS * i + column, value);
+      input.set(first, slot);
+      input.set(first + 1, length);
+      input.set(first + 2, rope);
+      input.set(first + 3, source);
+      input.set(first + 4, shared);
     }
     input.write();
     return shape;

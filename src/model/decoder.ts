@@ -149,7 +149,9 @@ export class Decoder {
    */
   decode(rows: readonly DecodeRow[]): Decoded {
     if (rows.length === 0) throw new VigorlError("numerics", "decode: no slot is active");
-    this.cache.checkRoom(1 + Math.max(...rows.map(({ length }) => length)));
+    let longest = 0;
+    for (const { length } of rows) longest = Math.max(longest, length + 1);
+    this.cache.checkRoom(longest);
     return noGrad(() => {
       const state = this.#present();
       const shape = state.attention.describe(rows);

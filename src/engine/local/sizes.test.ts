@@ -45,6 +45,7 @@ test("a small model on a CPU samples in one thread a sampler, with all it allows
     samplingThreads: 1,
     threads: 2,
     numSlots: 32,
+    spareSlots: 32,
     maxPositions: 4096,
     tokensPerMicroBatch: 4096,
     featureBytes: GIB / 2,
@@ -70,9 +71,10 @@ test("keys and values of all slots stay inside their memory", () => {
       fc.integer({ min: 16, max: 400 }),
       fc.option(fc.integer({ min: 1, max: 64 }), { nil: undefined }),
       fc.option(fc.integer({ min: 256, max: 128_000 }), { nil: undefined }),
-      (gib, numSlots, maxPositions) => {
+      fc.constantFrom("cuda:0", "cpu"),
+      (gib, numSlots, maxPositions, device) => {
         const cacheBytes = gib * GIB;
-        const situation = large({ freeBytes: 500 * GIB });
+        const situation = large({ freeBytes: 500 * GIB, device });
         let sizes;
         try {
           sizes = sizesIn(situation, { numSlots, maxPositions, cacheBytes });
@@ -80,8 +82,10 @@ test("keys and values of all slots stay inside their memory", () => {
           expect(String(error)).toMatch(/engine\.memory\.cacheGiB allows/);
           return;
         }
-        const perPosition = 36 * 2 * 2 * 128 * 2;
-        const held = sizes.numSlots * sizes.maxPositions * perPosition;
+        const perPosition = 36 * 2 * 2 * 128 * (device === "cpu" ? 4 : 2);
+        expect(sizes.spareSlots).toBeGreaterThanOrEqual(0);
+        const numHeld = sizes.numSlots + sizes.spareSlots;
+        const held = numHeld * sizes.maxPositions * perPosition;
         expect(1.8 * held).toBeLessThanOrEqual(cacheBytes);
         expect(sizes.maxPositions).toBeLessThanOrEqual(text.maxPositions);
         if (numSlots !== undefined) expect(sizes.numSlots).toBe(numSlots);
@@ -89,6 +93,16 @@ test("keys and values of all slots stay inside their memory", () => {
       },
     ),
   );
+});
+
+test("what memory has left over keeps what was computed, within a bound", () => {
+  const asked = { numSlots: 8, maxPositions: 512 };
+  expect(sizesIn(small(), asked).spareSlots).toBe(24);
+  expect(sizesIn(small(), { ...asked, maxPositions: 4096 }).spareSlots).toBe(24);
+  expect(sizesIn(small({ freeBytes: GIB / 64 }), { ...asked, maxPositions: 4096 }).spareSlots).toBe(
+    0,
+  );
+  expect(sizesIn(large(), asked).spareSlots).toBe(0);
 });
 
 test("what does not fit is refused with the key that changes it", () => {

@@ -28,6 +28,8 @@ const DEFAULT_FEATURE_BYTES = GIB / 2;
 const ROOMY_POSITIONS = 12_288;
 /** A cache that grows by a quarter stands beside the smaller one for a moment. */
 const GROWTH_PEAK = 1.8;
+/** A search of 64 trees prefills 62,000 positions without any, 50,000 with one, 39,000 with three. */
+const SPARE_SLOTS_A_SLOT = 3;
 /** Bound on what slots beyond those at work may come to hold, where such cost nothing but memory. */
 const SPARE_SLOT_BYTES = GIB / 4;
 /** Copies of the weights while sampling (the model's and the decoder's), and while learning. */
@@ -128,13 +130,17 @@ export function sizesIn(situation: Situation, options: LocalOptions): LocalSizes
       { hint: "raise it, or lower engine.slots or engine.maxPositions" },
     );
   }
+  const mostSpare = Math.min(
+    SPARE_SLOTS_A_SLOT * numSlots,
+    Math.floor(SPARE_SLOT_BYTES / (perSlotPosition * maxPositions)),
+  );
   return {
     device,
     dtype,
     maxPositions,
     numSlots,
     spareSlots: hasKernelsFor(dtype, device)
-      ? Math.min(numSlots, Math.floor(SPARE_SLOT_BYTES / (perSlotPosition * maxPositions)))
+      ? clamp(Math.floor(room / maxPositions) - numSlots, 0, mostSpare)
       : 0,
     ...threading,
     tokensPerMicroBatch: options.tokensPerMicroBatch ?? DEFAULT_TOKENS_PER_MICRO_BATCH,
