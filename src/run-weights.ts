@@ -3,13 +3,12 @@
  * the newest of its checkpoints. Recorded relative to the run, so that runs can be moved.
  */
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { relative, sep } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "./core/errors.ts";
 import { writeFileAtomic } from "./core/files.ts";
 import { inside } from "./core/inside.ts";
-import { parseAt } from "./core/jsonl.ts";
+import { readJsonFile } from "./core/json-file.ts";
 import { isRunFolder, type RunFolder } from "./core/run-folder.ts";
 import { newestCheckpoint } from "./train/checkpoint.ts";
 
@@ -30,7 +29,8 @@ export async function modelOf(path: string): Promise<string> {
   if (existsSync(inside(path, "config.json")) || !(await isRunFolder(path))) return path;
   const file = inside(path, weightsFile);
   if (existsSync(file)) {
-    const { folder } = parseAt(file, JSON.parse(await readFile(file, "utf8")), weightsSchema);
+    const hint = `name a model folder, or remove ${file} to take the newest checkpoint`;
+    const { folder } = await readJsonFile(file, weightsSchema, hint);
     return inside(path, ...folder.split("/"));
   }
   const newest = await newestCheckpoint(inside(path, "checkpoints"));

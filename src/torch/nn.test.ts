@@ -112,6 +112,31 @@ describe("layers", () => {
     });
   });
 
+  it("attention of some queries after others is attention of all", () => {
+    expect.hasAssertions();
+    scope(() => {
+      const q = randn([2, 4, 7, 4]).requiresGrad_(true);
+      const [k, v] = [randn([2, 2, 7, 4]), randn([2, 2, 7, 4])];
+      const rows = ones([2, 1, 7, 7], { dtype: "bool" }).tril(1);
+      const keys = ones([2, 1, 1, 7], { dtype: "bool" });
+      for (const options of [{}, { isCausal: true }, { mask: rows }, { mask: keys }]) {
+        // 2 · 4 · 7 scores a query: three queries at once, then one.
+        for (const maxScores of [3 * 56, 1]) {
+          const wanted = plainAttention(q, k, v, options);
+          const got = plainAttention(q, k, v, options, maxScores);
+          expectClose(got, wanted.toNumbers());
+          const gradients = [got, wanted].map((mixed) => {
+            mixed.mul(mixed).sum().backward();
+            const gradient = q.grad!.toNumbers();
+            q.grad!.zero_();
+            return gradient;
+          });
+          expectClose(tensor(gradients[0]), gradients[1]);
+        }
+      }
+    });
+  });
+
   it("attention takes boolean and additive masks", () => {
     expect.hasAssertions();
     scope(() => {

@@ -6,6 +6,7 @@
 import { hasKernels, kernels } from "./kernels.ts";
 import { hasOp, native } from "./native.ts";
 import {
+  cat,
   layerNorm as atenLayerNorm,
   linear as atenLinear,
   rmsNorm as atenRmsNorm,
@@ -13,6 +14,7 @@ import {
   scaledDotProductAttention,
   Tensor,
 } from "./ops.ts";
+import { scope } from "./scope.ts";
 
 export interface AttentionOptions {
   /** Broadcasts to [B, H, T, S]: boolean (true may look) or added to the scores. */
@@ -132,19 +134,47 @@ export function plainSwiglu(x: Tensor): Tensor {
   return gate.silu().mul(up);
 }
 
-/** Attention in elementary operators; exported as the reference of the fused one. */
+/** Most scores that attention in elementary operators holds at once: a quarter of a GiB in float32. */
+const MAX_SCORES = 2 ** 26;
+
+/**
+ * Attention in elementary operators; exported as the reference of the fused one. Where all scores would
+ * be more than `maxScores`, some queries after others, each of which needs no other.
+ */
 export function plainAttention(
   query: Tensor,
   key: Tensor,
   value: Tensor,
   options: AttentionOptions = {},
+  maxScores = MAX_SCORES,
 ): Tensor {
-  const { mask, isCausal = false, scale = 1 / Math.sqrt(query.size(-1)) } = options;
   const [keys, values] = [key, value].map((heads) => repeated(heads, query.size(1)));
+  const [batch, heads, length] = query.shape;
+  const atOnce = Math.max(1, Math.floor(maxScores / (batch * heads * key.size(-2))));
+  if (length <= atOnce) return attendFrom(0, query, keys, values, options);
+  const { mask } = options;
+  const parts: Tensor[] = [];
+  for (let start = 0; start < length; start += atOnce) {
+    const count = Math.min(atOnce, length - start);
+    const own = mask !== undefined && mask.size(-2) > 1 ? mask.narrow(-2, start, count) : mask;
+    const some = query.narrow(-2, start, count);
+    parts.push(scope(() => attendFrom(start, some, keys, values, { ...options, mask: own })));
+  }
+  return cat(parts, -2);
+}
+
+/** `plainAttention` of queries that come after `start` others. */
+function attendFrom(
+  start: number,
+  query: Tensor,
+  keys: Tensor,
+  values: Tensor,
+  { mask, isCausal = false, scale = 1 / Math.sqrt(query.size(-1)) }: AttentionOptions,
+): Tensor {
   let scores = query.mul(scale).matmul(keys.transpose(-2, -1));
   if (isCausal) {
-    const size = [query.size(-2), key.size(-2)];
-    const allowed = ones(size, { dtype: "bool", device: query.device }).tril();
+    const size = [query.size(-2), keys.size(-2)];
+    const allowed = ones(size, { dtype: "bool", device: query.device }).tril(start);
     scores = scores.maskedFill(allowed.logicalNot(), -Infinity);
   }
   if (mask !== undefined) {
@@ -153,7 +183,7 @@ export function plainAttention(
         ? scores.maskedFill(mask.logicalNot(), -Infinity)
         : scores.add(mask.to(scores.dtype));
   }
-  return scores.softmax(-1, "float32").to(value.dtype).matmul(values);
+  return scores.softmax(-1, "float32").to(values.dtype).matmul(values);
 }
 
 /** Key or value heads [B, KV, S, D], each as often as it has queries: [B, numHeads, S, D]. */
