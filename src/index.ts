@@ -3,7 +3,6 @@ export {
   ask,
   openModel,
   type Answer,
-  type AskOptions,
   type ModelOptions,
   type OpenModel,
   type Picture,
@@ -16,6 +15,7 @@ export { bootstrapDifference, mcNemar, wilsonInterval } from "./core/statistics.
 export { openDataset, readDataset } from "./data/dataset.ts";
 export { writeDataset } from "./data/write.ts";
 export { openLocalEngine, type LocalEngine } from "./engine/local/client.ts";
+export { engineSchema, openLearner, openSampler, type EngineConfig } from "./engine/open.ts";
 export { openRemoteSampler } from "./engine/openai/sampler.ts";
 export type {
   Chunk,
