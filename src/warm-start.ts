@@ -4,14 +4,15 @@
  * that was stopped reads them back.
  */
 import { existsSync } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { stream } from "./core/random.ts";
 import { mapBounded } from "./core/bounded.ts";
 import { VigorlError } from "./core/errors.ts";
 import { writeFileAtomic } from "./core/files.ts";
-import { parseAt, readJsonlAll } from "./core/jsonl.ts";
+import { readJsonFile } from "./core/json-file.ts";
+import { readJsonlAll } from "./core/jsonl.ts";
 import { findPath } from "./core/paths.ts";
 import { Progress } from "./core/progress.ts";
 import type { RunFolder } from "./core/run-folder.ts";
@@ -63,8 +64,8 @@ export async function warmStartExamples(
   const file = run.file("examples.jsonl");
   const countsFile = run.file("collected.json");
   if (existsSync(countsFile)) {
-    const text = await readFile(countsFile, "utf8");
-    const counts = parseAt(countsFile, JSON.parse(text), countsSchema);
+    const hint = `remove ${countsFile}; --resume makes the examples again`;
+    const counts = await readJsonFile(countsFile, countsSchema, hint);
     return { examples: await readExamples(file, episode.preprocessor), counts };
   }
   const made =

@@ -23,6 +23,7 @@ export function linearizeVerb(): Verb {
         ...(typeof options.out === "string" ? { out: options.out } : {}),
       });
       const { kept, found, dropped, trees, solved } = result.stats;
+      const numKept = kept.direct + kept.backtrack;
       const reasons = Object.entries(dropped).map(([reason, count]) => `${reason} ${count}`);
       return {
         json: { ...result },
@@ -30,7 +31,11 @@ export function linearizeVerb(): Verb {
           `${trees} trees, ${solved} solved: ${kept.direct} direct and ${kept.backtrack} backtracking chains`,
           `left out of ${found.direct + found.backtrack}: ${reasons.join(", ") || "none"}`,
           ...result.files,
+          ...(numKept === 0
+            ? ["nothing came out: loosen the rules, or search more questions"]
+            : []),
         ].join("\n"),
+        code: numKept === 0 ? 2 : 0,
       };
     },
   };

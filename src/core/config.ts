@@ -274,6 +274,8 @@ function expectation(issue: z.core.$ZodIssue): string {
         : `one of ${issue.values.map(show).join(", ")}`;
     case "not_multiple_of":
       return `a multiple of ${issue.divisor}`;
+    case "unrecognized_keys":
+      return `a section without ${issue.keys.map(show).join(", ")}`;
     case "invalid_union":
       return issue.errors.length > 0
         ? issue.errors.map((option) => option.map(expectation).join(" and ")).join(", or ")

@@ -5,7 +5,7 @@
  * put in place together with that folder.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { constants } from "node:fs";
 import { mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { errno, VigorlError } from "./errors.ts";
@@ -119,7 +119,12 @@ export function isUnfinished(name: string): boolean {
 export async function hashFile(file: string): Promise<string> {
   const hash = createHash("sha256");
   try {
-    for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
+    const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
+    if (!(await handle.stat()).isFile()) {
+      await handle.close();
+      throw new VigorlError("io", `${file}: is no regular file`);
+    }
+    for await (const chunk of handle.createReadStream()) hash.update(chunk as Buffer);
   } catch (error) {
     throw ioError(error, file);
   }

@@ -3,6 +3,7 @@
  * `file:line`; what goes out is whole lines in one write, so that a kill tears the last one at most.
  */
 import { isUtf8 } from "node:buffer";
+import { existsSync } from "node:fs";
 import { appendFile, mkdir, stat, truncate } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
@@ -122,6 +123,16 @@ function parseLine({ text, isUtf8: readable, torn }: Line, place: string): unkno
     const message = `${place}: not a JSON value: ${(cause as Error).message}`;
     throw new VigorlError("input", message, { hint, cause });
   }
+}
+
+/** Whole lines of a file; 0 where it is missing. */
+export async function countLines(file: string): Promise<number> {
+  if (!existsSync(file)) return 0;
+  const { handle } = await openRegular(file);
+  let count = 0;
+  for await (const part of handle.createReadStream({ highWaterMark: 1 << 18 }))
+    for (let at = -1; (at = (part as Buffer).indexOf(10, at + 1)) >= 0;) count++;
+  return count;
 }
 
 /** Checks a value against a schema; the message lists what is wrong and where in the value. */

@@ -39,6 +39,20 @@ export async function readRegular(path: string, maxBytes: number): Promise<Buffe
   }
 }
 
+/**
+ * The text of a regular file. System errors come as they are, for callers to whom a missing file says
+ * something. @throws VigorlError("io" | "input") where it is no regular file, or too large
+ */
+export async function readText(path: string, maxBytes = 1 << 28): Promise<string> {
+  const handle = await open(path, flags);
+  try {
+    checked(await handle.stat(), path, maxBytes);
+    return await handle.readFile("utf8");
+  } finally {
+    await handle.close();
+  }
+}
+
 /** As `readRegular`, at once. */
 export function readRegularSync(path: string, maxBytes: number): Buffer {
   const fd = openRegularSync(path);

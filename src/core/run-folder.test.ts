@@ -90,3 +90,21 @@ test.each([
   await expect(openRunFolder(path)).rejects.toMatchObject({ code: "input" });
   expect(await readFile(join(path, name), "utf8")).toBe(content);
 });
+
+test("a log that lost lines, or holds a damaged one, is not taken for what the checkpoint saw", async () => {
+  const path = join(await mkdtemp(join(tmpdir(), "vigorl-run-")), "a");
+  const run = await createRunFolder(path, description);
+  for (const step of [1, 2, 3]) await run.appendMetrics({ step });
+  await appendJsonl(run.file("traces.jsonl"), [{ step: 1 }, { step: 2 }]);
+  const saved = await run.numLines();
+  expect(saved).toEqual({ "metrics.jsonl": 3, "traces.jsonl": 2 });
+  await run.appendMetrics({ step: 4 });
+  await run.rewind(3, saved);
+  expect(await run.numLines()).toEqual(saved);
+  await writeFile(run.file("traces.jsonl"), '{"step":1}\n{"ste');
+  await expect(run.rewind(3, saved)).rejects.toThrow(/traces\.jsonl: holds 1 lines up to step 3/);
+  await writeFile(run.file("traces.jsonl"), '{"step":1}\n{"ste\n{"step":2}\n');
+  await expect(run.rewind(3, saved)).rejects.toThrow(/traces\.jsonl:2: /);
+  await writeFile(run.file("traces.jsonl"), '{"step":1}\n{"stop":2}\n');
+  await expect(run.rewind(3, saved)).rejects.toThrow(/traces\.jsonl:2: a line without its step/);
+});

@@ -5,17 +5,18 @@
  * checkpoint and end with the same files as one that was never stopped.
  */
 import { execFile } from "node:child_process";
-import { mkdir, readdir, readFile } from "node:fs/promises";
+import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { z } from "zod";
 import { errno, VigorlError } from "./errors.ts";
 import { ioError, isUnfinished, removeUnfinished, writeFileAtomic } from "./files.ts";
 import { inside } from "./inside.ts";
-import { appendJsonl, parseAt, truncateJsonl } from "./jsonl.ts";
+import { appendJsonl, countLines, parseAt, truncateJsonl } from "./jsonl.ts";
 import { metricSinks, type SinkName } from "./metric-sinks.ts";
 import { ownPath, ownVersion } from "./paths.ts";
 import { lockFile, type RunLock } from "./run-lock.ts";
+import { readText } from "./regular-file.ts";
 import { removeRun, type RunEntry } from "./run-entries.ts";
 import type { MetricPicture, MetricRow, MetricSink } from "./sinks/sink.ts";
 
@@ -98,19 +99,46 @@ export class RunFolder {
     for (const sink of this.sinks) await sink.append(row);
   }
 
-  /** Forgets metrics and traces behind `step`, and half-written files. */
-  async rewind(step: number): Promise<void> {
-    const upTo = (value: unknown): boolean => {
-      const row = value as { step?: unknown } | null;
-      return typeof row?.step === "number" && row.step <= step;
-    };
-    await truncateJsonl(this.file("metrics.jsonl"), upTo);
-    await truncateJsonl(this.file("traces.jsonl"), upTo);
+  /** Lines of metrics and traces, for a checkpoint to be written now. */
+  async numLines(): Promise<Record<string, number>> {
+    const lines: Record<string, number> = {};
+    for (const name of logs) lines[name] = await countLines(this.file(name));
+    return lines;
+  }
+
+  /**
+   * Forgets metrics and traces behind `step`, and half-written files. What a checkpoint of that step
+   * had counted (`numLines`) must still be there.
+   * @throws VigorlError("input") naming a damaged line, or a file that lost some
+   */
+  async rewind(step: number, numLines: Readonly<Record<string, number>> = {}): Promise<void> {
+    for (const name of logs) {
+      const file = this.file(name);
+      const is = await truncateJsonl(file, (row, place) => stepOf(row, place) <= step);
+      const was = numLines[name] ?? 0;
+      if (is >= was) continue;
+      throw new VigorlError(
+        "input",
+        `${file}: holds ${is} lines up to step ${step}, and held ${was} when that step was saved`,
+        { hint: "restore the file from a copy, or start again with --overwrite" },
+      );
+    }
     for (const sink of this.sinks) await sink.rewind(step);
     await removeUnfinished(this.path);
     await removeUnfinished(this.checkpointsPath);
     await removeUnfinished(this.file("images"));
   }
+}
+
+/** Files with a line a step or more. */
+const logs = ["metrics.jsonl", "traces.jsonl"] as const;
+
+function stepOf(row: unknown, place: string): number {
+  const parsed = z.looseObject({ step: z.number() }).safeParse(row);
+  if (parsed.success) return parsed.data.step;
+  throw new VigorlError("input", `${place}: a line without its step`, {
+    hint: "restore the file from a copy, or start again with --overwrite",
+  });
 }
 
 /**
@@ -180,7 +208,7 @@ async function readManifest(path: string): Promise<Manifest | null> {
   const file = join(path, "manifest.json");
   let text: string;
   try {
-    text = await readFile(file, "utf8");
+    text = await readText(file);
   } catch (error) {
     if (errno(error) === "ENOENT") return null;
     throw ioError(error, file);

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { lockFile, RunLock } from "./run-lock.ts";
+import { lockFile, oneWriter, RunLock } from "./run-lock.ts";
 
 let folder: string;
 let file: string;
@@ -99,4 +99,21 @@ test("a writer that lost its lock notices", async () => {
   await expect(lock.check()).rejects.toThrow("taken over by process 7 on other");
   await lock.release();
   expect(readFileSync(file, "utf8")).toContain("theirs");
+});
+
+test("work that is one writer's is refused to a second, and free again after a failure", async () => {
+  const work = oneWriter<{ path: string }, [boolean], string>(async ({ lock }, fail) => {
+    await lock.check();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    if (fail) throw new Error("broken");
+    return "done";
+  });
+  const [first, second] = await Promise.allSettled([
+    work({ path: folder }, false),
+    work({ path: folder }, false),
+  ]);
+  expect([first.status, second.status].sort()).toEqual(["fulfilled", "rejected"]);
+  await expect(work({ path: folder }, true)).rejects.toThrow("broken");
+  expect(await work({ path: folder }, false)).toBe("done");
+  expect(existsSync(file)).toBe(false);
 });

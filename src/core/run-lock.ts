@@ -107,6 +107,20 @@ export class RunLock {
   }
 }
 
+/** A piece of work that writes to the run in `path`, made to hold the run's lock while it lasts. */
+export function oneWriter<O extends { readonly path: string }, A extends unknown[], R>(
+  work: (options: O & { readonly lock: RunLock }, ...rest: A) => Promise<R>,
+): (options: O, ...rest: A) => Promise<R> {
+  return async (options, ...rest) => {
+    const lock = await RunLock.take(options.path);
+    try {
+      return await work({ ...options, lock }, ...rest);
+    } finally {
+      await lock.release();
+    }
+  };
+}
+
 /** Locks of this process: they go with it, unless it is killed. */
 const held = new Map<string, string>();
 

@@ -3,10 +3,11 @@
  * and the tokenizer, preprocessor and chat template beside them. What is saved here opens in
  * transformers, vLLM and SGLang as it is, and theirs opens here.
  */
-import { copyFile, readFile, readdir, writeFile } from "node:fs/promises";
+import { copyFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { errno, VigorlError } from "../core/errors.ts";
 import { ioError, replaceFolderAtomic } from "../core/files.ts";
+import { readText } from "../core/regular-file.ts";
 import { openSafetensors } from "../torch/safetensors.ts";
 import { writeSafetensorsFolder } from "../torch/safetensors-write.ts";
 import type { Tensor } from "../torch/ops.ts";
@@ -55,7 +56,7 @@ export async function readModelConfig(folder: string): Promise<ModelConfig> {
   const file = join(folder, "config.json");
   let text: string;
   try {
-    text = await readFile(file, "utf8");
+    text = await readText(file);
   } catch (error) {
     if (errno(error) !== "ENOENT") throw ioError(error, file);
     throw new VigorlError("input", `${file}: not found`, {

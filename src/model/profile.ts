@@ -3,10 +3,10 @@
  * how it wants its pixels. Reads configurations, not weights; chat template and tokenizer are the text
  * room's.
  */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { errno, VigorlError } from "../core/errors.ts";
+import { readText } from "../core/regular-file.ts";
 import type { Coordinates } from "../image/frames.ts";
 import { parsePreprocessorConfig, type PreprocessorConfig } from "../image/preprocessor-config.ts";
 import type { DialectName } from "../text/dialects/table.ts";
@@ -77,7 +77,7 @@ export function requireSamePatches(
 /** The parsed file, or undefined where there is none. */
 async function readJson(file: string): Promise<unknown> {
   try {
-    return JSON.parse(await readFile(file, "utf8"));
+    return JSON.parse(await readText(file));
   } catch (cause) {
     if (errno(cause) === "ENOENT") return undefined;
     throw new VigorlError("input", `${file} cannot be read as JSON`, {

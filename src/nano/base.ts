@@ -3,14 +3,16 @@
  * on dense words, the language model on look-ups with the tower frozen, then everything at a small
  * rate in the full form. A run is a folder that can be stopped and resumed; its end is a model folder.
  */
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
 import { replaceFolderAtomic, writeFileAtomic } from "../core/files.ts";
 import { inside } from "../core/inside.ts";
+import { readJsonFile } from "../core/json-file.ts";
 import { Progress } from "../core/progress.ts";
 import { createRunFolder, openRunFolder, type RunFolder } from "../core/run-folder.ts";
+import { oneWriter } from "../core/run-lock.ts";
 import { loadModelFolder, saveModelFolder } from "../model/folder.ts";
 import { parseModelConfig } from "../model/families/table.ts";
 import { initModel } from "../model/init.ts";
@@ -51,10 +53,19 @@ export interface TrainBaseResult {
 
 /** @throws VigorlError("interrupted") once `signal` aborts, the state saved */
 export async function trainBase(options: TrainBaseOptions): Promise<TrainBaseResult> {
+  const path = inside(options.runsFolder ?? "runs", options.recipe.name);
+  return trainIn({ ...options, path });
+}
+
+const trainIn = oneWriter(train);
+
+async function train(
+  options: TrainBaseOptions & { readonly path: string },
+): Promise<TrainBaseResult> {
   const { recipe, resume = false, quiet = false, signal } = options;
   setNumThreads(recipe.threads);
   const device = resolveDevice(recipe.device);
-  const path = inside(options.runsFolder ?? "runs", recipe.name);
+  const { path } = options;
   const run = await openRun(path, options);
   const newest = resume ? await newestCheckpoint(run.checkpointsPath) : undefined;
   const saved = newest === undefined ? null : await readState(newest);
@@ -155,12 +166,11 @@ async function openRun(path: string, options: TrainBaseOptions): Promise<RunFold
 }
 
 async function readState(folder: string): Promise<State & { stage: StageName }> {
-  const file = join(folder, "state.json");
-  const parsed = stateSchema.safeParse(JSON.parse(await readFile(file, "utf8")));
-  if (parsed.success) return parsed.data;
-  throw new VigorlError("input", `${file}: not the state of a base run`, {
-    hint: "start again with --overwrite",
-  });
+  return readJsonFile(
+    join(folder, "state.json"),
+    stateSchema,
+    `remove ${folder}; --resume goes on from the checkpoint before it, or from the start`,
+  );
 }
 
 /** Writes checkpoints/step-N and removes the one before it. */

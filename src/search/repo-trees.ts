@@ -3,11 +3,11 @@
  * texts, read into our trees. Coordinates in them are taken as pixels of the image as the model sees it; who knows better gives
  * the image's view.
  */
-import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
 import { ioError } from "../core/files.ts";
 import { parseAt } from "../core/jsonl.ts";
+import { readText } from "../core/regular-file.ts";
 import { defaultTags } from "../text/tags.ts";
 import { scanPoints } from "../text/points.ts";
 import type { KindName } from "../task/kinds.ts";
@@ -58,7 +58,7 @@ export type RepoRecord = z.infer<typeof repoRecordSchema>;
 export async function readRepoTrees(
   file: string,
 ): Promise<{ records: RepoRecord[]; numErrors: number }> {
-  const text = await readFile(file, "utf8").catch((error: unknown) => {
+  const text = await readText(file).catch((error: unknown) => {
     throw ioError(error, file);
   });
   const records: RepoRecord[] = [];

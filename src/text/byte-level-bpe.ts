@@ -2,11 +2,11 @@
  * Byte-level BPE as Qwen's models have it, in the form of a `tokenizer.json`: of a vocabulary and merges
  * that were made here, or of the `vocab.json` and `merges.txt` of a folder that has no `tokenizer.json`.
  */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
 import { ioError } from "../core/files.ts";
+import { readText as readRegular } from "../core/regular-file.ts";
 
 export interface AddedToken {
   readonly id: number;
@@ -131,7 +131,7 @@ function parseAt<S extends z.ZodType>(path: string, schema: S, json: unknown): z
 
 async function readText(path: string): Promise<string> {
   try {
-    return await readFile(path, "utf8");
+    return await readRegular(path);
   } catch (error) {
     throw ioError(error, path);
   }

@@ -4,11 +4,11 @@
  * template puts after an assistant message, so that nothing already sampled is tokenised again.
  * Tools are told by the template as JSON schemas where it can; else the system prompt describes them.
  */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Template } from "@huggingface/jinja";
 import { z } from "zod";
 import { VigorlError, errno } from "../core/errors.ts";
+import { readText } from "../core/regular-file.ts";
 import type { ToolSchema } from "./prompts.ts";
 import { defaultTags } from "./tags.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
@@ -289,7 +289,7 @@ async function readTemplateFile(path: string): Promise<z.infer<typeof templateFi
 
 async function readIfThere(path: string): Promise<string | undefined> {
   try {
-    return await readFile(path, "utf8");
+    return await readText(path);
   } catch (error) {
     if (errno(error) === "ENOENT") return undefined;
     throw new VigorlError("input", `cannot read ${path}`, { cause: error });

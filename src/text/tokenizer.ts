@@ -5,11 +5,11 @@
  * tokens. Ids are held equal to transformers by `golden.json`. Left out: every other decoder family.
  */
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { z } from "zod";
 import { VigorlError, errno } from "../core/errors.ts";
+import { readText } from "../core/regular-file.ts";
 import { fromVocabularyFiles } from "./byte-level-bpe.ts";
 
 export interface DecodeOptions {
@@ -281,7 +281,7 @@ function byteLevelAlphabet(): Map<string, number> {
 async function readJson(path: string): Promise<unknown> {
   let text: string;
   try {
-    text = await readFile(path, "utf8");
+    text = await readText(path);
   } catch (error) {
     throw new VigorlError("input", `cannot read ${path} (${errno(error) ?? "error"})`, {
       hint: "a model folder needs tokenizer.json and tokenizer_config.json beside config.json",

@@ -1,4 +1,5 @@
 /** Round trips, files of the Python package (python.safetensors), and headers that lie. */
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -82,6 +83,12 @@ describe("safetensors", () => {
         "ENOENT",
       );
     });
+  });
+
+  it("refuses what is no regular file", () => {
+    const folder = mkdtempSync(join(tmpdir(), "vigorl-safetensors-"));
+    execFileSync("mkfifo", [join(folder, "model.safetensors")]);
+    expect(() => openSafetensors(folder)).toThrow("model.safetensors: is a named pipe, not a file");
   });
 
   it("refuses an index that points elsewhere or at nothing", () => {

@@ -3,19 +3,12 @@
  * index. Headers are read at once and distrusted; tensors are read one by one when asked for.
  * Left out: the 8-bit floats and unsigned wide integers, which libtorch 1.13 cannot hold.
  */
-import {
-  closeSync,
-  existsSync,
-  fstatSync,
-  openSync,
-  readFileSync,
-  readSync,
-  statSync,
-} from "node:fs";
+import { closeSync, existsSync, fstatSync, readSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
 import { joinNames } from "../core/inside.ts";
+import { openRegularSync, readRegularSync } from "../core/regular-file.ts";
 import { dtypeBytes, type Device, type DType } from "./dtype.ts";
 import type { Tensor } from "./ops.ts";
 import { scope } from "./scope.ts";
@@ -84,7 +77,7 @@ function locate(path: string): string {
 }
 
 function openFile(file: string): Safetensors {
-  const fd = openSync(file, "r");
+  const fd = openRegularSync(file);
   let header: Header;
   try {
     header = readHeader(fd, file);
@@ -120,7 +113,7 @@ function openFile(file: string): Safetensors {
 }
 
 function openShards(indexFile: string): Safetensors {
-  const text = readFileSync(indexFile, "utf8");
+  const text = readRegularSync(indexFile, maxHeaderBytes).toString("utf8");
   const index = indexSchema.safeParse(parseJson(text, indexFile));
   if (!index.success) throw refuse(indexFile, "not an index: weight_map is missing or wrong");
   const shards = new Map<string, Safetensors>();

@@ -4,13 +4,21 @@
  * is there is whole; one that was cut later (a copied or truncated file) is refused with its name.
  * No random state is kept: every stream is keyed by the step that it serves.
  */
-import { readdir, readFile, rm, stat } from "node:fs/promises";
+import { readdir, rm, stat } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { z } from "zod";
 import { errno, VigorlError } from "../core/errors.ts";
-import { hashFile, ioError, replaceFolderAtomic, writeFileAtomic } from "../core/files.ts";
+import {
+  hashFile,
+  ioError,
+  replaceFolderAtomic,
+  writeFileAtomic,
+  wholeFolder,
+  wholeNames,
+} from "../core/files.ts";
 import { inside, joinNames } from "../core/inside.ts";
 import { parseAt } from "../core/jsonl.ts";
+import { readText } from "../core/regular-file.ts";
 import type { Learner } from "../engine/types.ts";
 
 const stateSchema = z.strictObject({
@@ -20,6 +28,8 @@ const stateSchema = z.strictObject({
   step: z.int().min(0),
   /** Optimizer steps that are done; the schedule goes on from here. */
   updates: z.int().min(0),
+  /** Lines of the run's logs when it was written. */
+  logs: z.record(z.string(), z.int()).default({}),
   files: z.array(z.strictObject({ name: z.string(), bytes: z.int(), sha256: z.string() })),
 });
 
@@ -29,7 +39,8 @@ export type CheckpointState = z.infer<typeof stateSchema>;
 export async function saveCheckpoint(
   checkpointsPath: string,
   learner: Pick<Learner, "save">,
-  state: Omit<CheckpointState, "version" | "files">,
+  state: Omit<CheckpointState, "version" | "files" | "logs"> &
+    Partial<Pick<CheckpointState, "logs">>,
   keep: number,
 ): Promise<string> {
   const folder = inside(checkpointsPath, `step-${state.step}`);
@@ -42,7 +53,7 @@ export async function saveCheckpoint(
         return { name, bytes: (await stat(file)).size, sha256: await hashFile(file) };
       }),
     );
-    const full: CheckpointState = { version: 1, ...state, files };
+    const full: CheckpointState = { version: 1, logs: {}, ...state, files };
     await writeFileAtomic(join(beside, "state.json"), `${JSON.stringify(full, null, 2)}\n`);
   });
   const steps = await checkpointSteps(checkpointsPath);
@@ -58,7 +69,7 @@ export async function checkpointSteps(checkpointsPath: string): Promise<number[]
     if (errno(error) === "ENOENT") return [];
     throw ioError(error, checkpointsPath);
   });
-  return names
+  return wholeNames(names)
     .flatMap((name) => {
       const match = /^step-(\d+)$/.exec(name);
       return match ? [Number(match[1])] : [];
@@ -69,7 +80,7 @@ export async function checkpointSteps(checkpointsPath: string): Promise<number[]
 /** Folder of the newest checkpoint, or undefined where there is none. */
 export async function newestCheckpoint(checkpointsPath: string): Promise<string | undefined> {
   const step = (await checkpointSteps(checkpointsPath)).at(-1);
-  return step === undefined ? undefined : join(checkpointsPath, `step-${step}`);
+  return step === undefined ? undefined : wholeFolder(join(checkpointsPath, `step-${step}`));
 }
 
 /**
@@ -90,7 +101,7 @@ export async function verifyCheckpoint(folder: string): Promise<CheckpointState>
   const file = join(folder, "state.json");
   let json: unknown;
   try {
-    json = JSON.parse(await readFile(file, "utf8"));
+    json = JSON.parse(await readText(file));
   } catch (error) {
     if (error instanceof SyntaxError || errno(error) === "ENOENT") damaged(folder, "state.json");
     throw ioError(error, file);

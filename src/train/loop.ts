@@ -58,7 +58,8 @@ export async function runSteps(
 
   const save = async (): Promise<void> => {
     if (savedAt === step && step > 0) return;
-    await saveCheckpoint(run.checkpointsPath, learner, { verb, step, updates }, keepCheckpoints);
+    const state = { verb, step, updates, logs: await run.numLines() };
+    await saveCheckpoint(run.checkpointsPath, learner, state, keepCheckpoints);
     savedAt = step;
   };
 
@@ -88,13 +89,13 @@ export async function runSteps(
 
 async function startOf(options: LoopOptions): Promise<{ step: number; updates: number }> {
   const { run, learner, verb } = options;
-  const start = { verb, step: 0, updates: 0 };
+  const start = { verb, step: 0, updates: 0, logs: {} };
   if (options.resume !== true) return start;
   const folder = await newestCheckpoint(run.checkpointsPath);
   const state = folder === undefined ? start : await loadCheckpoint(folder, learner);
   if (state.verb !== verb) {
     throw new VigorlError("usage", `${run.path}: is a run of ${state.verb}, not of ${verb}`);
   }
-  await run.rewind(state.step);
+  await run.rewind(state.step, state.logs);
   return { step: state.step, updates: state.updates };
 }

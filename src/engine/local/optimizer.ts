@@ -3,11 +3,11 @@
  * `optimizer.json` for the counters and settings. A resumed run goes on with the same bits. Gains of
  * norms and biases are decayed only where `decayAll` says so.
  */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { errno, VigorlError } from "../../core/errors.ts";
 import { writeFileAtomic } from "../../core/files.ts";
+import { readText } from "../../core/regular-file.ts";
 import { isNorm, type Parameters } from "../../model/parameters.ts";
 import type { Tensor } from "../../torch/ops.ts";
 import { AdamW, clipGradNorm } from "../../torch/optim.ts";
@@ -135,7 +135,7 @@ function newAdam(trained: Parameters, settings: Settings): AdamW {
 async function readState(file: string): Promise<z.infer<typeof stateSchema>> {
   let text: string;
   try {
-    text = await readFile(file, "utf8");
+    text = await readText(file);
   } catch (error) {
     if (errno(error) !== "ENOENT") throw error;
     throw new VigorlError("input", `${file}: there is no optimizer state`, {

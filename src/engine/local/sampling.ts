@@ -2,10 +2,10 @@
  * What sampling needs of a model folder: decoder, features and end tokens. Also opens the workers that
  * only sample, on weights that another owns.
  */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { errno, VigorlError } from "../../core/errors.ts";
+import { readText } from "../../core/regular-file.ts";
 import type { PreprocessorConfig } from "../../image/preprocessor-config.ts";
 import { Decoder } from "../../model/decoder.ts";
 import { familyOf } from "../../model/families/table.ts";
@@ -103,7 +103,7 @@ async function endTokens(folder: string, tokenizer?: Tokenizer): Promise<Set<num
 async function readJson(file: string): Promise<unknown> {
   let text: string;
   try {
-    text = await readFile(file, "utf8");
+    text = await readText(file);
   } catch (error) {
     if (errno(error) === "ENOENT") return undefined;
     throw error;
