@@ -59,10 +59,16 @@ export class Tokenizer {
         hint: "use a model with a byte-level BPE tokenizer (Qwen, Llama 3, GPT-2)",
       });
     }
-    this.inner = new HuggingFaceTokenizer(file, {
-      ...config,
-      clean_up_tokenization_spaces: false,
-    });
+    try {
+      const options = { ...config, clean_up_tokenization_spaces: false };
+      this.inner = new HuggingFaceTokenizer(file, options);
+    } catch (cause) {
+      const problem = `no tokenizer can be made of its files: ${(cause as Error).message}`;
+      throw new VigorlError("input", `${source}: ${problem}`, {
+        hint: "fetch tokenizer.json and tokenizer_config.json again",
+        cause,
+      });
+    }
     const encoder = new TextEncoder();
     const spellings: (string | undefined)[] = [];
     for (const [token, id] of Object.entries(file.model.vocab)) spellings[id] = token;

@@ -1,7 +1,19 @@
 /** What is fuzzed; a new reader of other people's bytes gets a line here. */
 import type { Target } from "./target.ts";
 import { image } from "./targets/image.ts";
+import { modelFolder, safetensors } from "./targets/model.ts";
 import { recipe } from "./targets/recipe.ts";
 import { jsonl, parquet } from "./targets/records.ts";
+import { run } from "./targets/runs.ts";
+import { turn } from "./targets/turn.ts";
 
-export const targets: readonly Target[] = [jsonl, parquet, image, recipe];
+export const targets: readonly Target[] = [
+  jsonl,
+  parquet,
+  image,
+  recipe,
+  run,
+  safetensors,
+  modelFolder,
+  turn,
+];
