@@ -5,16 +5,16 @@
  * stage it was in.
  */
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { relative, sep } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "./core/errors.ts";
 import { writeFileAtomic } from "./core/files.ts";
+import { readJsonFile } from "./core/json-file.ts";
 import { inside } from "./core/inside.ts";
-import { parseAt } from "./core/jsonl.ts";
 import { formatDuration } from "./core/progress.ts";
 import type { RunFolder } from "./core/run-folder.ts";
+import { oneWriter } from "./core/run-lock.ts";
 import { needsOf, planEngine } from "./engine-plan.ts";
 import { engineLabel, onWeights, type EngineConfig } from "./engine/open.ts";
 import { isArmDone, readArm } from "./eval/arm.ts";
@@ -45,7 +45,9 @@ export interface Reported {
  * on as many plain samples; rl-single without tools; rl-zoom and rl-samples with them, from either
  * warm start; the controls of rl-zoom.
  */
-export async function runPipeline(
+export const runPipeline = oneWriter(runStages);
+
+async function runStages(
   options: StageOptions,
   command: string,
   say: (line: string) => void,
@@ -152,7 +154,9 @@ async function growChains(
 }
 
 /** Evaluates the recipe's engine with the recipe's controls; arms: model and the controls. */
-export async function runEvaluation(options: StageOptions, command: string): Promise<Reported> {
+export const runEvaluation = oneWriter(evaluateRecipe);
+
+async function evaluateRecipe(options: StageOptions, command: string): Promise<Reported> {
   const { recipe, signal } = options;
   const needs = { ...needsOf("sample", recipe), purpose: "eval" };
   const plan = await planEngine(recipe, recipe.engine, needs, { signal });
@@ -302,7 +306,8 @@ async function stagedOnce(
 ): Promise<Staged> {
   const file = inside(run.path, "stages", `${name}.json`);
   if (existsSync(file)) {
-    const done = parseAt(file, JSON.parse(await readFile(file, "utf8")), stagedSchema);
+    const hint = `remove ${file}; --resume does this stage again`;
+    const done = await readJsonFile(file, stagedSchema, hint);
     return { ...done, folder: inside(run.path, ...done.folder.split("/")) };
   }
   const { folder, seconds, notes } = await work();

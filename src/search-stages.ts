@@ -12,6 +12,7 @@ import { writeJsonl } from "./core/jsonl.ts";
 import { findPath } from "./core/paths.ts";
 import { Progress } from "./core/progress.ts";
 import { openRunFolder, type RunFolder } from "./core/run-folder.ts";
+import { oneWriter } from "./core/run-lock.ts";
 import { episodeConfig, needsOf, openPlanned, planEngine } from "./engine-plan.ts";
 import { processorFolder, type EngineConfig } from "./engine/open.ts";
 import { loadTasks, recipeSchema, type Recipe, type TaskSet } from "./recipe.ts";
@@ -40,7 +41,9 @@ export interface Searched extends SearchProgress {
  * Grows a tree for each question. The teacher is `search.teacher`, or the engine itself. With
  * `compare`, the same questions are then asked in plain samples, task by task.
  */
-export async function searchStage(
+export const searchStage = oneWriter(grow);
+
+async function grow(
   options: StageOptions,
   engine: EngineConfig,
   tasks: readonly TaskSet[],
@@ -129,11 +132,15 @@ export async function linearizeStage(options: LinearizeStageOptions): Promise<Li
     () => false,
   );
   if (isFile) return linearizeFile(path, options);
-  const run = await openRunFolder(path);
+  const out = options.out ?? path;
+  return linearizeRun({ ...options, path: out }, await openRunFolder(path));
+}
+
+const linearizeRun = oneWriter(async (options: LinearizeInto, run: RunFolder) => {
+  const { path: out } = options;
   const recipe = recipeOf(run, options.overrides);
   const file = run.file(treesFile);
-  const { chains, stats, files } = await writeChains(readTrees(file), recipe, options.out ?? path);
-  const out = options.out ?? path;
+  const { chains, stats, files } = await writeChains(readTrees(file), recipe, out);
   const pictured = options.formats.filter((format) => format !== "svg");
   if (pictured.length > 0) {
     const written = { chains, ...(await recordsOf(recipe)) };
@@ -141,6 +148,11 @@ export async function linearizeStage(options: LinearizeStageOptions): Promise<Li
   }
   if (options.formats.includes("svg")) files.push(...(await drawTrees(file, chains, out)));
   return { stats, files };
+});
+
+/** With the folder that the chains go to. */
+interface LinearizeInto extends LinearizeStageOptions {
+  readonly path: string;
 }
 
 /** The trees of the published search hold no pictures: chains come out as text. */

@@ -6,15 +6,16 @@ import { existsSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 import { join } from "node:path";
 import { VigorlError } from "./core/errors.ts";
+import { differencesOf } from "./core/differences.ts";
 import { hashFile } from "./core/files.ts";
-import { findPath } from "./core/paths.ts";
+import { oneWriter, type RunLock } from "./core/run-lock.ts";
 import { Progress } from "./core/progress.ts";
 import {
   createRunFolder,
   holdsRun,
   isRunFolder,
   openRunFolder,
-  type RunFolder,
+  RunFolder,
 } from "./core/run-folder.ts";
 import {
   episodeConfig,
@@ -30,6 +31,7 @@ import { runArm } from "./eval/arm.ts";
 import { conditionTable, type Condition } from "./eval/controls.ts";
 import type { Evaluation } from "./eval/evaluate.ts";
 import type { Recipe, TaskSet } from "./recipe.ts";
+import { inputHashes, refuseChanges } from "./run-inputs.ts";
 import { none } from "./task/tools/controls.ts";
 import { trainRl } from "./train/grpo.ts";
 import type { LoopResult } from "./train/loop.ts";
@@ -47,6 +49,8 @@ export interface StageOptions {
   readonly overwrite: boolean;
   readonly quiet: boolean;
   readonly signal: AbortSignal;
+  /** The lock of the run folder, held by the stage itself. */
+  readonly lock?: RunLock;
 }
 
 /** What a stage leaves: its folder (of training, that of the last weights), and how long it took. */
@@ -63,7 +67,9 @@ export interface Trained extends Staged {
 }
 
 /** Warm start on right episodes, or on the chains of a search. */
-export async function sftStage(
+export const sftStage = oneWriter(runSft);
+
+async function runSft(
   options: StageOptions,
   engine: EngineConfig,
   tasks: readonly TaskSet[],
@@ -140,7 +146,9 @@ async function whileOpen<T>(plan: EnginePlan, work: (sampler: Sampler) => Promis
 }
 
 /** GRPO from the engine's weights on the tasks' questions. */
-export async function rlStage(
+export const rlStage = oneWriter(runRl);
+
+async function runRl(
   options: StageOptions,
   engine: EngineConfig,
   tasks: readonly TaskSet[],
@@ -245,27 +253,30 @@ export async function checkRun({
     return null;
   }
   const run = await openRunFolder(path);
-  if (isDeepStrictEqual(run.manifest.recipe, asJson(recipe))) return run;
-  throw new VigorlError("usage", `${path}: was started with another recipe`, {
+  const differences = differencesOf(
+    { ...(run.manifest.recipe as object), name: null },
+    { ...(asJson(recipe) as object), name: null },
+  );
+  if (differences.length === 0) return run;
+  const [first] = differences;
+  const more = differences.length === 1 ? "" : `, and ${differences.length - 1} more`;
+  throw new VigorlError("usage", `${path}: was started with another recipe: ${first}${more}`, {
     hint: "resume with the recipe and flags of its manifest.json, or start again with --overwrite",
   });
 }
 
 /** Opens a stage's run folder: a new one, or with `resume` the one that was stopped. */
 export async function openRun(
-  { path, recipe, resume, overwrite }: Omit<StageOptions, "signal" | "quiet">,
+  { path, recipe, resume, overwrite, lock }: Omit<StageOptions, "signal" | "quiet">,
   verb: string,
   { engine, folder: model }: Pick<EnginePlan, "engine" | "folder">,
 ): Promise<{ run: RunFolder; resume: boolean }> {
   const stopped = await checkRun({ path, recipe, resume, overwrite });
+  const dataHashes = await inputHashes(recipe, model);
   if (stopped !== null) {
-    stopped.logTo(recipe.log);
-    return { run: stopped, resume: true };
+    refuseChanges(path, stopped.manifest.dataHashes, dataHashes);
+    return { run: writable(stopped, recipe, lock), resume: true };
   }
-  const dataHashes: Record<string, string> = {};
-  const files = [...recipe.data.train, ...recipe.data.heldout].flatMap(({ file }) => file ?? []);
-  for (const file of [...files.map(findPath), join(model, "model.safetensors")])
-    if (existsSync(file)) dataHashes[file] = await hashFile(file);
   const { name, seed } = recipe;
   const versions = await engineVersions(engine);
   const run = await createRunFolder(
@@ -273,8 +284,14 @@ export async function openRun(
     { verb, name, seed, recipe: asJson(recipe), engine, versions, dataHashes },
     { overwrite },
   );
-  run.logTo(recipe.log);
-  return { run, resume: false };
+  return { run: writable(run, recipe, lock), resume: false };
+}
+
+/** A run that logs to the recipe's sinks and notices when another takes its lock. */
+function writable({ path, manifest }: RunFolder, { log }: Recipe, lock?: RunLock): RunFolder {
+  const run = new RunFolder(path, manifest, lock);
+  run.logTo(log);
+  return run;
 }
 
 async function withProgress<T>(

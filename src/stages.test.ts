@@ -1,0 +1,57 @@
+import { mkdirSync, mkdtempSync, renameSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { beforeEach, expect, test } from "vitest";
+import { parseConfig } from "./core/config.ts";
+import { recipeSchema, type Recipe } from "./recipe.ts";
+import { checkRun, openRun } from "./stages.ts";
+
+let root: string;
+let model: string;
+let recipe: Recipe;
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), "vigorl-stages-"));
+  model = join(root, "model");
+  mkdirSync(model);
+  for (const name of ["config.json", "model-00001-of-00002.safetensors"])
+    writeFileSync(join(model, name), name);
+  writeFileSync(join(model, "model-00002-of-00002.safetensors"), "second");
+  writeFileSync(join(root, "train.jsonl"), "{}\n");
+  const text = `name: a\ndata: { train: [{ file: ${join(root, "train.jsonl")} }] }\n`;
+  recipe = parseConfig(text, "a.yaml", recipeSchema);
+});
+
+const open = (name: string, changes: Partial<Recipe> = {}, resume = true) =>
+  openRun(
+    { path: join(root, name), recipe: { ...recipe, name, ...changes }, resume, overwrite: false },
+    "rl",
+    { engine: recipe.engine, folder: model },
+  );
+
+test("a run that is resumed is held to its data and to every file of its weights", async () => {
+  await open("a", {}, false);
+  expect((await open("a")).resume).toBe(true);
+  writeFileSync(join(model, "model-00002-of-00002.safetensors"), "other");
+  writeFileSync(join(root, "train.jsonl"), "{ }\n");
+  await expect(open("a")).rejects.toThrow(
+    /not those it began with: .*train\.jsonl was changed, model\/model-00002-of-00002\.safetensors was changed$/,
+  );
+  writeFileSync(join(root, "train.jsonl"), "{}\n");
+  writeFileSync(join(model, "model-00002-of-00002.safetensors"), "second");
+  writeFileSync(join(model, "model-00003-of-00003.safetensors"), "third");
+  await expect(open("a")).rejects.toThrow(/model-00003-of-00003\.safetensors is new$/);
+});
+
+test("another recipe is refused by the key that differs; another name is none", async () => {
+  await open("a", {}, false);
+  renameSync(join(root, "a"), join(root, "b"));
+  expect((await open("b")).resume).toBe(true);
+  const rl = { ...recipe.rl, groupSize: 4 };
+  await expect(open("b", { rl })).rejects.toThrow(
+    /was started with another recipe: rl\.groupSize was 8, is 4$/,
+  );
+  const path = join(root, "b");
+  await expect(
+    checkRun({ path, recipe: { ...recipe, rl, seed: 7 }, resume: true, overwrite: false }),
+  ).rejects.toThrow(/seed was 1, is 7, and 1 more$/);
+});
