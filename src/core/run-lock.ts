@@ -12,7 +12,7 @@ import { readFileSync, readlinkSync, rmSync } from "node:fs";
 import { link, mkdir, open, readFile, rm, rmdir, stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { hostname } from "node:os";
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { errno, VigorlError } from "./errors.ts";
 import { ioError } from "./files.ts";
@@ -44,11 +44,14 @@ type Holder = z.infer<typeof holderSchema>;
 export class RunLock {
   private readonly file: string;
   private readonly token: string;
+  /** The outermost folder that was made for the run. */
+  private readonly made: string | undefined;
   private readonly timer: NodeJS.Timeout;
 
-  private constructor(file: string, token: string) {
+  private constructor(file: string, token: string, made: string | undefined) {
     this.file = file;
     this.token = token;
+    this.made = made;
     this.timer = setInterval(() => void this.beat(), beatMs).unref();
     process.off("exit", releaseAll).on("exit", releaseAll);
     held.set(file, token);
@@ -57,7 +60,7 @@ export class RunLock {
   /** Takes the lock of a run's folder; makes the folder where there is none. @throws VigorlError */
   static async take(folder: string): Promise<RunLock> {
     const file = inside(folder, lockFile);
-    await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+    const made = await mkdir(folder, { recursive: true }).catch((error: unknown) => {
       throw ioError(error, folder);
     });
     const holder: Holder = {
@@ -69,7 +72,7 @@ export class RunLock {
       since: new Date().toISOString(),
     };
     for (let attempt = 0; attempt < 50; attempt++) {
-      if (await writeNew(file, holder)) return new RunLock(file, holder.token);
+      if (await writeNew(file, holder)) return new RunLock(file, holder.token, made);
       const other = await holderOf(file);
       if (other === "gone") continue;
       if (await isAlive(other, file)) throw refusal(folder, other);
@@ -90,13 +93,16 @@ export class RunLock {
     });
   }
 
-  /** Gives the lock back, and removes the folder where nothing came into it. */
+  /** Gives the lock back, and removes the folders that were made and into which nothing came. */
   async release(): Promise<void> {
     clearInterval(this.timer);
     held.delete(this.file);
     const holder = await holderOf(this.file).catch(() => null);
     if (isOf(holder, this.token)) await rm(this.file, { force: true });
-    await rmdir(dirname(this.file)).catch(() => undefined);
+    if (this.made === undefined) return;
+    for (let folder = dirname(this.file); ; folder = dirname(folder)) {
+      if (!(await removedEmpty(folder)) || resolve(folder) === resolve(this.made)) return;
+    }
   }
 
   /** Writes the same bytes again, so that the file system notes the time; a lock that is lost is left. */
@@ -119,6 +125,13 @@ export function oneWriter<O extends { readonly path: string }, A extends unknown
       await lock.release();
     }
   };
+}
+
+async function removedEmpty(folder: string): Promise<boolean> {
+  return rmdir(folder).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Locks of this process: they go with it, unless it is killed. */
