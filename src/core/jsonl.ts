@@ -125,10 +125,11 @@ function parseLine({ text, isUtf8: readable, torn }: Line, place: string): unkno
   }
 }
 
-/** Whole lines of a file; 0 where it is missing. */
+/** Flushes a file to the disk and counts its whole lines; 0 where it is missing. */
 export async function countLines(file: string): Promise<number> {
   if (!existsSync(file)) return 0;
   const { handle } = await openRegular(file);
+  await handle.sync();
   let count = 0;
   for await (const part of handle.createReadStream({ highWaterMark: 1 << 18 }))
     for (let at = -1; (at = (part as Buffer).indexOf(10, at + 1)) >= 0;) count++;

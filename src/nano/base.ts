@@ -4,7 +4,7 @@
  * rate in the full form. A run is a folder that can be stopped and resumed; its end is a model folder.
  */
 import { rm } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
 import { replaceFolderAtomic, writeFileAtomic } from "../core/files.ts";
@@ -195,7 +195,7 @@ async function saveModel(
   folder: string,
   dtype: "float32" | "bfloat16",
 ): Promise<void> {
-  const files = `${folder}.files`;
+  const files = inside(dirname(folder), `${basename(folder)}.files`);
   await writeNanoFolder(files);
   await saveModelFolder(model, folder, { dtype, filesFrom: files });
   await rm(files, { recursive: true });
