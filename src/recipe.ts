@@ -27,7 +27,12 @@ const sourceSchema = z
     file: z.string().min(1).optional().describe("a dataset: .jsonl or .parquet"),
     images: z.string().min(1).optional().describe("folder of the images; default the file's own"),
     task: nameSchema.optional().describe("name in reports; default the task or file name"),
-    count: z.int().min(1).optional().describe("at most so many records; nano: exactly so many"),
+    count: z
+      .int()
+      .min(1)
+      .max(10_000_000)
+      .optional()
+      .describe("at most so many records; nano: exactly so many"),
   })
   .refine((source) => (source.nano === undefined) !== (source.file === undefined), {
     message: "give either nano or file",

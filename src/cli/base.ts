@@ -23,7 +23,11 @@ export function baseVerb(): Verb {
         quiet: context.quiet,
         signal: context.signal,
       });
-      return { json: { ...result }, text: result.folder };
+      const figures = Object.entries(result.figures).map(
+        ([name, value]) => `${name} ${value.toPrecision(3)}`,
+      );
+      const text = [`${result.steps} steps`, ...figures].join(", ");
+      return { json: { ...result }, text: `${text}\n${result.folder}` };
     },
   };
 }

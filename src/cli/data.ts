@@ -25,11 +25,14 @@ export function dataVerb(): Verb {
   };
 }
 
+/** A record takes a few hundred bytes of memory. */
+const maxNanoRecords = 10_000_000;
+
 async function writeNano(options: Options): Promise<Result> {
   const { nanoRecords, nanoTaskNames } = await import("../nano/tasks.ts");
   const task = oneOf("--task", options.task, nanoTaskNames);
   const split = oneOf("--split", options.split, ["train", "heldout"]);
-  const count = wholeNumber("--count", options.count, 1);
+  const count = wholeNumber("--count", options.count, 1, maxNanoRecords);
   const seed = wholeNumber("--seed", options.seed);
   const out = String(options.out ?? `data/nano-${task}-${split}.jsonl`);
   const { writeDataset } = await import("../data/write.ts");

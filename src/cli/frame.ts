@@ -104,12 +104,18 @@ export function textOf(flag: Options[string]): string | undefined {
 }
 
 /** Parses a whole number given on the command line. @throws VigorlError("usage"). */
-export function wholeNumber(flag: string, text: unknown, minimum = 0): number {
+export function wholeNumber(
+  flag: string,
+  text: unknown,
+  minimum = 0,
+  maximum = Number.MAX_SAFE_INTEGER,
+): number {
   const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < minimum) {
+  if (!Number.isSafeInteger(value) || value < minimum || value > maximum) {
+    const most = maximum === Number.MAX_SAFE_INTEGER ? "" : ` and ≤ ${maximum}`;
     throw new VigorlError(
       "usage",
-      `${flag} must be a whole number ≥ ${minimum} (got ${String(text)})`,
+      `${flag} must be a whole number ≥ ${minimum}${most} (got ${String(text)})`,
     );
   }
   return value;

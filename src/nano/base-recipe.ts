@@ -33,11 +33,12 @@ export const baseRecipeSchema = z.strictObject({
   /** auto, cpu, cuda or cuda:N. */
   device: z.string().default("auto"),
   /** Threads of libtorch; one is left for drawing. */
-  threads: z.int().min(1).default(1),
+  threads: z.int().min(1).max(1024).default(1),
   /** Threads that draw; whatever their number, the same is drawn. */
   drawers: z
     .int()
     .min(1)
+    .max(1024)
     .default(Math.max(1, Math.min(12, cpus().length - 2))),
   /** Steps between lines of metrics, evaluations on held-out scenes, and checkpoints. */
   logEvery: z.int().min(1).default(50),

@@ -47,6 +47,8 @@ export interface TrainBaseOptions {
 export interface TrainBaseResult {
   /** The finished model folder, bf16. */
   readonly folder: string;
+  /** Steps of all stages, those of earlier tries too. */
+  readonly steps: number;
   /** Held-out figures at the end of each step, such as `tower/digit`. */
   readonly figures: Readonly<Record<string, number>>;
 }
@@ -63,6 +65,10 @@ async function train(
   options: TrainBaseOptions & { readonly path: string },
 ): Promise<TrainBaseResult> {
   const { recipe, resume = false, quiet = false, signal } = options;
+  if (stageNames.every((name) => recipe[name].steps === 0))
+    throw new VigorlError("usage", "base: every stage has 0 steps", {
+      hint: "give at least one of them steps, as recipes/nano-base.yaml does",
+    });
   setNumThreads(recipe.threads);
   const device = resolveDevice(recipe.device);
   const { path } = options;
@@ -137,7 +143,7 @@ async function train(
   await writeFileAtomic(run.file("curves.svg"), curves);
   await writeFileAtomic(run.file("report.json"), `${JSON.stringify({ figures }, null, 2)}\n`);
   model.dispose();
-  return { folder, figures };
+  return { folder, steps: step, figures };
 }
 
 const stateSchema = z.strictObject({
