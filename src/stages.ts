@@ -9,6 +9,7 @@ import { VigorlError } from "./core/errors.ts";
 import { differencesOf } from "./core/differences.ts";
 import { hashFile } from "./core/files.ts";
 import { oneWriter, type RunLock } from "./core/run-lock.ts";
+import { plainText } from "./core/plain-text.ts";
 import { Progress } from "./core/progress.ts";
 import {
   createRunFolder,
@@ -172,7 +173,7 @@ async function runRl(
         resume,
         signal,
         onStep,
-        onWarning: (message) => void (quiet || process.stderr.write(`${message}\n`)),
+        onWarning: (message) => void (quiet || process.stderr.write(`${plainText(message)}\n`)),
       }),
     );
     return trained(result, start, {});
