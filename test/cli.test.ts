@@ -191,6 +191,40 @@ describe("images and datasets", () => {
     expect(readdirSync(folder).filter((name) => name.includes("looked"))).toEqual([]);
   });
 
+  test("published files become datasets, and what is left out is counted", () => {
+    const rows = [
+      { problem: "<image>Where?", answer: "(1, 2, 30, 40)", images: ["x.png"], source: "web" },
+      { problem: "What?", answer: "red", images: ["x.png"], id: "a" },
+      { problem: "What?", answer: "blue", images: ["x.png"], id: "a" },
+      { problem: "What?", answer: "", images: ["x.png"] },
+    ];
+    const lines = rows.map((row) => `${JSON.stringify(row)}\n`).join("");
+    writeFileSync(join(folder, "rl.jsonl"), lines);
+    const take = (...flags: string[]) => vigorl("data", "import", "repo", "rl.jsonl", ...flags);
+    const { stdout, status } = take("--images", "pictures", "--out", "sets/own.jsonl", "--json");
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toEqual({
+      file: "sets/own.jsonl",
+      count: 3,
+      kinds: { point: 1, text: 2 },
+      numDropped: 1,
+      reasons: { "no answer": 1 },
+      dropped: [{ line: 4, reason: "no answer" }],
+      droppedFields: { source: 1 },
+    });
+    const written = readFileSync(join(folder, "sets/own.jsonl"), "utf8").trim().split("\n");
+    expect(written.map((line) => JSON.parse(line) as object)).toMatchObject([
+      { id: "rl-1", image: "../pictures/x.png", answer: { box: [1, 2, 31, 41] } },
+      { id: "a", answer: "red" },
+      { id: "rl-3", answer: "blue" },
+    ]);
+    expectMistake(take(), /which file, and where to/);
+    expectMistake(take("--out", "rl.jsonl"), /is the file that is read/);
+    expectMistake(take("--out", "o.jsonl", "--layout", "eval"), /none of 4 lines became a record/);
+    writeFileSync(join(folder, "rl.jsonl"), '{"text": "?"}\n');
+    expectMistake(take("--out", "o.jsonl"), /no published layout \(keys: text\)/);
+  });
+
   test("a dataset line that does not parse, is no record, or names no image", () => {
     const good = JSON.stringify({
       id: "a",

@@ -7,6 +7,7 @@
  */
 import { basename, resolve } from "node:path";
 import { z } from "zod";
+import { VigorlError } from "../core/errors.ts";
 import { readJsonl } from "../core/jsonl.ts";
 import type { KindName } from "../task/kinds.ts";
 import { parseAction } from "../task/kinds/action.ts";
@@ -14,8 +15,11 @@ import { letterIndex } from "../task/kinds/choice.ts";
 import { recordLineSchema, fromLine, type TaskRecord } from "../task/record.ts";
 import { parseIntsLiteral } from "../text/python.ts";
 
+export const layouts = ["rl", "eval"] as const;
+type Layout = (typeof layouts)[number];
+
 export interface ImportOptions {
-  readonly layout: "rl" | "eval";
+  readonly layout: Layout;
   /** Folder that image paths are relative to. */
   readonly imageRoot: string;
   /** What the answers are; by default found out record by record. */
@@ -34,9 +38,13 @@ export interface Imported {
   readonly droppedFields: Readonly<Record<string, number>>;
 }
 
-/** Imports one file. @throws VigorlError("input") naming `file:line` where a line is no JSON object. */
+/**
+ * Imports one file. A record without an id, or with that of a line before, is called by file and line.
+ * @throws VigorlError("input") naming `file:line` where a line is no JSON object.
+ */
 export async function importRepoFile(file: string, options: ImportOptions): Promise<Imported> {
   const records: TaskRecord[] = [];
+  const ids = new Set<string>();
   const dropped: { line: number; reason: string }[] = [];
   const droppedFields: Record<string, number> = {};
   let line = 0;
@@ -48,9 +56,23 @@ export async function importRepoFile(file: string, options: ImportOptions): Prom
     const fallbackId = `${basename(file, ".jsonl")}-${line}`;
     const result = "reason" in read ? read.reason : toRecord(read, fallbackId, options);
     if (typeof result === "string") dropped.push({ line, reason: result });
-    else records.push(result);
+    else records.push(ids.has(result.id) ? { ...result, id: fallbackId } : result);
+    ids.add(records.at(-1)?.id ?? "");
   }
   return { records, dropped, droppedFields };
+}
+
+/** The layout that the first line of a file has. @throws VigorlError("input") where it has neither. */
+export async function layoutOf(file: string): Promise<Layout> {
+  for await (const row of readJsonl(file, z.record(z.string(), z.unknown()))) {
+    if ("conversations" in row) return "eval";
+    if ("problem" in row) return "rl";
+    const keys = Object.keys(row).join(", ");
+    throw new VigorlError("input", `${file}: line 1 has no published layout (keys: ${keys})`, {
+      hint: "published are lines with problem, answer and images, or with conversations and image",
+    });
+  }
+  throw new VigorlError("input", `${file}: holds no lines`);
 }
 
 interface Read {
