@@ -18,7 +18,13 @@ import { oneWriter } from "./core/run-lock.ts";
 import { needsOf, planEngine } from "./engine-plan.ts";
 import { engineLabel, onWeights, type EngineConfig } from "./engine/open.ts";
 import { isArmDone, readArm } from "./eval/arm.ts";
-import { answeredByBoth, armOf, compareArms, type Evaluation } from "./eval/evaluate.ts";
+import {
+  answeredByBoth,
+  armOf,
+  compareArms,
+  perQuestion,
+  type Evaluation,
+} from "./eval/evaluate.ts";
 import { readCurves, writeReport } from "./eval/report-files.ts";
 import { percent, type Comparison, type Curve, type Report } from "./eval/report.ts";
 import { loadTasks, type Recipe, type TaskSet } from "./recipe.ts";
@@ -221,8 +227,10 @@ function results(
     for (const [arm, against] of pairs) {
       const ours = byArm.get(arm);
       const theirs = byArm.get(against);
-      if (ours && theirs && answeredByBoth(ours.outcomes, theirs.outcomes).length > 0)
-        comparisons.push(compareArms(task, [arm, ours.outcomes], [against, theirs.outcomes]));
+      if (ours === undefined || theirs === undefined) continue;
+      const [a, b] = [ours, theirs].map(({ outcomes }) => perQuestion(outcomes));
+      if (answeredByBoth(a, b).length > 0)
+        comparisons.push(compareArms(task, [arm, a], [against, b]));
     }
   }
   return { arms, comparisons };

@@ -15,6 +15,7 @@ import { evalSchema } from "./eval/evaluate.ts";
 import { nanoRecords, nanoTaskNames } from "./nano/tasks.ts";
 import { linearizeConfig } from "./search/linearize-config.ts";
 import { searchConfig } from "./search/search-config.ts";
+import { runProfiles, withRunProfile } from "./recipe-profiles.ts";
 import { episodeSettingsSchema } from "./task/episode-config.ts";
 import type { TaskRecord } from "./task/record.ts";
 import { rlSchema } from "./train/rl-config.ts";
@@ -43,7 +44,13 @@ const sourceSchema = z
   });
 export type Source = z.infer<typeof sourceSchema>;
 
-export const recipeSchema = z.strictObject({
+const recipeFields = z.strictObject({
+  profile: z
+    .enum(runProfiles)
+    .default("default")
+    .describe(
+      "of every section below that names none of its own: ours, or the paper's or its repository's, single-turn or with the zoom (-multi)",
+    ),
   name: nameSchema
     .regex(/^[\w.-]+$/, "a name of letters, digits, dot, dash")
     .default("run")
@@ -85,6 +92,7 @@ export const recipeSchema = z.strictObject({
     .prefault({})
     .describe("what the whole pipeline does besides the sections above"),
 });
+export const recipeSchema = z.preprocess(withRunProfile, recipeFields);
 export type Recipe = z.output<typeof recipeSchema>;
 
 /** Reads a recipe. @throws VigorlError("usage") naming file, line and key. */

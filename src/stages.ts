@@ -33,6 +33,7 @@ import { conditionTable, type Condition } from "./eval/controls.ts";
 import type { Evaluation } from "./eval/evaluate.ts";
 import type { Recipe, TaskSet } from "./recipe.ts";
 import { inputHashes, refuseChanges } from "./run-inputs.ts";
+import { present } from "./task/episode-config.ts";
 import { none } from "./task/tools/controls.ts";
 import { trainRl } from "./train/grpo.ts";
 import type { LoopResult } from "./train/loop.ts";
@@ -190,6 +191,16 @@ export interface ArmPlan {
   readonly tools: boolean;
 }
 
+/** A recipe as evaluation plays it: with the bounds that its `eval` lays over those of all stages. */
+function evaluated(recipe: Recipe): Recipe {
+  const { image = {}, episode = {} } = recipe.eval;
+  return {
+    ...recipe,
+    image: { ...recipe.image, ...present(image) },
+    episode: { ...recipe.episode, ...present(episode) },
+  };
+}
+
 /** Runs arms of one model over all tasks; finished ones are read back without opening the model. */
 export async function evaluateArms(
   options: StageOptions,
@@ -203,12 +214,12 @@ export async function evaluateArms(
   try {
     for (const { arm, condition, tools: isOffered } of plans) {
       const control = isOffered ? conditionTable[condition].tool : none;
-      const episode = await episodeConfig(recipe, plan.folder, control);
+      const episode = await episodeConfig(evaluated(recipe), plan.folder, control);
       for (const { task, records } of tasks) {
         const progress = new Progress({
           label: `eval ${task} ${arm}`,
-          total: records.length,
-          unit: "questions",
+          total: records.length * recipe.eval.samples,
+          unit: recipe.eval.samples === 1 ? "questions" : "episodes",
           quiet,
         });
         try {

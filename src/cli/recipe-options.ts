@@ -20,6 +20,7 @@ export function recipeCommand(
     .description(description)
     .argument("[recipe]", "a recipe in YAML", recipe)
     .option("--name <name>", "name of the run; default the recipe's")
+    .option("--profile <name>", "profile: of every section that names none of its own")
     .option("--model <folder>", "engine.model: a model or run folder; default the recipe's")
     .option("--seed <number>", "seed; default the recipe's")
     .option("--device <device>", "engine.device: auto, cpu, cuda or cuda:N")
@@ -76,6 +77,7 @@ async function flagsOf(options: Options): Promise<Override[]> {
     ["engine.device", textOf(options.device)],
     ["engine.dtype", textOf(options.dtype)],
     ["engine.threads", textOf(options.threads)],
+    ["profile", textOf(options.profile)],
     ["name", textOf(options.name)],
     ["seed", textOf(options.seed)],
     ["log", options.log === undefined ? undefined : `[${String(options.log)}]`],

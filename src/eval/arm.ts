@@ -21,6 +21,7 @@ const evaluationSchema = z.strictObject({
   outcomes: z.array(
     z.strictObject({
       recordId: z.string(),
+      sample: z.int().optional(),
       category: z.string().nullable(),
       score: z.number(),
       answer: z.string().nullable(),
@@ -68,9 +69,9 @@ export async function runArm(options: ArmOptions): Promise<Evaluation> {
   const sum = { done: 0, unanswered: 0, score: 0, toolUses: 0 };
   const evaluation = await evaluate({
     ...options,
-    onEpisode: async (episode, record, score) => {
+    onEpisode: async (episode, record, score, sample) => {
       if (isUnanswered(episode)) sum.unanswered++;
-      if (traced.has(record.id)) {
+      if (sample === 0 && traced.has(record.id)) {
         const reward = scoreEpisode(episode, record, options.reward);
         await traces.append(toTrace(episode, record, reward, { arm }, config.chat), episode);
       }

@@ -3,9 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { makeTinyModel, tinyEpisode, tinyRecords } from "../../test/fixtures/tiny.ts";
+import { wilsonInterval } from "../core/statistics.ts";
 import { openLocalEngine, type LocalEngine } from "../engine/local/client.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import { loadImages } from "../task/record.ts";
+import { ScriptedSampler } from "../task/fixtures/scripted-sampler.ts";
 import { makeTools } from "../task/tools/table.ts";
 import { conditionTable, conditions } from "./controls.ts";
 import {
@@ -14,6 +16,7 @@ import {
   compareArms,
   evalSchema,
   evaluate,
+  perQuestion,
   type Outcome,
 } from "./evaluate.ts";
 
@@ -114,6 +117,82 @@ test("arms count by category and by stop reason; comparisons are paired", () => 
   expect(comparison.difference).toBe(0.5);
   expect(comparison.ci95[0]).toBeGreaterThan(0.3);
   expect(comparison.p).toBeCloseTo(2 / 2 ** 20, 10);
+});
+
+test("several samples: other draws of the same question, which count once together", async () => {
+  const records = tinyRecords(6);
+  const run = async (samples: number) => {
+    const said: string[] = [];
+    const { outcomes } = await evaluate({
+      sampler: engine,
+      records,
+      episode,
+      config: evalSchema.parse({ temperature: 1, samples, concurrency: 1 }),
+      condition: "none",
+      seed: 4,
+      onEpisode: ({ response }) => void said.push(response),
+    });
+    return { outcomes, said };
+  };
+  const [once, thrice] = [await run(1), await run(3)];
+  expect(thrice.outcomes.map(({ recordId, sample }) => [recordId, sample])).toEqual(
+    records.flatMap(({ id }) => [0, 1, 2].map((sample) => [id, sample])),
+  );
+  expect(thrice.said.filter((_, i) => i % 3 === 0)).toEqual(once.said);
+  expect(new Set(thrice.said).size).toBeGreaterThan(6);
+});
+
+test("accuracy is averaged over samples, intervals are over questions", () => {
+  const sample = (question: number, index: number, score: number | null): Outcome => ({
+    recordId: `q${question}`,
+    sample: index,
+    category: null,
+    score: score ?? 0,
+    answer: null,
+    toolUses: index,
+    stopReason: score === null ? "samplerError" : "answered",
+    error: score === null ? "gone" : null,
+  });
+  const outcomes = [
+    ...[1, 1, 0, 0].map((score, i) => sample(0, i, score)),
+    ...[1, null, 1, 1].map((score, i) => sample(1, i, score)),
+    ...[null, null, null, null].map((score, i) => sample(2, i, score)),
+  ];
+  const arm = armOf("a", "t", { outcomes, seconds: 1 });
+  expect(arm).toMatchObject({ n: 2, accuracy: 0.75, unanswered: { count: 1, reason: "gone" } });
+  expect(arm.stopReasons).toEqual({ answered: 7, samplerError: 5 });
+  expect(arm.toolUsesPerEpisode).toBeCloseTo((6 + 5) / 7);
+  expect([arm.ci95[0], arm.ci95[1]]).toEqual([...wilsonInterval(1.5, 2)]);
+  expect(perQuestion(outcomes).map(({ score }) => score)).toEqual([0.5, 1, 0]);
+});
+
+test.each([
+  ["judged", [1, 1, 1]],
+  ["wrong", [1, 0, 1]],
+] as const)("an answer behind a turn without a thought is %s", async (malformed, scores) => {
+  const [record] = tinyRecords(1);
+  const config = await tinyEpisode(folder, true);
+  const call = '<tool_call>\n{"name": "search_coordinate", "arguments": {"coordinate": [5, 5]}}\n';
+  const answer = `<answer>${String(record.answer)}</answer>`;
+  const replies = [
+    [`<think>there</think>\n${call}</tool_call>`, `<think>so</think>${answer}`],
+    [`${call}</tool_call>`, `<think>so</think>${answer}`],
+    [answer], // no turn before it
+  ];
+  const found: number[] = [];
+  for (const script of replies) {
+    const { outcomes } = await evaluate({
+      sampler: new ScriptedSampler(config.chat.tokenizer, script),
+      records: [record],
+      episode: config,
+      config: evalSchema.parse({ malformed }),
+      condition: "none",
+      seed: 1,
+    });
+    expect(outcomes[0].stopReason).toBe("answered");
+    found.push(outcomes[0].score);
+  }
+  expect(found).toEqual(scores);
 });
 
 test("a question that could not be asked is no wrong answer", () => {

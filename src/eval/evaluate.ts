@@ -1,15 +1,16 @@
 /**
- * Runs a model over questions, one sample a question, and counts. Episodes are independent and run
- * concurrently; each draws from a seed keyed by its record, so neither order nor concurrency
+ * Runs a model over questions, one sample a question or several, and counts. Episodes are independent
+ * and run concurrently; each draws from a seed keyed by its record, so neither order nor concurrency
  * changes an answer. Works over any sampler. Left out: pass@k and voting.
  */
 import { z } from "zod";
 import { mapBounded } from "../core/bounded.ts";
 import { VigorlError } from "../core/errors.ts";
+import { withPreset } from "../core/preset.ts";
 import { deriveSeed } from "../core/random.ts";
 import { bootstrapDifference, mcNemar, mean, wilsonInterval } from "../core/statistics.ts";
 import type { Sampler } from "../engine/types.ts";
-import type { EpisodeConfig } from "../task/episode-config.ts";
+import { imageBounds, someLimitsSchema, type EpisodeConfig } from "../task/episode-config.ts";
 import { runEpisode } from "../task/episode.ts";
 import { judge, judgeProfiles } from "../task/judge.ts";
 import type { TaskRecord } from "../task/record.ts";
@@ -17,8 +18,23 @@ import { countUses, type Trajectory } from "../task/trajectory.ts";
 import { conditionTable, conditions, type Condition } from "./controls.ts";
 import type { Arm, Comparison } from "./report.ts";
 
-/** The `eval` section of a recipe. */
-export const evalSchema = z.strictObject({
+const profileNames = [
+  "default",
+  "paper",
+  "paper-multi",
+  "paper-spatial",
+  "repo",
+  "repo-multi",
+  "repo-spatial",
+] as const;
+
+const evalFields = z.strictObject({
+  profile: z
+    .enum(profileNames)
+    .default("default")
+    .describe(
+      "preset that fills in what is not written: ours, the paper's, or the repository's, which bounds the side of pictures for spatial questions and their area for all others",
+    ),
   temperature: z.number().min(0).default(0).describe("0 is greedy; the paper samples at 0.5"),
   topP: z.number().gt(0).max(1).default(1).describe("nucleus sampling; 1 switches it off"),
   topK: z.int().min(0).default(0).describe("keep the k likeliest tokens; 0 switches it off"),
@@ -27,17 +43,72 @@ export const evalSchema = z.strictObject({
     .enum(judgeProfiles)
     .default("default")
     .describe("rules by which an answer is right: ours, or the published ones"),
+  samples: z
+    .int()
+    .min(1)
+    .default(1)
+    .describe(
+      "episodes for each question; its score is their mean, and intervals are over questions",
+    ),
+  malformed: z
+    .enum(["judged", "wrong"])
+    .default("judged")
+    .describe(
+      "answers behind a turn without a thought: judged like others, or wrong, as in the published code",
+    ),
+  image: imageBounds.optional().describe("laid over image while evaluating"),
+  episode: someLimitsSchema.optional().describe("laid over episode while evaluating"),
   controls: z
     .array(z.enum(conditions).exclude(["none"]))
     .default([])
     .describe("controls to run beside the model as it is"),
   traces: z.int().min(0).default(24).describe("questions whose episodes the report shows"),
 });
-export type EvalConfig = z.infer<typeof evalSchema>;
+export type EvalConfig = z.infer<typeof evalFields>;
+type EvalPreset = Partial<z.input<typeof evalFields>>;
 
-/** What came of one question. */
+const published: EvalPreset = {
+  temperature: 0.5,
+  topP: 1,
+  judge: "repo",
+  image: { minPixels: 4096, maxPixels: 12_960_000 },
+  episode: { maxTokensPerTurn: 2048, maxTotalTokens: 2048 },
+};
+/** No bound on all turns together is published; this one is above five turns and four crops. */
+const severalTurns: EvalPreset["episode"] = {
+  maxTurns: 5,
+  maxToolImages: 4,
+  maxTokensPerTurn: 2048,
+  maxTotalTokens: 16_384,
+};
+const sideOf1260: EvalPreset["image"] = { ...published.image, maxSide: 1260 };
+const repo: EvalPreset = { ...published, malformed: "wrong" };
+
+/** Presets by name. Of the judge the paper says nothing, so its profiles have the repository's. */
+export const evalProfiles: Readonly<Record<EvalConfig["profile"], EvalPreset>> = {
+  default: {},
+  paper: published,
+  "paper-multi": { ...published, episode: severalTurns },
+  "paper-spatial": { ...published, image: sideOf1260 },
+  repo,
+  "repo-multi": { ...repo, topP: 0.99, episode: severalTurns },
+  "repo-spatial": { ...repo, image: sideOf1260 },
+};
+
+/** Parses the `eval` section of a recipe: written keys over the preset over the defaults. */
+export const evalSchema = z.preprocess(
+  (input) => withPreset(input, evalProfiles),
+  evalFields.refine(({ samples, temperature }) => samples === 1 || temperature > 0, {
+    message: "1, or eval.temperature above 0: greedy samples are all the same",
+    path: ["samples"],
+  }),
+);
+
+/** What came of one sample of a question. */
 export interface Outcome {
   readonly recordId: string;
+  /** From 0, where a question has several. */
+  readonly sample?: number | undefined;
   readonly category: string | null;
   /** The judge's verdict in [0, 1]. */
   readonly score: number;
@@ -62,34 +133,40 @@ export interface EvaluateOptions {
     episode: Trajectory,
     record: TaskRecord,
     score: number,
+    sample: number,
   ) => void | Promise<void>;
 }
 
-/** Outcomes in the order of the records, and how long all of it took. */
+/** Outcomes in the order of the records, those of one question together, and how long it took. */
 export interface Evaluation {
   readonly outcomes: readonly Outcome[];
   readonly seconds: number;
 }
 
 /**
- * Answers every question once.
+ * Answers every question as often as the config says.
  * @throws VigorlError("input") without records, "io" when no episode got an answer out of the sampler.
  */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   const { sampler, records, config, condition, seed, signal, onEpisode } = options;
   if (records.length === 0) throw new VigorlError("input", "eval: there is no question to ask");
-  const { temperature, topP, topK } = config;
+  const { temperature, topP, topK, samples } = config;
   const episodeConfig = { ...options.episode, sampling: { temperature, topP, topK } };
   const start = performance.now();
-  const outcomes = await mapBounded(records, config.concurrency, signal, async (record, halt) => {
+  const questions = records.flatMap((record) =>
+    Array.from({ length: samples }, (_, sample) => ({ record, sample })),
+  );
+  const ask = async ({ record, sample }: (typeof questions)[number], halt: AbortSignal) => {
     const shown = conditionTable[condition].record(record);
-    const episodeSeed = deriveSeed(seed, "eval", record.id);
+    const keys = sample === 0 ? [record.id] : [record.id, sample];
+    const episodeSeed = deriveSeed(seed, "eval", ...keys);
     const stop = { signal: halt };
     const episode = await runEpisode(sampler, shown, episodeConfig, episodeSeed, stop);
-    const outcome = outcomeOf(episode, record, config.judge);
-    await onEpisode?.(episode, record, outcome.score);
-    return outcome;
-  });
+    const outcome = outcomeOf(episode, record, config, episodeConfig);
+    await onEpisode?.(episode, record, outcome.score, sample);
+    return samples === 1 ? outcome : { ...outcome, sample };
+  };
+  const outcomes = await mapBounded(questions, config.concurrency, signal, ask);
   const seconds = (performance.now() - start) / 1000;
   const broken = outcomes.find((outcome) => outcome.stopReason === "samplerError");
   if (broken && outcomes.every((outcome) => outcome.stopReason === "samplerError")) {
@@ -106,18 +183,37 @@ export function isUnanswered({ stopReason }: Pick<Outcome, "stopReason">): boole
   return stopReason === "inputError" || stopReason === "samplerError";
 }
 
-/** Counts outcomes into an arm of a report; what was not answered is counted apart. */
+/**
+ * One outcome a question: where there are several samples, the first one that was answered, with the
+ * mean score of those that were.
+ */
+export function perQuestion(outcomes: readonly Outcome[]): Outcome[] {
+  if (outcomes.every(({ sample }) => sample === undefined)) return [...outcomes];
+  const byQuestion = groupBy(outcomes, ({ recordId }) => recordId);
+  return [...byQuestion.values()].map((samples) => {
+    const answered = samples.filter((outcome) => !isUnanswered(outcome));
+    if (answered.length === 0) return samples[0];
+    return { ...answered[0], score: mean(answered.map(({ score }) => score)) };
+  });
+}
+
+/**
+ * Counts outcomes into an arm of a report: accuracy over questions, tool uses and ends over episodes.
+ * What was not answered is counted apart.
+ */
 export function armOf(name: string, task: string, evaluation: Evaluation): Arm {
   const { seconds } = evaluation;
-  const outcomes = evaluation.outcomes.filter((outcome) => !isUnanswered(outcome));
-  const unanswered = evaluation.outcomes.filter(isUnanswered);
+  const questions = perQuestion(evaluation.outcomes);
+  const outcomes = questions.filter((outcome) => !isUnanswered(outcome));
+  const unanswered = questions.filter(isUnanswered);
+  const answered = evaluation.outcomes.filter((outcome) => !isUnanswered(outcome));
   const byCategory = groupBy(outcomes, (outcome) => outcome.category);
   const byStop = groupBy(evaluation.outcomes, (outcome) => outcome.stopReason);
   return {
     name,
     task,
     ...accuracyOf(outcomes),
-    toolUsesPerEpisode: mean(outcomes.map((outcome) => outcome.toolUses)),
+    toolUsesPerEpisode: mean(answered.map((outcome) => outcome.toolUses)),
     seconds,
     categories: Object.fromEntries([...byCategory].map(([key, group]) => [key, accuracyOf(group)])),
     stopReasons: Object.fromEntries([...byStop].map(([key, group]) => [key, group.length])),
@@ -134,7 +230,7 @@ export function answeredByBoth(ours: readonly Outcome[], theirs: readonly Outcom
   );
 }
 
-/** Compares two arms that were asked the same questions in the same order, on those that both answered. */
+/** Compares two arms, an outcome a question, that were asked the same in the same order, on those that both answered. */
 export function compareArms(
   task: string,
   [arm, ours]: readonly [string, readonly Outcome[]],
@@ -148,9 +244,15 @@ export function compareArms(
   return { task, arm, against, difference, ci95: interval, p: mcNemar(a.map(right), b.map(right)) };
 }
 
-function outcomeOf(episode: Trajectory, record: TaskRecord, profile: EvalConfig["judge"]): Outcome {
+function outcomeOf(
+  episode: Trajectory,
+  record: TaskRecord,
+  { judge: profile, malformed }: EvalConfig,
+  { dialect }: EpisodeConfig,
+): Outcome {
   const { answer, view, stopReason, error } = episode;
-  const score = judge(record, answer, { profile, view });
+  const isOut = malformed === "wrong" && isThoughtless(episode, dialect);
+  const score = isOut ? 0 : judge(record, answer, { profile, view });
   return {
     recordId: record.id,
     category: record.category ?? null,
@@ -160,6 +262,12 @@ function outcomeOf(episode: Trajectory, record: TaskRecord, profile: EvalConfig[
     stopReason,
     error,
   };
+}
+
+/** Whether a turn before the last has no thought, as the published evaluation looks for it. */
+function isThoughtless({ turns }: Trajectory, { tags: { think } }: EpisodeConfig["dialect"]) {
+  const { open, close } = think;
+  return turns.slice(0, -1).some(({ text }) => !text.includes(open) || !text.includes(close));
 }
 
 function accuracyOf(outcomes: readonly Outcome[]): {

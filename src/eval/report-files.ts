@@ -95,7 +95,8 @@ async function armViews(
   const folder = armFolder(run, task, arm);
   if (!existsSync(join(folder, "traces.jsonl"))) return views;
   const { outcomes } = await readArm(run, task, arm);
-  const scores = new Map(outcomes.map(({ recordId, score }) => [recordId, score]));
+  const first = outcomes.filter(({ sample = 0 }) => sample === 0);
+  const scores = new Map(first.map(({ recordId, score }) => [recordId, score]));
   for (const trace of await readTraces(join(folder, "traces.jsonl"))) {
     const record = records[order.get(trace.recordId) ?? -1];
     const score = scores.get(trace.recordId);

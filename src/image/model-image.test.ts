@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { readFixture } from "./fixtures/digest.ts";
 import { noiseImage } from "./fixtures/noise.ts";
-import { blankLike, imageHash, patches, toModelImage } from "./model-image.ts";
+import { resize } from "./resize.ts";
+import { blankLike, imageHash, patches, toModelImage, unroundedSize } from "./model-image.ts";
 import { patches14 } from "./fixtures/preprocessor.ts";
 import { parsePreprocessorConfig } from "./preprocessor-config.ts";
 
@@ -21,6 +22,31 @@ interface Case {
 }
 
 const fixture = readFixture<{ transformers: string; cases: Case[] }>("patches.json");
+
+it("brings the longest side down first, then rounds sides to tokens", () => {
+  const image = noiseImage(400, 300, 1);
+  const budget = { minPixels: 3136, maxPixels: 1_000_000, maxSide: 250 };
+  const seen = toModelImage(image, budget, patches14);
+  const limited = resize(image, { widthPx: 250, heightPx: 187 }, "bicubic");
+  const { maxSide: _, ...area } = budget;
+  expect(seen.hash).toBe(toModelImage(limited, area, patches14).hash);
+  expect([seen.widthPx, seen.heightPx]).toEqual([252, 196]);
+  expect(toModelImage(noiseImage(240, 180, 1), budget, patches14).hash).toBe(
+    toModelImage(noiseImage(240, 180, 1), area, patches14).hash,
+  );
+});
+
+it("the published frame has rounded sides only above the largest area", () => {
+  const frame = (widthPx: number, heightPx: number, maxPixels: number, maxSide?: number) => {
+    const budget = { minPixels: 3136, maxPixels, ...(maxSide === undefined ? {} : { maxSide }) };
+    const size = unroundedSize({ widthPx, heightPx }, budget, patches14);
+    return [size.widthPx, size.heightPx];
+  };
+  expect(frame(1920, 1080, 4_194_304)).toEqual([1920, 1080]);
+  expect(frame(3840, 2160, 4_194_304)).toEqual([2716, 1512]);
+  expect(frame(3840, 2160, 12_960_000, 1260)).toEqual([1260, 708]);
+  expect(frame(3840, 2160, 500_000, 1260)).toEqual([924, 504]);
+});
 
 describe(`patches equal those of transformers ${fixture.transformers}`, () => {
   for (const c of fixture.cases)

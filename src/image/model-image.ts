@@ -8,9 +8,10 @@
 
 import { createHash } from "node:crypto";
 import type { RgbImage } from "./decode.ts";
+import type { Size } from "./frames.ts";
 import { tokenSide, type PreprocessorConfig } from "./preprocessor-config.ts";
 import { resize } from "./resize.ts";
-import { smartResize } from "./smart-resize.ts";
+import { smartResize, withinSide } from "./smart-resize.ts";
 
 export interface ModelImage extends RgbImage {
   /** First 32 hex digits of the SHA-256 of size and pixels. */
@@ -21,15 +22,16 @@ export interface ModelImage extends RgbImage {
   readonly numTokens: number;
 }
 
-/** The area, in pixels, that an image is brought into before the model sees it. */
+/** The area and the longest side, in pixels, that an image is brought into before the model sees it. */
 export interface PixelBudget {
   readonly minPixels: number;
   readonly maxPixels: number;
+  readonly maxSide?: number;
 }
 
 /**
- * Brings an image to the size the model sees (`smartResize`, Pillow's bicubic); pixels stay as they
- * are when the size already fits. Throws VigorlError("input") for aspect ratios above 200.
+ * Brings an image to the size the model sees (`withinSide`, `smartResize`, Pillow's bicubic); pixels
+ * stay as they are when the size already fits. Throws VigorlError("input") for aspect ratios above 200.
  */
 export function toModelImage(
   image: RgbImage,
@@ -39,12 +41,25 @@ export function toModelImage(
   const { patchSize, mergeSize } = config;
   const { minPixels, maxPixels } = budget;
   const factor = tokenSide(config);
-  const size = smartResize(image.heightPx, image.widthPx, { factor, minPixels, maxPixels });
-  const seen = resize(image, size, "bicubic");
+  const limited = resize(image, withinSide(image, budget.maxSide), "bicubic");
+  const { heightPx, widthPx } = limited;
+  const size = smartResize(heightPx, widthPx, { factor, minPixels, maxPixels });
+  const seen = resize(limited, size, "bicubic");
   const h = seen.heightPx / patchSize;
   const w = seen.widthPx / patchSize;
   const numTokens = (h * w) / (mergeSize * mergeSize);
   return { ...seen, hash: imageHash(seen), grid: { t: 1, h, w }, numTokens };
+}
+
+/**
+ * The size of the frame in which the published evaluation keeps truths and points: sides are rounded
+ * to tokens only where the area is too large, though the model's processor then rounds them always.
+ */
+export function unroundedSize(own: Size, budget: PixelBudget, config: PreprocessorConfig): Size {
+  const { minPixels, maxPixels, maxSide } = budget;
+  const { widthPx, heightPx } = withinSide(own, maxSide);
+  if (widthPx * heightPx <= maxPixels) return { widthPx, heightPx };
+  return smartResize(heightPx, widthPx, { factor: tokenSide(config), minPixels, maxPixels });
 }
 
 /**

@@ -1,7 +1,25 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { VigorlError } from "../core/errors.ts";
-import { anyBudget, roundHalfEven, smartResize } from "./smart-resize.ts";
+import { anyBudget, roundHalfEven, smartResize, withinSide } from "./smart-resize.ts";
+
+describe("withinSide", () => {
+  // int(side * (1260 / longest)) in Python.
+  const vectors = [
+    [1920, 1080, 1260, 708],
+    [1261, 700, 1260, 699],
+    [1260, 1260, 1260, 1260],
+    [999, 3001, 419, 1260],
+    [1707, 1281, 1260, 945],
+    [2246, 1582, 1260, 887],
+    [4000, 3, 1260, 1],
+    [640, 480, 640, 480],
+  ] as const;
+  it.each(vectors)("%i × %i → %i × %i", (widthPx, heightPx, width, height) => {
+    expect(withinSide({ widthPx, heightPx }, 1260)).toEqual({ widthPx: width, heightPx: height });
+    expect(withinSide({ widthPx, heightPx }, undefined)).toEqual({ widthPx, heightPx });
+  });
+});
 
 describe("smartResize", () => {
   const vectors: [string, number | undefined, number | undefined, string, number][] = [

@@ -25,6 +25,17 @@ export function anyBudget(factor: number): SmartResizeOptions {
 export const maxAspectRatio = 200;
 
 /**
+ * The size within the longest side, shape kept, sides cut to whole pixels, as the published evaluation
+ * brings pictures to it before anything else is done to them.
+ */
+export function withinSide({ widthPx, heightPx }: Size, maxSide: number | undefined): Size {
+  const longest = Math.max(widthPx, heightPx);
+  if (maxSide === undefined || longest <= maxSide) return { widthPx, heightPx };
+  const side = (px: number) => Math.max(1, Math.trunc(px * (maxSide / longest)));
+  return { widthPx: side(widthPx), heightPx: side(heightPx) };
+}
+
+/**
  * Computes the size the model sees for an image of `heightPx` × `widthPx`.
  * Throws VigorlError("input") when a side is not positive or the aspect ratio exceeds 200.
  */

@@ -222,7 +222,11 @@ async function rollout(
 }
 
 function rewardOf({ record, rules, stepper }: Game, answer: string | null): number {
-  return judge(record, answer, { profile: rules.judge, view: stepper.scene.view });
+  const { view } = stepper.scene;
+  // The published search leaves truths in the frame of the file.
+  const published = { ...view, unrounded: view.original };
+  const isPublished = rules.judge === "repo";
+  return judge(record, answer, { profile: rules.judge, view: isPublished ? published : view });
 }
 
 /** Puts what a simulation found into the tree; returns the number of correct answers. */

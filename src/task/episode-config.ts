@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
+import { withPreset } from "../core/preset.ts";
 import type { PixelBudget } from "../image/model-image.ts";
 import type { PreprocessorConfig } from "../image/preprocessor-config.ts";
 import type { Coordinates } from "../image/frames.ts";
@@ -36,7 +37,15 @@ const promptsSchema = promptSetSchema.partial().extend({
     .describe("kinds of question that the sentences are for; others keep the style's own"),
 });
 
-const limitsSchema = z.strictObject({
+const profileNames = ["default", "paper", "paper-multi", "repo", "repo-multi"] as const;
+type ProfileName = (typeof profileNames)[number];
+const profileField = z
+  .enum(profileNames)
+  .optional()
+  .describe("preset that fills in what is not written: ours, the paper's, or the repository's");
+
+const limitFields = z.strictObject({
+  profile: profileField,
   maxTurns: z.int().positive().default(5).describe("assistant turns, the answering one included"),
   maxToolImages: z
     .int()
@@ -56,7 +65,56 @@ const limitsSchema = z.strictObject({
       "open the answer for the model in the last turn; else a further call ends the episode",
     ),
 });
-export type EpisodeLimits = z.infer<typeof limitsSchema>;
+export type EpisodeLimits = Omit<z.infer<typeof limitFields>, "profile">;
+
+const singleTurn = { maxTokensPerTurn: 2048, maxTotalTokens: 2048 };
+const severalTurns = { maxTurns: 5, maxToolImages: 4, maxTokensPerTurn: 1024 };
+
+/** The repository's bound of several turns counts crops by their area, which is what they cost here. */
+export const episodeProfiles: Readonly<Record<ProfileName, Partial<z.input<typeof limitFields>>>> =
+  {
+    default: {},
+    paper: singleTurn,
+    "paper-multi": { ...severalTurns, maxTotalTokens: 4096 },
+    repo: singleTurn,
+    "repo-multi": { ...severalTurns, maxTotalTokens: 2048 },
+  };
+
+const limitsSchema = z.preprocess((input) => withPreset(input, episodeProfiles), limitFields);
+
+/** Limits laid over those of the recipe. */
+export const someLimitsSchema = z.strictObject({
+  maxTurns: limitFields.shape.maxTurns.unwrap().optional(),
+  maxToolImages: limitFields.shape.maxToolImages.unwrap().optional(),
+  maxTokensPerTurn: limitFields.shape.maxTokensPerTurn.unwrap().optional(),
+  maxTotalTokens: limitFields.shape.maxTotalTokens.unwrap().optional(),
+  forceAnswer: limitFields.shape.forceAnswer.unwrap().optional(),
+});
+
+/** Bounds of a picture, laid over those of the model's folder or of the recipe. */
+export const imageBounds = z.strictObject({
+  minPixels: z.int().positive().optional().describe("smallest area"),
+  maxPixels: z.int().positive().optional().describe("largest area"),
+  maxSide: z
+    .int()
+    .positive()
+    .optional()
+    .describe("longest side, to which a picture is brought first; default: any"),
+});
+
+/** For training: the paper says nothing of it, so its profiles have the repository's. */
+export const imageProfiles: Readonly<Record<ProfileName, z.input<typeof imageBounds>>> = {
+  default: {},
+  paper: { minPixels: 3136, maxPixels: 4_194_304 },
+  "paper-multi": { minPixels: 3136, maxPixels: 2_850_000 },
+  repo: { minPixels: 3136, maxPixels: 4_194_304 },
+  "repo-multi": { minPixels: 3136, maxPixels: 2_850_000 },
+};
+
+const imageSchema = z.preprocess(
+  (input) => withPreset(input, imageProfiles),
+  imageBounds.extend({ profile: profileField }),
+);
 
 export const episodeSettingsSchema = z.strictObject({
   tools: toolsSchema
@@ -75,13 +133,11 @@ export const episodeSettingsSchema = z.strictObject({
       'the wording; `style` defaults to "tools" with tools and "grounded" without. Sentences replace it',
     ),
   promptsNoTool: promptsSchema.prefault({}).describe("laid over prompts where no tool is offered"),
-  image: z
-    .strictObject({
-      minPixels: z.int().positive().optional(),
-      maxPixels: z.int().positive().optional(),
-    })
+  image: imageSchema
     .prefault({})
-    .describe("area of an image as the model sees it; defaults to the model folder's preprocessor"),
+    .describe(
+      "size of an image as the model sees it, in pixels; defaults to the model folder's preprocessor",
+    ),
   sampling: z
     .strictObject({
       temperature: z.number().nonnegative().default(1).describe("0 is greedy"),
@@ -145,6 +201,7 @@ export function makeEpisodeConfig(
 ): EpisodeConfig {
   const { sampling, answerForm } = settings;
   const { preprocessor } = profile;
+  const { profile: _, ...limits } = settings.episode;
   const coordinates = settings.coordinates ?? profile.coordinates;
   const tools = makeTools(settings.tools).flatMap((tool) => {
     const changed = control === null ? tool : control(tool);
@@ -164,7 +221,7 @@ export function makeEpisodeConfig(
     budget: budgetOf(settings, preprocessor),
     tools,
     dialect,
-    limits: settings.episode,
+    limits,
     promptsFor: promptsOf(settings, { tools, dialect, coordinates }, chat),
     sampling,
     coordinates,
@@ -227,10 +284,11 @@ function budgetOf({ image }: EpisodeSettings, preprocessor: PreprocessorConfig):
       hint: "set both image.minPixels and image.maxPixels; what is not set comes from the model folder",
     });
   }
-  return { minPixels, maxPixels };
+  return { minPixels, maxPixels, ...present({ maxSide: image.maxSide }) };
 }
 
-function present<T extends object>(
+/** Without the keys that are undefined. */
+export function present<T extends object>(
   value: T,
 ): Partial<{ [K in keyof T]: Exclude<T[K], undefined> }> {
   const entries = Object.entries(value).filter(([, entry]) => entry !== undefined);

@@ -301,4 +301,28 @@ describe("the published judges, vector by vector", () => {
     expect(judge(record, "(2, 7)", { profile: "repo", view })).toBe(1);
     expect(judge(record, "(8, 8)", { profile: "repo", view })).toBe(0);
   });
+
+  test("boxes stay where the published frame is the image before its sides are rounded", () => {
+    const record = { kind: "point", answer: { box: [1900, 1000, 1911, 1011] } } as const;
+    const original = { widthPx: 1920, heightPx: 1080 };
+    const resized = { widthPx: 1932, heightPx: 1092 };
+    const moved: AnswerView = { original, resized, coordinates: "resized" };
+    const kept: AnswerView = { ...moved, unrounded: original };
+    expect(judge(record, "(1900, 1000)", { profile: "repo", view: kept })).toBe(1);
+    expect(judge(record, "(1900, 1000)", { profile: "repo", view: moved })).toBe(0);
+    expect(judge(record, "(1911, 1011)", { profile: "repo", view: moved })).toBe(1);
+    expect(judge(record, "(1911, 1011)", { profile: "repo", view: kept })).toBe(0);
+  });
+
+  test("models that write thousandths are judged in thousandths", () => {
+    const record = { kind: "point", answer: { box: [1000, 500, 1100, 600] } } as const;
+    const view: AnswerView = {
+      original: { widthPx: 2000, heightPx: 1000 },
+      resized: { widthPx: 1988, heightPx: 1008 },
+      unrounded: { widthPx: 2000, heightPx: 1000 },
+      coordinates: "relative",
+    };
+    expect(judge(record, "(510, 550)", { profile: "repo", view })).toBe(1);
+    expect(judge(record, "(1050, 550)", { profile: "repo", view })).toBe(0);
+  });
 });

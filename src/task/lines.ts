@@ -21,6 +21,7 @@ const size = z.strictObject({ widthPx: z.int(), heightPx: z.int() });
 export const viewSchema: z.ZodType<AnswerView> = z.strictObject({
   original: size,
   resized: size,
+  unrounded: size.optional(),
   coordinates: z.enum(["resized", "relative"]),
 });
 

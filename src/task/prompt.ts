@@ -2,6 +2,7 @@
  * What a model is shown: the opening of a task, and the observation after a tool call, as tokens and
  * images. Search, SFT, RL and evaluation all show it through here.
  */
+import { unroundedSize } from "../image/model-image.ts";
 import { VigorlError } from "../core/errors.ts";
 import type { ChatFormat, ChatMessage, ContentPart, ImagePiece, TokenPiece } from "../text/chat.ts";
 import {
@@ -72,14 +73,16 @@ export function observationMessage(
 
 /** How the model's coordinates are to be read: they speak of the first picture. */
 export function answerView(
-  { coordinates }: Pick<EpisodeConfig, "coordinates">,
+  config: Pick<EpisodeConfig, "coordinates" | "budget" | "preprocessor">,
   { seen, box }: Picture,
 ): AnswerView {
-  return {
-    original: { widthPx: box.x1 - box.x0, heightPx: box.y1 - box.y0 },
-    resized: { widthPx: seen.widthPx, heightPx: seen.heightPx },
-    coordinates,
-  };
+  const { coordinates, budget, preprocessor } = config;
+  const original = { widthPx: box.x1 - box.x0, heightPx: box.y1 - box.y0 };
+  const { widthPx, heightPx } = seen;
+  const unrounded = unroundedSize(original, budget, preprocessor);
+  const isSame = unrounded.widthPx === widthPx && unrounded.heightPx === heightPx;
+  const resized = { widthPx, heightPx };
+  return { original, resized, ...(isSame ? {} : { unrounded }), coordinates };
 }
 
 /**

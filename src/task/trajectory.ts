@@ -86,6 +86,8 @@ export interface EpisodePoint extends Point<"resized"> {
 export interface AnswerView {
   readonly original: Size;
   readonly resized: Size;
+  /** The frame of published truths (`unroundedSize`), where it is another than `resized`. */
+  readonly unrounded?: Size | undefined;
   /** "resized": pixels of the image as the model sees it; "relative": thousandths. */
   readonly coordinates: Coordinates;
 }

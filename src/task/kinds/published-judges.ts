@@ -4,6 +4,7 @@
  * Texts and literals are taken as Python takes them.
  */
 import { parseIntsLiteral, pythonStrip } from "../../text/python.ts";
+import { relativeScale } from "../../image/frames.ts";
 import type { AnswerView } from "../trajectory.ts";
 
 /** Equal, or the truth inside the answer, after lower-casing and dropping punctuation and spaces. */
@@ -53,17 +54,24 @@ export function inclusiveBox(
   return [Math.ceil(x0), Math.ceil(y0), Math.ceil(x1) - 1, Math.ceil(y1) - 1];
 }
 
-/** The inclusive box in the frame that the model sees, cut to ints as the published evaluation does. */
+/**
+ * The inclusive box in the frame of published truths, cut to ints as the published evaluation does.
+ * Of models that write thousandths, which it does not know, in theirs.
+ */
 export function boxInView(
   area: readonly [number, number, number, number],
   view: AnswerView | null,
 ): number[] {
   const inclusive = inclusiveBox(area);
   if (view === null) return inclusive;
-  const x = view.resized.widthPx / view.original.widthPx;
-  const y = view.resized.heightPx / view.original.heightPx;
+  const { original, resized, unrounded = resized, coordinates } = view;
+  const { widthPx, heightPx } = coordinates === "relative" ? relativeSize : unrounded;
+  const x = widthPx / original.widthPx;
+  const y = heightPx / original.heightPx;
   return inclusive.map((value, i) => Math.trunc(value * (i % 2 === 0 ? x : y)));
 }
+
+const relativeSize = { widthPx: relativeScale, heightPx: relativeScale };
 
 const DROPPED = new Set(".?!,;:'\"()[]{}<>/\\|=+-_*&^%$#@`~ ");
 

@@ -4,10 +4,12 @@
  * A call with a box, as Qwen's zoom has it, is served with the box itself.
  */
 import { z } from "zod";
+import { withPreset } from "../../core/preset.ts";
 import { cutBox, zoom, type Crop } from "../../image/crop.ts";
 import { tokenSide } from "../../image/preprocessor-config.ts";
 import { roundHalfEven } from "../../image/smart-resize.ts";
 import type { Box, Size } from "../../image/frames.ts";
+import { unroundedSize } from "../../image/model-image.ts";
 import { fillPlace, type PromptSet } from "../../text/prompts.ts";
 import { partOfRecord, seenAsIs, type Picture } from "../pictures.ts";
 import { cutSeenBox } from "./cut-box.ts";
@@ -31,7 +33,14 @@ import {
 
 const names = ["search_coordinate", "crop", "image_zoom_in_tool"] as const;
 
-const settings = z.strictObject({
+const profileNames = ["default", "paper", "repo", "repo-web", "repo-web-eval"] as const;
+const fields = z.strictObject({
+  profile: z
+    .enum(profileNames)
+    .optional()
+    .describe(
+      "preset that fills in what is not written: ours; the paper's crops; the repository's for visual search, for RL on screenshots, and for warm start and evaluation on screenshots",
+    ),
   name: z
     .enum(names)
     .default("search_coordinate")
@@ -63,7 +72,21 @@ const settings = z.strictObject({
       "where a point lies: in the image as the model sees it, or, as published, in the image before its sides are rounded, where that has the right area; default: unrounded with mode: repo, else seen",
     ),
 });
-type ZoomSettings = z.infer<typeof settings>;
+type ZoomSettings = z.infer<typeof fields>;
+
+/** Half a window is the published offset; the two sides of web runs differ in the repository itself. */
+const published = { name: "search_coordinate", mode: "repo" } as const;
+export const zoomProfiles: Readonly<
+  Record<(typeof profileNames)[number], Partial<z.input<typeof fields>>>
+> = {
+  default: {},
+  paper: { name: "crop", windowPx: 100, outputPx: 384, drawDot: false },
+  repo: { ...published, windowPx: 364, outputPx: 672, drawDot: false },
+  "repo-web": { ...published, windowPx: 100, outputPx: 384, drawDot: true },
+  "repo-web-eval": { ...published, windowPx: 200, outputPx: 512, drawDot: true },
+};
+
+const settings = z.preprocess((input) => withPreset(input, zoomProfiles), fields);
 
 export const zoomTool: ToolKind<typeof settings> = {
   settings,
@@ -163,12 +186,16 @@ function cut(
  * budget and leaves it alone within, while the model sees it with rounded sides: up to 12 px aside in
  * an image of 1920 × 1080.
  */
-function frameOf(picture: Picture, { mode, frame }: ZoomSettings, { budget }: ToolScene): Size {
+function frameOf(
+  picture: Picture,
+  { mode, frame }: ZoomSettings,
+  { budget, preprocessor }: ToolScene,
+): Size {
   const isUnrounded = (frame ?? (mode === "repo" ? "unrounded" : "seen")) === "unrounded";
-  const { widthPx, heightPx } = picture.pixels();
-  const area = widthPx * heightPx;
-  const isWithin = area >= budget.minPixels && area <= budget.maxPixels;
-  return isUnrounded && isWithin && picture.tool === null ? { widthPx, heightPx } : picture.seen;
+  const { widthPx, heightPx } = unroundedSize(picture.pixels(), budget, preprocessor);
+  const isLargeEnough = widthPx * heightPx >= budget.minPixels;
+  const isIn = isUnrounded && isLargeEnough && picture.tool === null;
+  return isIn ? { widthPx, heightPx } : picture.seen;
 }
 
 function wholePixels({ frame, x0, y0, x1, y1 }: Box<"original">): Box<"original"> {
