@@ -6,8 +6,8 @@ import { expect, test } from "vitest";
 // prettier-ignore
 const rooms = [
   "core", "torch", "image", "text", "model", "engine", "task", "data", "search", "train", "eval",
-  "nano", "serve", "studio", "recipe.ts", "run-inputs.ts", "engine-plan.ts", "run-weights.ts",
-  "recipe-of-model.ts", "warm-start.ts", "stages.ts", "search-stages.ts", "pipeline.ts", "ask.ts",
+  "nano", "serve", "studio", "recipe-profiles.ts", "recipe.ts", "run-inputs.ts", "engine-plan.ts",
+  "run-weights.ts", "recipe-of-model.ts", "warm-start.ts", "stages.ts", "search-stages.ts", "pipeline.ts", "ask.ts",
   "entry", "index.ts", "cli", "cli.ts",
 ];
 

@@ -173,7 +173,7 @@ test.each([
   const [record] = tinyRecords(1);
   const config = await tinyEpisode(folder, true);
   const call = '<tool_call>\n{"name": "search_coordinate", "arguments": {"coordinate": [5, 5]}}\n';
-  const answer = `<answer>${String(record.answer)}</answer>`;
+  const answer = `<answer>${record.answer as string}</answer>`;
   const replies = [
     [`<think>there</think>\n${call}</tool_call>`, `<think>so</think>${answer}`],
     [`${call}</tool_call>`, `<think>so</think>${answer}`],

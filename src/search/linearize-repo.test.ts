@@ -76,6 +76,17 @@ test("its faults come out too: empty thoughts, tags in answers, a question that 
   expect(chainsFrom([middle])[0].text).toBe("<think>\nIs  it?\n</think>\n<answer> left </answer>");
 });
 
+test("a thought that the search judged right is an answer to the published builder, not to ours", () => {
+  const rollouts = [end(1, "<think>a (1, 2)</think>", "<think>it is left (3, 4)</think>")];
+  const [chain] = chainsFrom(rollouts);
+  expect(chain.text).toBe(
+    "<think>\na (1, 2)\n</think>\n<answer> <think>it is left (3, 4)</think> </answer>",
+  );
+  const read = fromRepoRecord(record(rollouts), { kind: "text" });
+  expect(attemptsOf(read)).toEqual([]);
+  expect(read.numCorrect).toBe(0);
+});
+
 test("each node is looked at alone, terminals are not walked below, equal chains come once", () => {
   const child = {
     thought_text: "left",

@@ -81,7 +81,9 @@ export function fromRepoRecord(
   const question = withoutImageTag(record.question);
   const root = nodeFromRepo(record.tree, "r", 0, record);
   const nodes = Array.from(walk(root), (path) => path[path.length - 1]);
-  const rewards = nodes.flatMap(({ rollouts }) => rollouts.map(({ reward }) => reward));
+  const answered = nodes.flatMap(({ rollouts }) =>
+    rollouts.filter(({ answer }) => answer !== null),
+  );
   return {
     version: 2,
     recordId: record.id,
@@ -96,7 +98,7 @@ export function fromRepoRecord(
     stop: "simulations",
     simulations: 0,
     numNodes: nodes.length,
-    numCorrect: rewards.filter((reward) => reward >= correctReward).length,
+    numCorrect: answered.filter(({ reward }) => reward >= correctReward).length,
     numCalls: 0,
     numTokens: { prompt: 0, model: 0 },
     settings: null,
@@ -131,7 +133,8 @@ function nodeFromRepo(node: RepoNode, id: string, depth: number, record: RepoRec
       const answer = node.is_terminal
         ? removeTags(node.thought_text, ["answer"]).trim()
         : (steps.at(-1)?.answer ?? null);
-      const reward = answer === null ? 0 : rollout.reward;
+      // A thought that was judged keeps its reward for the published builder; ours asks for an answer.
+      const { reward } = rollout;
       return { steps, answer, reward, end: answer === null ? "stepLimit" : "answered" };
     }),
     children: node.children.map((child, i) => nodeFromRepo(child, `${id}.${i}`, depth + 1, record)),
