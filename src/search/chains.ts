@@ -5,7 +5,7 @@
  * all rules or has a named reason why not.
  */
 import { stream } from "../core/random.ts";
-import { contains } from "../image/frames.ts";
+import { contains, type Size } from "../image/frames.ts";
 import type { RecordPlace } from "../task/pictures.ts";
 import { dialects } from "../text/dialects/table.ts";
 import { formatTurn, parseTurn } from "../text/grammar.ts";
@@ -43,6 +43,8 @@ export interface Chain {
   readonly places: readonly RecordPlace[];
   /** What the teacher's tools returned, by hash, one a picture; empty where it saw none. */
   readonly pictures: readonly string[];
+  /** Size of the picture whose pixels the text's coordinates count; null: unknown, or thousandths. */
+  readonly seen: Size | null;
   /** What a student need not imitate: the way that turned out wrong, up to the correction. */
   readonly detours: readonly Detour[];
 }
@@ -139,6 +141,11 @@ function backtrackDraft(wrong: Attempt, right: Attempt): Draft {
   };
 }
 
+/** The picture whose pixels the coordinates of a tree count. */
+export function countedIn({ view }: Pick<TreeLine, "view">): Size | null {
+  return view === null || view.coordinates === "relative" ? null : view.resized;
+}
+
 function compose(draft: Draft, tree: TreeLine, config: LinearizeConfig): Chain {
   const steps = [...draft.before, ...draft.after];
   const hasTurns = tree.steps === "turn";
@@ -152,6 +159,7 @@ function compose(draft: Draft, tree: TreeLine, config: LinearizeConfig): Chain {
     answer: draft.answer,
     places: steps.flatMap(placesOf),
     pictures: steps.flatMap(({ picture }) => (picture === null ? [] : [picture.imageHash])),
+    seen: countedIn(tree),
     detours: hasTurns ? turnDetours(draft, turns) : singleDetours(draft, turns[0]),
   };
 }

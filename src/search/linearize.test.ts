@@ -39,6 +39,7 @@ test("a tree with crops gives its direct chain, and the wrong way before the rig
     answer: "7",
     places: [{ picture: 0, x: 90, y: 80 }],
     pictures: ["crop90x80"],
+    seen: { widthPx: 112, heightPx: 112 },
     detours: [],
   });
   const backtracking = chains.filter(({ kind }) => kind === "backtrack").map(({ turns }) => turns);

@@ -10,7 +10,14 @@ import { scanPoints } from "../text/points.ts";
 import { ofVersion, recordPlaceSchema } from "../task/lines.ts";
 import { pointToResized } from "../task/tools/place-args.ts";
 import { dialects } from "../text/dialects/table.ts";
-import { chainFaults, chainsOf, type Chain, type ChainFault, type Found } from "./chains.ts";
+import {
+  chainFaults,
+  chainsOf,
+  countedIn,
+  type Chain,
+  type ChainFault,
+  type Found,
+} from "./chains.ts";
 import { chooseChains } from "./choose.ts";
 import { findDuplicates } from "./duplicates.ts";
 import type { LinearizeConfig } from "./linearize-config.ts";
@@ -33,6 +40,8 @@ const chainLine = z.strictObject({
   places: z.array(recordPlaceSchema),
   /** What the teacher's tools returned, by hash, one a picture; empty where it saw none. */
   pictures: z.array(z.string()),
+  /** Size of the picture whose pixels the text's coordinates count; null: unknown, or thousandths. */
+  seen: z.strictObject({ widthPx: z.int(), heightPx: z.int() }).nullable().default(null),
   /** Characters of the turns that go the way that turned out wrong. */
   detours: z
     .array(z.strictObject({ turn: z.int().min(0), start: z.int().min(0), end: z.int().min(0) }))
@@ -106,6 +115,7 @@ function publishedChains(tree: TreeLine, correction: string): Chain[] {
     answer,
     places: scanPoints(text).map(({ x, y }) => ({ picture: 0, x, y })),
     pictures: [],
+    seen: countedIn(tree),
     detours: [],
   }));
 }

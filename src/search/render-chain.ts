@@ -12,7 +12,7 @@ import { templateTools, type EpisodeConfig } from "../task/episode-config.ts";
 import type { Picture } from "../task/pictures.ts";
 import { observationMessage, promptMessages } from "../task/prompt.ts";
 import type { TaskRecord } from "../task/record.ts";
-import type { AuthoredChunk, Transcript } from "../task/trajectory.ts";
+import type { AnswerView, AuthoredChunk, Transcript } from "../task/trajectory.ts";
 import { openScene } from "../task/turn.ts";
 import { useTool } from "../task/tools/use-tool.ts";
 import type { ChainLine } from "./linearize.ts";
@@ -25,7 +25,7 @@ export interface RenderedChain {
 
 /**
  * Writes out a chain. The system prompt is the student's, not the one that the search used.
- * @throws VigorlError("input") where a tool call fails, or shows not what the teacher saw.
+ * @throws VigorlError("input") where the image has another size, a tool call fails, or shows not what the teacher saw.
  */
 export async function renderChain(
   chain: ChainLine,
@@ -33,6 +33,7 @@ export async function renderChain(
   episode: EpisodeConfig,
 ): Promise<RenderedChain> {
   const scene = await openScene(record, episode);
+  requireSize(chain, scene.view);
   const prompts = episode.promptsFor(record.kind);
   const messages = promptMessages(record, prompts);
   const pictures = [...scene.pictures];
@@ -61,6 +62,20 @@ export async function renderChain(
     pictures.push(picture);
   }
   return { messages, pictures };
+}
+
+/** Coordinates in a chain's text mean nothing in a picture of another size. */
+function requireSize({ id, seen, places }: ChainLine, { resized }: AnswerView): void {
+  if (seen === null || places.length === 0) return;
+  if (seen.widthPx === resized.widthPx && seen.heightPx === resized.heightPx) return;
+  const [theirs, ours] = [seen, resized].map(({ widthPx, heightPx }) => `${widthPx} × ${heightPx}`);
+  throw new VigorlError(
+    "input",
+    `chain ${id}: its coordinates count pixels of an image of ${theirs}, which the student sees at ${ours}`,
+    {
+      hint: "use the image settings (image.minPixels, maxPixels, maxSide) that the search ran with",
+    },
+  );
 }
 
 /**

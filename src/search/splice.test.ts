@@ -55,11 +55,6 @@ test("at most so many calls; what is not a chain is refused with a reason", () =
   expect(splice(chain("<answer> (1, 2)"), options()).ok).toBe(false);
 });
 
-test("coordinates follow the image to another size, cut off to whole numbers", () => {
-  const spliced = splice(chain("A (11, 21)."), options({}, { scale: { x: 1.5, y: 0.5 } }));
-  expect(spliced.ok && spliced.turns[0]).toBe(turn("A (16, 10).", 16, 10));
-});
-
 test("a further place of a sentence gets a call of its own", () => {
   const spliced = splice(chain("I see the cup (69, 2), it (8, 6). Red."), options());
   expect(spliced.ok && spliced.turns.slice(0, 2)).toEqual([

@@ -12,7 +12,7 @@
 import type { Rng } from "../core/random.ts";
 import type { Dialect } from "../text/dialects/dialect.ts";
 import { formatTurn, parseTurn } from "../text/grammar.ts";
-import { scanPoints, type PointMode } from "../text/points.ts";
+import { scanPoints } from "../text/points.ts";
 import { hasTag } from "./chains.ts";
 import type { LinearizeConfig } from "./linearize-config.ts";
 
@@ -24,8 +24,6 @@ export interface SpliceOptions {
   readonly dialect: Dialect;
   /** Whether a place, as written, lies in the image. */
   readonly isInside: (at: { readonly x: number; readonly y: number }) => boolean;
-  /** From the coordinates of the text to those of the image the student sees; the identity if absent. */
-  readonly scale?: { readonly x: number; readonly y: number };
   readonly random: Rng;
 }
 
@@ -39,7 +37,7 @@ export function splice(chain: string, options: SpliceOptions): Spliced {
   const mode = published ? "builder" : "strict";
   const parsed = parseTurn(chain, dialect);
   const answer = parsed.answer?.text ?? "";
-  const body = scaled(parsed.thinks.join(" "), options.scale, mode);
+  const body = parsed.thinks.join(" ");
   if (!published && hasTag(body)) return { ok: false, fault: "tagInThought" };
   const calls: string[] = [];
   const used = new Set<string>();
@@ -94,16 +92,4 @@ function moved(calls: readonly string[], probability: number, random: Rng): stri
   const [first, ...rest] = calls;
   const to = random.int(0, rest.length - 1);
   return [...rest.slice(0, to), first, ...rest.slice(to)];
-}
-
-/** Rewrites the coordinates of a text for another image size. */
-function scaled(text: string, scale: SpliceOptions["scale"], mode: PointMode): string {
-  if (scale === undefined || (scale.x === 1 && scale.y === 1)) return text;
-  let out = "";
-  let at = 0;
-  for (const { x, y, start, end } of scanPoints(text, mode)) {
-    out += `${text.slice(at, start)}(${Math.trunc(x * scale.x)}, ${Math.trunc(y * scale.y)})`;
-    at = end;
-  }
-  return out + text.slice(at);
 }

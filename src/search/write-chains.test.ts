@@ -103,6 +103,16 @@ test("crops that the teacher did not see are refused", async () => {
   await expect(renderChain(chains[0], digitRecord, other)).rejects.toThrow("saw another picture");
 });
 
+test("a picture of another size than the teacher's is refused, whatever was shown of it", async () => {
+  const other = { ...episode, budget: { minPixels: 3136, maxPixels: 3136 } };
+  const sizes = /count pixels of an image of 112 × 112, which the student sees at 56 × 56/;
+  await expect(renderChain(chains[0], digitRecord, other)).rejects.toThrow(sizes);
+  const text = { ...chains[0], turns: ["<think> red (9, 9) </think>\n<answer> 7 </answer>"] };
+  await expect(renderChain(text, digitRecord, other)).rejects.toThrow(sizes);
+  for (const free of [{ seen: null }, { places: [] }])
+    expect((await renderChain({ ...text, ...free }, digitRecord, other)).messages).toHaveLength(2);
+});
+
 test("ShareGPT: as many placeholders as pictures, which are there as the model saw them", async () => {
   const file = join(folder, "sharegpt", "train.json");
   expect(await writeShareGpt(file, { chains, records, episode })).toBe(2);
