@@ -82,7 +82,8 @@ async function runSft(
   const start = performance.now();
   const collector = chains === undefined ? recipe.sft.collect.engine : undefined;
   const needs = needsOf("sft", recipe);
-  const collects = chains === undefined && collector === undefined;
+  const isPlayed = chains === undefined && recipe.sft.from === "episodes";
+  const collects = isPlayed && collector === undefined;
   const plan = await planEngine(
     recipe,
     engine,

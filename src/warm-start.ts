@@ -1,6 +1,6 @@
 /**
- * Where the examples of a warm start come from: the model's own right episodes (rejection sampling), or
- * the chains that a tree search gave. Either way they are written into the run's folder, so that a run
+ * Where the examples of a warm start come from: the model's own right episodes (rejection sampling),
+ * the chains that a tree search gave, or the true answers alone. Either way they are written into the run's folder, so that a run
  * that was stopped reads them back.
  */
 import { existsSync } from "node:fs";
@@ -23,6 +23,7 @@ import { chainLineSchema } from "./search/linearize.ts";
 import { chainExample } from "./search/render-chain.ts";
 import type { EpisodeConfig } from "./task/episode-config.ts";
 import type { Transcript } from "./task/trajectory.ts";
+import { answerExamples } from "./train/answer-examples.ts";
 import { collectExamples } from "./train/collect.ts";
 import { readExamples, writeExamples } from "./train/examples.ts";
 import { withLineBreaks } from "./train/line-breaks.ts";
@@ -70,7 +71,9 @@ export async function warmStartExamples(
   }
   const made =
     chains === undefined
-      ? await withSampler((sampler) => fromEpisodes(options, sampler, episode, tasks))
+      ? options.recipe.sft.from === "answers"
+        ? await fromAnswers(options, episode, tasks)
+        : await withSampler((sampler) => fromEpisodes(options, sampler, episode, tasks))
       : await fromChains(findPath(chains.from), chains.maxExamples, options, episode, tasks);
   const examples = options.recipe.sft.trainLineBreak
     ? made.examples.map((example) => withLineBreaks(example, episode.chat))
@@ -107,6 +110,18 @@ async function fromEpisodes(
     distinct: numDistinct,
   };
   return { examples, counts };
+}
+
+async function fromAnswers(
+  { recipe, signal }: WarmStartOptions,
+  episode: EpisodeConfig,
+  tasks: readonly TaskSet[],
+): Promise<WarmStart> {
+  const records = tasks.flatMap((set) => set.records);
+  const shuffled = stream(recipe.seed, "answers").shuffle(records);
+  const chosen = shuffled.slice(0, recipe.sft.collect.maxExamples);
+  const examples = await answerExamples(chosen, episode, signal);
+  return { examples, counts: { examples: examples.length, records: records.length } };
 }
 
 /**

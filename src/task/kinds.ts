@@ -8,6 +8,7 @@ import type { Kind, ShownTruth, TruthProblem } from "./kinds/kind.ts";
 import { number } from "./kinds/number.ts";
 import { point } from "./kinds/point.ts";
 import { text } from "./kinds/text.ts";
+import type { AnswerView } from "./trajectory.ts";
 import type { z } from "zod";
 
 export const kinds = { text, choice, number, point, action } as const;
@@ -38,6 +39,11 @@ export function truthProblem({ kind, answer, choices }: Asked): TruthProblem | n
 /** The truth as a reader is shown it. */
 export function shownTruth({ kind, answer }: Pick<Asked, "kind" | "answer">): ShownTruth {
   return kindOf(kind).show(answer);
+}
+
+/** The truth as the model that sees the picture so would answer it. */
+export function writtenTruth({ kind, answer }: Pick<Asked, "kind" | "answer">, view: AnswerView) {
+  return kindOf(kind).write?.(answer, view) ?? shownTruth({ kind, answer }).text;
 }
 
 /** A kind's rules, for a truth that `truthProblem` found sound. */

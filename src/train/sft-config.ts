@@ -30,6 +30,12 @@ const sftFields = z.strictObject({
   ...optimizerFields({ learningRate: 2e-4, warmupRatio: 0.03, schedule: "cosine", clipNorm: 1 }),
   checkpointEvery: z.int().min(1).default(100).describe("optimizer steps between two checkpoints"),
   keepCheckpoints: z.int().min(1).default(2).describe("the newest so many checkpoints stay"),
+  from: z
+    .enum(["episodes", "answers"])
+    .default("episodes")
+    .describe(
+      "examples are the model's own right episodes, or the true answers alone, without a thought (collect.maxExamples of them, drawn by the seed)",
+    ),
   chains: z
     .strictObject({
       from: z
@@ -106,4 +112,14 @@ export const sftProfiles: Readonly<
 };
 
 /** Parses the `sft` section of a recipe: written keys over the preset over the defaults. */
-export const sftSchema = z.preprocess((input) => withPreset(input, sftProfiles), sftFields);
+export const sftSchema = z.preprocess(
+  (input) => withPreset(input, sftProfiles),
+  sftFields.superRefine(({ from, chains, collect }, context) => {
+    if (from === "episodes") return;
+    const refuse = (path: string[], message: string) =>
+      context.addIssue({ code: "custom", path, message, input: path });
+    if (chains !== undefined) refuse(["chains"], `sft.from is ${from}: give one of the two`);
+    if (collect.engine !== undefined)
+      refuse(["collect", "engine"], `sft.from is ${from}: nobody plays episodes`);
+  }),
+);

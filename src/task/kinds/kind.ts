@@ -42,6 +42,8 @@ export interface Kind<Truth> {
   /** Questions that plainly ask for it, trimmed; kinds are tried in the order of their table. */
   readonly asks?: RegExp;
   readonly show: (truth: Truth) => ShownTruth;
+  /** The truth as a model would write it, for kinds whose truth is no text. */
+  readonly write?: (truth: Truth, view: AnswerView) => string;
   /** Where an answer points to in the original image, for kinds that point. */
   readonly place?: (answer: string, view: AnswerView | null) => Point<"original"> | null;
 }

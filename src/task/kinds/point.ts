@@ -3,8 +3,10 @@ import { z } from "zod";
 import {
   box,
   insideBox,
+  originalToResized,
   point as pointIn,
   resizedToOriginal,
+  resizedToRelative,
   type Point,
 } from "../../image/frames.ts";
 import { parsePoint } from "../../text/points.ts";
@@ -48,6 +50,7 @@ export const point: Kind<PointTarget> = {
   },
   asks: /^(?:please\s+)?(?:(?:left|right|double|single)[- ]?)?(?:click|tap|press|point|touch|locate|hover)\b/i,
   show: showTarget,
+  write: writeTarget,
   place: answerPoint,
 };
 
@@ -67,6 +70,15 @@ export function hitsTarget(at: Point<"original">, target: PointTarget): boolean 
   if ("box" in target) return insideBox(at, box("original", ...target.box));
   const [x, y] = target.point;
   return Math.hypot(at.x - x, at.y - y) <= target.radius;
+}
+
+/** The middle of the region, in whole units of the model's own coordinates. */
+function writeTarget(target: PointTarget, { original, resized, coordinates }: AnswerView): string {
+  const [x0, y0, x1, y1] = "box" in target ? target.box : [...target.point, ...target.point];
+  const middle = pointIn("original", (x0 + x1) / 2, (y0 + y1) / 2);
+  const seen = originalToResized(middle, original, resized);
+  const { x, y } = coordinates === "relative" ? resizedToRelative(seen, resized) : seen;
+  return `(${Math.floor(x)}, ${Math.floor(y)})`;
 }
 
 function showTarget(target: PointTarget): ReturnType<Kind<PointTarget>["show"]> {
