@@ -20,7 +20,13 @@ import { compareWithSamples, type Comparison } from "./search/compare.ts";
 import { linearize, type ChainLine, type LinearizeStats } from "./search/linearize.ts";
 import type { LinearizeConfig } from "./search/linearize-config.ts";
 import { fromRepoRecord, readRepoTrees } from "./search/repo-trees.ts";
-import { requireGrowth, runSearch, treesFile, type SearchProgress } from "./search/run-search.ts";
+import {
+  requireGrowth,
+  runSearch,
+  totalsOf,
+  treesFile,
+  type SearchProgress,
+} from "./search/run-search.ts";
 import { readTrees, type TreeLine } from "./search/tree-line.ts";
 import { treeSvg } from "./search/tree-svg.ts";
 import {
@@ -78,13 +84,13 @@ async function grow(
       resume,
       signal,
       onProgress: (now) => {
-        const { done, skipped, failed, solved, nodes, seconds } = now;
-        const figures = { solved, failed, "nodes/s": nodes / seconds };
-        progress.update(done + skipped + failed, figures);
+        const { done, skipped, failed, solved, nodesPerSecond } = now;
+        progress.update(done + skipped + failed, { solved, failed, "nodes/s": nodesPerSecond });
       },
     }).finally(() => progress.finish());
     const summary = { ...result, folder: run.path };
-    await writeFileAtomic(run.file("search.json"), `${JSON.stringify(summary, null, 2)}\n`);
+    const totals = JSON.stringify(totalsOf(result), null, 2);
+    await writeFileAtomic(run.file("search.json"), `${totals}\n`);
     requireGrowth(result);
     if (!compare) return summary;
     const compared: Record<string, Comparison> = {};

@@ -3,66 +3,25 @@
  * interrupted and resumed, and the reports they leave.
  */
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { hashFile } from "../src/core/files.ts";
-import { createRunFolder } from "../src/core/run-folder.ts";
-import { openLocalEngine } from "../src/engine/local/client.ts";
 import { armSchema, type Report } from "../src/eval/report.ts";
 import { decodeImage, encodePng } from "../src/image/decode.ts";
 import { nanoRecords } from "../src/nano/tasks.ts";
 import { loadImages } from "../src/task/record.ts";
 import { readTraces } from "../src/task/trace.ts";
-import { trainSft } from "../src/train/sft.ts";
-import { sftSchema } from "../src/train/sft-config.ts";
-import { makeTinyModel, tinyEpisode, tinyExamples } from "./fixtures/tiny.ts";
+import { makeTinyRecipe } from "./fixtures/tiny-recipe.ts";
 
 const root = resolve(import.meta.dirname, "..");
 let folder: string;
 
-const recipe = (model: string) => `name: tiny
-engine: { model: ${model}, threads: 1 }
-tools: { zoom: { windowPx: 8, outputPx: 112 } }
-episode: { maxTurns: 3, maxToolImages: 2, maxTokensPerTurn: 48, maxTotalTokens: 160 }
-prompts: { style: nano }
-promptsNoTool: { questionSuffix: Answer at once. }
-data: { train: [{ nano: search, count: 24 }], heldout: [{ nano: search, count: 12 }] }
-search: { simulations: 2, maxDepth: 3, rolloutSteps: 3, run: { records: 12 } }
-linearize: { correction: "no", layout: inline, maxTurns: 3, choose: { maxPerTree: 2 } }
-sft: { epochs: 1, batchSize: 8, collect: { samplesPerPrompt: 8, minToolUses: 1 } }
-rl: { steps: 4, promptsPerStep: 3, groupSize: 4, zeroVariance: keep, checkpointEvery: 1, parity: { enabled: false } }
-eval: { controls: [crop-blank, crop-elsewhere, no-tool, no-image], traces: 3, temperature: 1 }
-demo: { singleSteps: 2 }
-`;
-
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "vigorl-pipeline-"));
-  const start = join(folder, "start");
-  await makeTinyModel(start);
-  const learner = await openLocalEngine(start, { threads: 1, numSlots: 16 });
-  const records = nanoRecords({ task: "search", split: "train", count: 160, seed: 9 });
-  const examples = [
-    ...(await tinyExamples(await tinyEpisode(start, true), records)),
-    ...(await tinyExamples(await tinyEpisode(start, false), records.slice(0, 80))),
-  ];
-  const run = await createRunFolder(join(folder, "warm"), {
-    verb: "sft",
-    name: "warm",
-    seed: 1,
-    recipe: {},
-  });
-  const { folder: model } = await trainSft({
-    learner,
-    examples,
-    run,
-    seed: 1,
-    config: sftSchema.parse({ epochs: 8, batchSize: 16, learningRate: 5e-3 }),
-  });
-  await learner.close();
-  writeFileSync(join(folder, "tiny.yaml"), recipe(model));
+  await makeTinyRecipe(folder);
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 

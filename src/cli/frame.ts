@@ -21,7 +21,7 @@ export interface Context {
   readonly overrides: readonly Override[];
   /** Aborts at the first Ctrl-C or SIGTERM. */
   readonly signal: AbortSignal;
-  /** The command as typed, for manifests and reports. */
+  /** The command for reports: as typed, without --resume, as of a run that was never stopped. */
   readonly command: string;
   /** Writes a line for people to stderr unless quiet. */
   readonly say: (line: string) => void;
@@ -63,7 +63,7 @@ export async function runCommandLine(
         const options = command.opts<Options>();
         const quiet = options.quiet === true || json;
         const say = (line: string) => void (quiet || process.stderr.write(`${plainText(line)}\n`));
-        const typed = ["./vigorl", ...argv].join(" ");
+        const typed = ["./vigorl", ...argv.filter((word) => word !== "--resume")].join(" ");
         const context = { json, quiet, overrides, signal, say, command: typed };
         const result = await run(context, command.processedArgs as (string | undefined)[], options);
         process.stdout.write(`${json ? jsonLine(result.json) : plainText(result.text)}\n`);

@@ -37,7 +37,6 @@ export function searchVerb(): Verb {
       const result = await searchStage(stage, engine, tasks, {
         compare: options.compare === true,
       });
-      const trees = result.done + result.skipped;
       const failed =
         result.failed > 0
           ? `; ${result.failed} failed, see failures.jsonl; the first: ${result.firstFailure}`
@@ -48,7 +47,7 @@ export function searchVerb(): Verb {
           : "";
       return {
         json: { ...result },
-        text: `${result.solved} of ${trees} questions solved; ${result.nodes} nodes, ${result.calls} calls, ${formatDuration(result.seconds)}${failed}${bad}\n${comparisonLines(result.compared)}${result.folder}`,
+        text: `${result.solved} of ${result.trees} questions solved; ${result.nodes} nodes, ${result.calls} calls, ${formatDuration(result.seconds)}${failed}${bad}\n${comparisonLines(result.compared)}${result.folder}`,
       };
     },
   };

@@ -10,18 +10,21 @@ import { mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { errno, VigorlError } from "./errors.ts";
 
+/** What goes into a file; parts are written one behind the other, so that they need not fit in memory. */
+export type FileData = string | Uint8Array | AsyncIterable<Uint8Array>;
+
 /**
  * Replaces `file` by `data` in one step; makes its folder where it is missing.
  * Throws VigorlError("io") and leaves the old file as it was.
  */
-export async function writeFileAtomic(file: string, data: string | Uint8Array): Promise<void> {
+export async function writeFileAtomic(file: string, data: FileData): Promise<void> {
   if (isBeside(file)) return writeInPlace(file, data);
   const beside = besideOf(file);
   try {
     await mkdir(dirname(file), { recursive: true });
     const handle = await open(beside, "w");
     try {
-      await handle.writeFile(data);
+      await writeFile(handle, data);
       await handle.sync();
     } finally {
       await handle.close();
@@ -176,7 +179,7 @@ function isBeside(path: string): boolean {
   return resolve(path).split(/[\\/]/).some(isUnfinished);
 }
 
-async function writeInPlace(file: string, data: string | Uint8Array): Promise<void> {
+async function writeInPlace(file: string, data: FileData): Promise<void> {
   try {
     await mkdir(dirname(file), { recursive: true });
     await writeFile(file, data);

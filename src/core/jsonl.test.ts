@@ -1,11 +1,11 @@
 import { execFileSync } from "node:child_process";
-import { appendFile, mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { appendFile, mkdtemp, readFile, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { z } from "zod";
-import { appendJsonl, readJsonlAll, truncateJsonl, writeJsonl } from "./jsonl.ts";
+import { appendJsonl, orderJsonl, readJsonlAll, truncateJsonl, writeJsonl } from "./jsonl.ts";
 
 const row = z.strictObject({ step: z.number(), note: z.string() });
 
@@ -91,4 +91,17 @@ test("truncation keeps whole lines up to the first that fails", async () => {
   expect(await truncateJsonl(file, (value) => (value as { step: number }).step <= 2)).toBe(2);
   expect(await readFile(file, "utf8")).toBe(whole);
   expect(await truncateJsonl(join(file, "..", "none.jsonl"), () => true)).toBe(0);
+});
+
+test("lines are put in order as they are, without a byte changed", async () => {
+  const rows = [3, 1, 2, 1].map((step, i) => `{"step":${step},"note":"é ${i}"}\n`);
+  const file = await fileWith(rows.join(""));
+  const rankOf = (value: unknown) => (value as { step: number }).step;
+  await orderJsonl(file, rankOf);
+  const ordered = [rows[1], rows[3], rows[2], rows[0]].join("");
+  expect(await readFile(file, "utf8")).toBe(ordered);
+  const { ino } = await stat(file);
+  await orderJsonl(file, rankOf);
+  expect((await stat(file)).ino).toBe(ino);
+  await orderJsonl(join(file, "..", "none.jsonl"), rankOf);
 });

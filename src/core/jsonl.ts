@@ -111,6 +111,37 @@ export async function truncateJsonl(
   return count;
 }
 
+/**
+ * Brings the lines of `file` into the order of `rankOf`, in one step and line by line, so that the file
+ * may be larger than memory; a file in order is left as it is. Does nothing where it is missing.
+ * @throws VigorlError("input") naming the line where one is no JSON, "io"
+ */
+export async function orderJsonl(file: string, rankOf: (value: unknown) => number): Promise<void> {
+  if (!existsSync(file)) return;
+  const places: { rank: number; start: number; end: number }[] = [];
+  let start = 0;
+  for await (const line of lines(file)) {
+    const rank = rankOf(parseLine(line, `${file}:${line.lineNumber}`));
+    places.push({ rank, start, end: line.endByte });
+    start = line.endByte;
+  }
+  if (places.every(({ rank }, i) => i === 0 || places[i - 1].rank <= rank)) return;
+  places.sort((a, b) => a.rank - b.rank);
+  const { handle } = await openRegular(file);
+  async function* ordered(): AsyncGenerator<Uint8Array> {
+    for (const place of places) {
+      const bytes = Buffer.alloc(place.end - place.start);
+      await handle.read(bytes, 0, bytes.length, place.start);
+      yield bytes;
+    }
+  }
+  try {
+    await writeFileAtomic(file, ordered());
+  } finally {
+    await handle.close();
+  }
+}
+
 function parseLine({ text, isUtf8: readable, torn }: Line, place: string): unknown {
   if (!readable)
     throw new VigorlError("input", `${place}: is not UTF-8`, { hint: "save the file as UTF-8" });

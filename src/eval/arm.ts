@@ -11,9 +11,10 @@ import { VigorlError } from "../core/errors.ts";
 import { writeFileAtomic } from "../core/files.ts";
 import { inside } from "../core/inside.ts";
 import { readJsonFile } from "../core/json-file.ts";
+import type { TaskRecord } from "../task/record.ts";
 import { scoreEpisode, type RewardConfig } from "../task/reward.ts";
 import { toTrace, TraceWriter } from "../task/trace.ts";
-import { countUses } from "../task/trajectory.ts";
+import { countUses, type Trajectory } from "../task/trajectory.ts";
 import { evaluate, isUnanswered, type EvaluateOptions, type Evaluation } from "./evaluate.ts";
 
 const evaluationSchema = z.strictObject({
@@ -64,17 +65,14 @@ export async function runArm(options: ArmOptions): Promise<Evaluation> {
   if (isArmDone(run, task, arm)) return readArm(run, task, arm);
   const folder = armFolder(run, task, arm);
   await rm(folder, { recursive: true, force: true });
-  const traces = new TraceWriter(folder);
-  const traced = new Set(records.slice(0, options.config.traces).map((record) => record.id));
+  const traced = records.slice(0, options.config.traces);
+  const episodes = new Map<TaskRecord, Trajectory>();
   const sum = { done: 0, unanswered: 0, score: 0, toolUses: 0 };
   const evaluation = await evaluate({
     ...options,
-    onEpisode: async (episode, record, score, sample) => {
+    onEpisode: (episode, record, score, sample) => {
       if (isUnanswered(episode)) sum.unanswered++;
-      if (sample === 0 && traced.has(record.id)) {
-        const reward = scoreEpisode(episode, record, options.reward);
-        await traces.append(toTrace(episode, record, reward, { arm }, config.chat), episode);
-      }
+      if (sample === 0 && traced.includes(record)) episodes.set(record, episode);
       sum.done++;
       sum.score += score;
       sum.toolUses += countUses(episode);
@@ -85,6 +83,14 @@ export async function runArm(options: ArmOptions): Promise<Evaluation> {
     },
   });
   refuseSilence(task, arm, evaluation);
+  // In the order of the questions, whichever episode ended first.
+  const traces = new TraceWriter(folder);
+  for (const record of traced) {
+    const episode = episodes.get(record);
+    if (episode === undefined) continue;
+    const reward = scoreEpisode(episode, record, options.reward);
+    await traces.append(toTrace(episode, record, reward, { arm }, config.chat), episode);
+  }
   await writeFileAtomic(join(folder, "outcomes.json"), `${JSON.stringify(evaluation)}\n`);
   return evaluation;
 }

@@ -1,14 +1,19 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { makeTinyModel, tinyEpisode, tinyRecords } from "../../test/fixtures/tiny.ts";
 import { wilsonInterval } from "../core/statistics.ts";
 import { openLocalEngine, type LocalEngine } from "../engine/local/client.ts";
+import type { Sampler } from "../engine/types.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import { loadImages } from "../task/record.ts";
+import { rewardConfigSchema } from "../task/reward.ts";
 import { ScriptedSampler } from "../task/fixtures/scripted-sampler.ts";
 import { makeTools } from "../task/tools/table.ts";
+import { readTraces } from "../task/trace.ts";
+import { armFolder, runArm } from "./arm.ts";
 import { conditionTable, conditions } from "./controls.ts";
 import {
   answeredByBoth,
@@ -54,6 +59,35 @@ test("one question at a time or many at once: the same tokens, in the order of t
   const alone = await run(1);
   expect(await run(64)).toEqual(alone);
   expect(new Set(alone).size).toBeGreaterThan(3);
+});
+
+test("an arm's traces stand in the order of the questions, whichever ends first", async () => {
+  const records = tinyRecords(6);
+  const delayed: Sampler = {
+    capabilities: engine.capabilities,
+    sample: async (...args) => {
+      const waitMs = 120 - 20 * asked++;
+      const reply = await engine.sample(...args);
+      await sleep(waitMs);
+      return reply;
+    },
+    close: () => Promise.resolve(),
+  };
+  let asked = 0;
+  await runArm({
+    folder,
+    task: "search",
+    arm: "model",
+    sampler: delayed,
+    records,
+    episode,
+    config: evalSchema.parse({ traces: 4 }),
+    reward: rewardConfigSchema.parse({}),
+    condition: "none",
+    seed: 4,
+  });
+  const traces = await readTraces(join(armFolder(folder, "search", "model"), "traces.jsonl"));
+  expect(traces.map(({ recordId }) => recordId)).toEqual(records.slice(0, 4).map(({ id }) => id));
 });
 
 test("no questions, an abort, a broken picture", async () => {

@@ -134,7 +134,7 @@ export interface EvaluateOptions {
     record: TaskRecord,
     score: number,
     sample: number,
-  ) => void | Promise<void>;
+  ) => void;
 }
 
 /** Outcomes in the order of the records, those of one question together, and how long it took. */
@@ -163,7 +163,7 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
     const stop = { signal: halt };
     const episode = await runEpisode(sampler, shown, episodeConfig, episodeSeed, stop);
     const outcome = outcomeOf(episode, record, config, episodeConfig);
-    await onEpisode?.(episode, record, outcome.score, sample);
+    onEpisode?.(episode, record, outcome.score, sample);
     return samples === 1 ? outcome : { ...outcome, sample };
   };
   const outcomes = await mapBounded(questions, config.concurrency, signal, ask);

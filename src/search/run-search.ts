@@ -2,13 +2,15 @@
  * Searches many records: a bounded number of trees grow at once over one pool of calls, and each
  * finished tree is appended to `trees.jsonl` in one write. What fails goes to `failures.jsonl` and
  * holds nobody up. A run that was stopped, or killed, goes on where it was: what succeeded is skipped,
- * the rest is done again. Neither order nor concurrency changes a tree.
+ * the rest is done again. Neither order nor concurrency changes a tree, and at the end the lines stand
+ * in the order of the records, whichever tree was finished first.
  */
+import { rm } from "node:fs/promises";
 import { z } from "zod";
 import { forEachBounded } from "../core/bounded.ts";
 import { errno, VigorlError } from "../core/errors.ts";
 import { inside } from "../core/inside.ts";
-import { appendJsonl, readJsonl, truncateJsonl } from "../core/jsonl.ts";
+import { appendJsonl, orderJsonl, readJsonl, truncateJsonl } from "../core/jsonl.ts";
 import type { Sampler } from "../engine/types.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import type { TaskRecord } from "../task/record.ts";
@@ -45,24 +47,37 @@ export interface RunSearchOptions {
   readonly onProgress?: (progress: SearchProgress) => void;
 }
 
-/** Counts over the trees of this run; `skipped` were finished before. */
-export interface SearchProgress {
-  readonly done: number;
-  readonly skipped: number;
+/** What a search has come to, over all trees in its folder. */
+export interface SearchTotals {
+  readonly trees: number;
   readonly failed: number;
-  /** Trees, earlier ones too, with at least one correct answer. */
+  /** Trees with at least one correct answer. */
   readonly solved: number;
-  /** Trees, earlier ones too, with at least one step. */
+  /** Trees with at least one step. */
   readonly grown: number;
   readonly nodes: number;
   readonly calls: number;
+  readonly modelTokens: number;
+  /** Of this try alone. */
+  readonly seconds: number;
+}
+
+/** The totals, and what belongs to this try alone: `done` of the trees, `skipped` were there before. */
+export interface SearchProgress extends SearchTotals {
+  readonly done: number;
+  readonly skipped: number;
+  readonly nodesPerSecond: number;
   /** Replies that could not be used, and what was wrong with the first. */
   readonly badReplies: number;
   readonly firstBadReply: string | null;
   /** Why the first tree failed. */
   readonly firstFailure: string | null;
-  readonly modelTokens: number;
-  readonly seconds: number;
+}
+
+/** The totals alone: of a search that was stopped and resumed, those of one that was not. */
+export function totalsOf(progress: SearchProgress): SearchTotals {
+  const { trees, failed, solved, grown, nodes, calls, modelTokens, seconds } = progress;
+  return { trees, failed, solved, grown, nodes, calls, modelTokens, seconds };
 }
 
 /**
@@ -77,30 +92,32 @@ export async function runSearch(options: RunSearchOptions): Promise<SearchProgre
   const earlier = await openTrees(options, JSON.stringify(settingsOf(rules, options.episode)));
   const faults: ReplyFaults = { count: 0, first: null };
   const counts = {
+    ...earlier.counts,
     done: 0,
     skipped: 0,
     failed: 0,
     firstFailure: null as string | null,
-    solved: earlier.solved,
-    grown: earlier.grown,
-    nodes: 0,
-    calls: 0,
-    modelTokens: 0,
   };
-  const progress = (): SearchProgress => ({
-    ...counts,
-    badReplies: faults.count,
-    firstBadReply: faults.first?.message ?? null,
-    seconds: (performance.now() - started) / 1000,
-  });
+  const progress = (): SearchProgress => {
+    const seconds = (performance.now() - started) / 1000;
+    return {
+      ...counts,
+      badReplies: faults.count,
+      firstBadReply: faults.first?.message ?? null,
+      seconds,
+      nodesPerSecond: (counts.nodes - earlier.counts.nodes) / seconds,
+    };
+  };
+  // One line after the other, and none behind one that the disk did not take whole.
+  let written = Promise.resolve();
+  const append = async (file: string, line: TreeLine | FailureLine): Promise<void> => {
+    written = written.then(() => appendJsonl(inside(folder, file), [line]));
+    await written;
+  };
   const keep = async (tree: TreeLine) => {
-    await appendJsonl(inside(folder, treesFile), [tree]);
+    await append(treesFile, tree);
     counts.done++;
-    if (tree.numCorrect > 0) counts.solved++;
-    if (tree.numNodes > 1) counts.grown++;
-    counts.nodes += tree.numNodes;
-    counts.calls += tree.numCalls;
-    counts.modelTokens += tree.numTokens.model;
+    count(counts, tree);
   };
   const grow = async (record: TaskRecord, halt: AbortSignal): Promise<void> => {
     const since = performance.now();
@@ -114,7 +131,7 @@ export async function runSearch(options: RunSearchOptions): Promise<SearchProgre
     if ("code" in tree) {
       counts.failed++;
       counts.firstFailure ??= tree.message;
-      await appendJsonl(inside(folder, failuresFile), [tree]);
+      await append(failuresFile, tree);
     } else await keep(tree);
     if (counts.done + counts.failed >= TREES_BEFORE_GIVING_UP) requireGrowth(progress());
     options.onProgress?.(progress());
@@ -131,7 +148,23 @@ export async function runSearch(options: RunSearchOptions): Promise<SearchProgre
     if (earlier.ids.has(record.id)) counts.skipped++;
     else await grow(record, halt);
   });
+  const ranks = new Map([...seen].map((id, rank) => [id, rank]));
+  const rankOf = (line: unknown) =>
+    ranks.get((line as { recordId: string }).recordId) ?? ranks.size;
+  await orderJsonl(inside(folder, treesFile), rankOf);
+  await orderJsonl(inside(folder, failuresFile), rankOf);
   return progress();
+}
+
+type Counts = Omit<SearchTotals, "failed" | "seconds">;
+
+function count(counts: { -readonly [key in keyof Counts]: number }, tree: TreeLine): void {
+  counts.trees++;
+  if (tree.numCorrect > 0) counts.solved++;
+  if (tree.numNodes > 1) counts.grown++;
+  counts.nodes += tree.numNodes;
+  counts.calls += tree.numCalls;
+  counts.modelTokens += tree.numTokens.model;
 }
 
 /** Reads the failures of a folder whose records have no tree (yet). */
@@ -153,18 +186,18 @@ export async function readFailures(folder: string): Promise<FailureLine[]> {
 async function openTrees(
   { folder, resume, seed, sampler }: RunSearchOptions,
   settings: string,
-): Promise<{ ids: Set<string>; solved: number; grown: number }> {
+): Promise<{ ids: Set<string>; counts: Counts }> {
   const ids = new Set<string>();
-  let solved = 0;
-  let grown = 0;
+  const counts = { trees: 0, solved: 0, grown: 0, nodes: 0, calls: 0, modelTokens: 0 };
   const whole = () => true;
   const numLines = await truncateJsonl(inside(folder, treesFile), whole);
-  await truncateJsonl(inside(folder, failuresFile), whole);
   if (numLines > 0 && resume !== true) {
     throw new VigorlError("usage", `${folder}: holds ${numLines} trees already`, {
       hint: "go on with --resume, or choose another --name",
     });
   }
+  // What failed is tried again, and says itself whether it fails again.
+  await rm(inside(folder, failuresFile), { force: true });
   for await (const tree of treesOf(folder)) {
     const isOurs = tree.seed === seed && tree.sampler === sampler.capabilities.name;
     if (!isOurs || JSON.stringify(tree.settings) !== settings) {
@@ -175,10 +208,9 @@ async function openTrees(
       );
     }
     ids.add(tree.recordId);
-    if (tree.numCorrect > 0) solved++;
-    if (tree.numNodes > 1) grown++;
+    count(counts, tree);
   }
-  return { ids, solved, grown };
+  return { ids, counts };
 }
 
 async function* treesOf(folder: string): AsyncGenerator<TreeLine> {
