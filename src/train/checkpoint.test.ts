@@ -2,6 +2,8 @@ import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { createRunFolder } from "../core/run-folder.ts";
+import type { Learner } from "../engine/types.ts";
 import {
   checkpointSteps,
   loadCheckpoint,
@@ -9,6 +11,7 @@ import {
   saveCheckpoint,
   verifyCheckpoint,
 } from "./checkpoint.ts";
+import { runSteps } from "./loop.ts";
 
 /** Weights that are one text file. */
 class TextWeights {
@@ -47,6 +50,19 @@ test("the newest stay, by number and not by name", async () => {
   expect(await checkpointSteps(path)).toEqual([9, 10]);
   expect((await readdir(path)).sort()).toEqual(["step-10", "step-9"]);
   expect(await checkpointSteps(join(path, "none"))).toEqual([]);
+});
+
+test("a run killed before it removed older checkpoints removes them when it is resumed", async () => {
+  const path = join(await mkdtemp(join(tmpdir(), "vigorl-checkpoint-")), "run");
+  const run = await createRunFolder(path, { verb: "rl", name: "run", seed: 1, recipe: {} });
+  const learner = new TextWeights() as unknown as Learner;
+  for (const step of [1, 2, 3])
+    await saveCheckpoint(run.checkpointsPath, learner, { verb: "rl", step, updates: step }, 9);
+  const every = { checkpointEvery: 1, keepCheckpoints: 2, totalSteps: 3 };
+  const options = { verb: "rl", learner, run, resume: true, ...every } as const;
+  const done = await runSteps(options, () => Promise.reject(new Error("nothing is left to do")));
+  expect(done).toMatchObject({ step: 3, updates: 3 });
+  expect(await checkpointSteps(run.checkpointsPath)).toEqual([2, 3]);
 });
 
 test("a damaged checkpoint is refused with the name of the file", async () => {

@@ -56,11 +56,16 @@ export async function saveCheckpoint(
     const full: CheckpointState = { version: 1, logs: {}, ...state, files };
     await writeFileAtomic(join(beside, "state.json"), `${JSON.stringify(full, null, 2)}\n`);
   });
+  await removeOlder(checkpointsPath, keep);
+  return folder;
+}
+
+/** Removes all checkpoints but the newest `keep`. */
+export async function removeOlder(checkpointsPath: string, keep: number): Promise<void> {
   const steps = await checkpointSteps(checkpointsPath);
   for (const step of steps.slice(0, Math.max(0, steps.length - keep))) {
     await rm(inside(checkpointsPath, `step-${step}`), { recursive: true, force: true });
   }
-  return folder;
 }
 
 /** Steps that have a checkpoint, rising. */

@@ -6,7 +6,7 @@
 import { VigorlError } from "../core/errors.ts";
 import type { RunFolder } from "../core/run-folder.ts";
 import type { Learner } from "../engine/types.ts";
-import { loadCheckpoint, newestCheckpoint, saveCheckpoint } from "./checkpoint.ts";
+import { loadCheckpoint, newestCheckpoint, removeOlder, saveCheckpoint } from "./checkpoint.ts";
 import type { Metrics } from "./metrics.ts";
 
 export interface LoopOptions {
@@ -97,5 +97,7 @@ async function startOf(options: LoopOptions): Promise<{ step: number; updates: n
     throw new VigorlError("usage", `${run.path}: is a run of ${state.verb}, not of ${verb}`);
   }
   await run.rewind(state.step, state.logs);
+  // A kill may have come between the last checkpoint and the removal of older ones.
+  await removeOlder(run.checkpointsPath, options.keepCheckpoints);
   return { step: state.step, updates: state.updates };
 }
