@@ -94,6 +94,13 @@ test("an unknown profile is refused, here and in a section", () => {
     expect(() => recipe("", `--${key}.profile=repoo`)).toThrow(`${key}.profile must be one of`);
 });
 
+test("a search in words alone needs chains that name no place", () => {
+  const flag = "--search.prompts.grounded=false";
+  expect(() => recipe("", flag)).toThrow("linearize.minPoints: must be 0 where search.prompts");
+  expect(recipe("", flag, "--linearize.minPoints=0").search.prompts.grounded).toBe(false);
+  expect(recipe("profile: repo\n", flag).linearize.minPoints).toBe(1);
+});
+
 test("several greedy samples are refused", () => {
   expect(() => recipe("eval: { samples: 3 }\n")).toThrow(/eval\.samples: 1, or eval\.temperature/);
   expect(recipe("profile: paper\neval: { samples: 3 }\n").eval.samples).toBe(3);

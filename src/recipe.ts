@@ -92,7 +92,15 @@ const recipeFields = z.strictObject({
     .prefault({})
     .describe("what the whole pipeline does besides the sections above"),
 });
-export const recipeSchema = z.preprocess(withRunProfile, recipeFields);
+export const recipeSchema = z.preprocess(
+  withRunProfile,
+  recipeFields.superRefine(({ search, linearize }, context) => {
+    const { profile, minPoints } = linearize;
+    if (search.prompts.grounded || profile !== "default" || minPoints === 0) return;
+    const message = "must be 0 where search.prompts.grounded is false: no chain names a place";
+    context.addIssue({ code: "custom", path: ["linearize", "minPoints"], message });
+  }),
+);
 export type Recipe = z.output<typeof recipeSchema>;
 
 /** Reads a recipe. @throws VigorlError("usage") naming file, line and key. */

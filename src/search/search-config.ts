@@ -108,6 +108,12 @@ const searchFields = z.strictObject({
         .nullable()
         .optional()
         .describe("system prompt of thought and packed steps; absent: ours, null: none"),
+      grounded: z
+        .boolean()
+        .default(true)
+        .describe(
+          "our prompt of thought and packed steps asks for a place in each; false: for words alone, and linearize.minPoints must be 0",
+        ),
       previousThought: z
         .string()
         .default("Previous thought {i}: {text}")

@@ -169,6 +169,30 @@ test("budgets end a tree between waves, and say so", async () => {
   expect(seconds.tree.stop).toBe("seconds");
 });
 
+test("a search in words alone is not told of coordinates", async () => {
+  const asked: string[] = [];
+  const listener: Teacher = (prompt, random) => {
+    asked.push(prompt.text);
+    return ponderer(prompt, random);
+  };
+  const spoken = smallConfig({ tools: {}, prompts: { style: "grounded" } });
+  for (const grounded of [true, false]) {
+    const config = searchConfig.parse({
+      profile: "paper",
+      simulations: 1,
+      prompts: { grounded, previousThought: "{text}" },
+    });
+    asked.length = 0;
+    const sampler = new TableSampler(listener);
+    const rules = rulesOf(config, spoken);
+    await searchTree({ sampler, record: digitRecord, episode: spoken, rules, seed: 1 });
+    const [system] = asked[0].split("which digit");
+    expect(system).toContain("single steps");
+    expect(system.includes("(x, y)")).toBe(grounded);
+    expect(/without coordinates/.test(system)).toBe(!grounded);
+  }
+});
+
 test("the packed prompt tells the thoughts so far, and asks for the end in a message of its own", async () => {
   const prompts: string[] = [];
   const listener: Teacher = (prompt, random) => {

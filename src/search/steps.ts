@@ -213,7 +213,10 @@ function systemPrompt(
   const ours =
     usual === null
       ? null
-      : promptSet("steps", kindOf(record.kind).words, { dialect, coordinates }).system;
+      : promptSet(prompts.grounded ? "steps" : "textSteps", kindOf(record.kind).words, {
+          dialect,
+          coordinates,
+        }).system;
   const system = prompts.system === undefined ? ours : prompts.system;
   if (steps !== "packed" || prompts.minThoughts === null) return system;
   const [least, most] = prompts.minThoughts;

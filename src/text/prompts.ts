@@ -83,11 +83,12 @@ export const promptSetSchema = z.strictObject({
 export type PromptSet = z.infer<typeof promptSetSchema>;
 
 /**
- * How a model is asked to work. "steps" is for search: one thought at a time. "nano" says next to
+ * How a model is asked to work. "steps" is for search: one thought at a time, at a place each;
+ * "textSteps" the same in words alone. "nano" says next to
  * nothing: that model knows some 600 words.
  */
 export type PromptStyle =
-  "direct" | "thinking" | "grounded" | "ungrounded" | "tools" | "steps" | "nano";
+  "direct" | "thinking" | "grounded" | "ungrounded" | "tools" | "steps" | "textSteps" | "nano";
 
 /** The prompts of a style for one kind of answer. */
 export function promptSet(
@@ -169,7 +170,8 @@ function systemPrompt(
   const answer = `${tags.answer.open} ${words.example} ${tags.answer.close}`;
   if (style === "direct") return `${words.role}\n${words.rule} Reply with the answer alone.`;
   if (style === "tools") return toolsSystemPrompt(words, context, answer);
-  if (style === "steps") return stepsSystemPrompt(words, context, answer);
+  if (style === "steps" || style === "textSteps")
+    return stepsSystemPrompt(words, context, answer, style === "steps");
   const grounding: Record<"thinking" | "grounded" | "ungrounded", readonly string[]> = {
     thinking: [],
     grounded: [
@@ -240,16 +242,25 @@ function schemaLines({ schemas }: PromptContext): string[] {
   return ["", "Tools, as JSON schemas:", "<tools>", ...lines, "</tools>"];
 }
 
-function stepsSystemPrompt(words: KindWords, context: PromptContext, answer: string): string {
+function stepsSystemPrompt(
+  words: KindWords,
+  context: PromptContext,
+  answer: string,
+  isGrounded: boolean,
+): string {
   const { tags } = context.dialect;
+  const named = isGrounded
+    ? `names it once as (x, y), in ${UNITS[context.coordinates]} counted from the top left corner, `
+    : "names it in words without coordinates, ";
+  const repeated = isGrounded ? "no coordinate comes" : "none comes";
   return [
     words.role,
     "You work in single steps. A step is one thought, or the answer.",
     "",
     "Rules:",
     ...bullets([
-      `A thought stands between ${tags.think.open} and ${tags.think.close}. It looks at one region of the image, names it once as (x, y), in ${UNITS[context.coordinates]} counted from the top left corner, says what is there, and what that means for the task and for the thoughts before.`,
-      "Regions do not overlap, and no coordinate comes twice. Look at different regions first, unlikely ones too, before you decide.",
+      `A thought stands between ${tags.think.open} and ${tags.think.close}. It looks at one region of the image, ${named}says what is there, and what that means for the task and for the thoughts before.`,
+      `Regions do not overlap, and ${repeated} twice. Look at different regions first, unlikely ones too, before you decide.`,
       "Check your finding once more before you answer.",
       `The answer stands between ${tags.answer.open} and ${tags.answer.close}.`,
       answerRule(words, context),
@@ -257,7 +268,7 @@ function stepsSystemPrompt(words: KindWords, context: PromptContext, answer: str
     ]),
     "",
     "Form of a step:",
-    `${tags.think.open} ... (x, y) ... ${tags.think.close}`,
+    `${tags.think.open} ... ${isGrounded ? "(x, y) ... " : ""}${tags.think.close}`,
     "or",
     answer,
   ].join("\n");
