@@ -52,7 +52,8 @@ export async function runCommandLine(
 ): Promise<number> {
   const { args, overrides } = splitOverrides(argv);
   const json = args.includes("--json");
-  const signal = interruptSignal();
+  let keeps = false;
+  const signal = interruptSignal(() => keeps);
   survivePipeEnd();
   let code = 0;
   for (const { command, run } of verbs) {
@@ -61,6 +62,7 @@ export async function runCommandLine(
       .option("-q, --quiet", "no progress lines")
       .action(async () => {
         const options = command.opts<Options>();
+        keeps = command.options.some(({ long }) => long === "--resume");
         const quiet = options.quiet === true || json;
         const say = (line: string) => void (quiet || process.stderr.write(`${plainText(line)}\n`));
         const typed = ["./vigorl", ...argv.filter((word) => word !== "--resume")].join(" ");
@@ -135,16 +137,17 @@ export function oneOf<T extends string>(flag: string, text: unknown, words: read
 }
 
 /**
- * The first Ctrl-C aborts, so that the state is saved; the second ends the process at once. So does
+ * The first Ctrl-C aborts, so that the state is saved where a verb has one; the second ends the process at once. So does
  * SIGTERM, and a terminal that is closed, however often it says so.
  */
-function interruptSignal(): AbortSignal {
+function interruptSignal(keepsState: () => boolean): AbortSignal {
   const controller = new AbortController();
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(name, () => {
       if (controller.signal.aborted && name === "SIGHUP") return;
       if (controller.signal.aborted) process.exit(130);
-      process.stderr.write("\nstopping; the state is being saved (once more: stop at once)\n");
+      const saving = keepsState() ? "; the state is being saved" : "";
+      process.stderr.write(`\nstopping${saving} (once more: stop at once)\n`);
       controller.abort(
         new VigorlError("interrupted", "interrupted; what was finished is kept", {
           hint: "go on with --resume, where the verb has it",

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { basename, resolve } from "node:path";
 import { describeError, VigorlError } from "../core/errors.ts";
 import { jsonLine } from "../core/plain-text.ts";
+import type { EngineConfig } from "../engine/open.ts";
 import { textOf, wholeNumber, type Verb } from "./frame.ts";
 
 export function serveVerb(): Verb {
@@ -18,7 +19,9 @@ export function serveVerb(): Verb {
       .option("--port <number>", "0 takes a free one", "8000")
       .option("--api-key-env <name>", "ask clients for the key in this environment variable")
       .option("--max-images <number>", "images in one request", "16")
-      .option("--max-body <MiB>", "size of one request", "64")
+      .option("--max-body <MiB>", "size of one request", "32")
+      .option("--max-held <MiB>", "bodies and pictures of all requests", "512")
+      .option("--max-waiting <megapixels>", "pictures of all requests that wait to be read", "200")
       .option("--max-requests <number>", "requests at work or waiting", "256"),
     run: async (context, [path], options) => {
       const port = wholeNumber("--port", options.port);
@@ -26,6 +29,8 @@ export function serveVerb(): Verb {
         maxImages: wholeNumber("--max-images", options.maxImages),
         maxBodyBytes: wholeNumber("--max-body", options.maxBody, 1) * 2 ** 20,
         maxRequests: wholeNumber("--max-requests", options.maxRequests, 1),
+        maxHeldBytes: wholeNumber("--max-held", options.maxHeld, 1) * 2 ** 20,
+        maxWaitingPixels: wholeNumber("--max-waiting", options.maxWaiting, 1) * 1e6,
       };
       const apiKey = keyOf(options.apiKeyEnv);
       const { recipeFor } = await import("../recipe-of-model.ts");
@@ -49,7 +54,7 @@ export function serveVerb(): Verb {
           sampler: engine,
           format: plan.episode,
           model: name,
-          limits,
+          limits: { ...limits, ...samplesAtOnce(plan.engine) },
           ...(apiKey === undefined ? {} : { apiKey }),
           onError: (error) => context.say(describeError(error)),
         });
@@ -65,6 +70,12 @@ export function serveVerb(): Verb {
       }
     },
   };
+}
+
+/** As many samples as the engine works on, and a few so that none of its places stands empty. */
+function samplesAtOnce(engine: EngineConfig): { samplesAtOnce?: number } {
+  if (engine.kind !== "local" || engine.slots === "auto" || engine.samplers === "auto") return {};
+  return { samplesAtOnce: Math.ceil(engine.slots * engine.samplers * 1.25) };
 }
 
 function keyOf(variable: unknown): string | undefined {

@@ -2,9 +2,10 @@ import { readFileSync } from "node:fs";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
 import { VigorlError } from "../core/errors.ts";
-import { decodeImage, encodeJpeg, encodePng } from "./decode.ts";
+import { decodeImage, encodeJpeg, encodePng, imageSize } from "./decode.ts";
 import { fixturePath, readFixture, sha256 } from "./fixtures/digest.ts";
 import { noiseImage } from "./fixtures/noise.ts";
+import { webFormats } from "./formats.ts";
 
 const { pillow, files } = readFixture<{
   pillow: string;
@@ -22,14 +23,9 @@ describe(`decodeImage reads what Pillow ${pillow} reads`, () => {
 });
 
 describe("decodeImage", () => {
-  it("reads bytes like files, and an SVG", async () => {
+  it("reads bytes like files", async () => {
     const path = fixturePath("rgb.png");
     expect(await decodeImage(readFileSync(path))).toEqual(await decodeImage(path));
-    const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="3" height="2"><rect width="3" height="2" fill="#f00"/></svg>`;
-    const image = await decodeImage(new TextEncoder().encode(svg));
-    expect([image.widthPx, image.heightPx, ...image.data.subarray(0, 3)]).toEqual([
-      3, 2, 255, 0, 0,
-    ]);
   });
 
   const refusals: [string, () => string | Uint8Array, RegExp, RegExp][] = [
@@ -37,6 +33,17 @@ describe("decodeImage", () => {
     ["a folder", () => fixturePath("."), /folder, not an image/, /one file/],
     ["no bytes", () => new Uint8Array(0), /empty/, /again/],
     ["text", () => fixturePath("resize.json"), /resize\.json: this is not an image/, /PNG/],
+    ["a drawing that is a program", () => text(svg), /SVG is not read/, /use PNG/],
+    [
+      "one behind a prologue",
+      () => text(`<?xml version="1.0"?>\n${svg}`),
+      /SVG is not read/,
+      /PNG/,
+    ],
+    ["one behind the name of a WebP", () => text(`RIFF....WEBP${svg}`), /not an image/, /PNG/],
+    ["one behind the name of a GIF", () => text(`GIF89a${svg}`), /damaged/, /again/],
+    ["a bitmap of Windows", () => text(`BM${"\0".repeat(60)}`), /BMP is not read/, /PNG/],
+    ["a document", () => text("%PDF-1.7"), /PDF is not read/, /PNG/],
     ["a cut-off PNG", () => cut("rgb.png"), /cut off or damaged/, /again/],
     ["a cut-off JPEG", () => cut("rgb.jpg"), /cut off or damaged/, /again/],
   ];
@@ -61,6 +68,16 @@ describe("decodeImage", () => {
   });
 });
 
+it("tells the size from the header, and only formats that were asked for", async () => {
+  const png = readFileSync(fixturePath("rgb.png"));
+  const { widthPx, heightPx } = await decodeImage(png);
+  expect(await imageSize(cut("rgb.png"))).toEqual({ widthPx, heightPx });
+  const tiff = await sharp(png).tiff().toBuffer();
+  expect(await imageSize(tiff)).toEqual({ widthPx, heightPx });
+  const error = await failure(imageSize(tiff, { formats: webFormats }));
+  expect(error.message).toMatch(/TIFF is not read/);
+});
+
 describe("encode", () => {
   it("writes PNG without loss and JPEG at the right size", async () => {
     const image = noiseImage(31, 17, 0);
@@ -69,6 +86,10 @@ describe("encode", () => {
     expect([jpeg.widthPx, jpeg.heightPx]).toEqual([31, 17]);
   });
 });
+
+const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="3" height="2"><rect width="3" height="2"/></svg>`;
+
+const text = (words: string): Uint8Array => new TextEncoder().encode(words);
 
 function cut(name: string): Uint8Array {
   const bytes = readFileSync(fixturePath(name));

@@ -6,10 +6,12 @@
  */
 
 import { resolve } from "node:path";
-import type Sharp from "sharp";
+import type SharpModule from "sharp";
+import type { Sharp } from "sharp";
 import { errno, VigorlError } from "../core/errors.ts";
 import { ownRequire } from "../core/paths.ts";
 import { isLfsPointer, lfsPointerError, readRegular } from "../core/regular-file.ts";
+import { fileFormats, formatOf, type ImageFormat } from "./formats.ts";
 import type { Size } from "./frames.ts";
 
 /** An image in memory: 8-bit RGB, row-major, `data.length = heightPx * widthPx * 3`. */
@@ -22,34 +24,70 @@ export interface DecodeOptions {
   readonly maxPixels?: number;
   /** How errors call the image; by default its path, or its number of bytes. */
   readonly name?: string;
+  /** Refuse all others, by their first bytes. Default `fileFormats`. */
+  readonly formats?: readonly ImageFormat[];
   /** Where relative paths start, in words for the message of a missing file. */
   readonly relativeTo?: string;
 }
 
 /**
- * Decodes a file or its bytes (PNG, JPEG, WebP, GIF, TIFF, AVIF, SVG) to RGB.
- * Throws VigorlError("input") when it is missing, no image, cut off or larger than `maxPixels`.
+ * Decodes a file or its bytes (PNG, JPEG, WebP, GIF, TIFF, AVIF) to RGB.
+ * Throws VigorlError("input") when it is missing, no image, cut off, larger than `maxPixels`, or not
+ * decoded within 20 s.
  */
 export async function decodeImage(
   source: string | Uint8Array,
-  {
-    maxPixels = 100_000_000,
-    name = nameOf(source),
-    relativeTo = "the current folder",
-  }: DecodeOptions = {},
+  options: DecodeOptions = {},
 ): Promise<RgbImage> {
+  const name = options.name ?? nameOf(source);
+  const { relativeTo = "the current folder" } = options;
   const bytes = typeof source === "string" ? await readBytes(source, name, relativeTo) : source;
+  return asked(bytes, name, options, (open) => pixels(open));
+}
+
+/**
+ * The size that an image says it has, with its sides as they are stored, before anything is decoded.
+ * Throws VigorlError("input") as `decodeImage`, as far as a header shows it.
+ */
+export function imageSize(bytes: Uint8Array, options: DecodeOptions = {}): Promise<Size> {
+  const name = options.name ?? nameOf(bytes);
+  return asked(bytes, name, options, async (open) => {
+    const { width, height } = await open().metadata();
+    return { widthPx: width, heightPx: height };
+  });
+}
+
+/** What `work` makes of an image in a format that is allowed; whatever is wrong is an error of ours. */
+async function asked<T>(
+  bytes: Uint8Array,
+  name: string,
+  { maxPixels = 100_000_000, formats = fileFormats }: DecodeOptions,
+  work: (open: () => Sharp) => Promise<T>,
+): Promise<T> {
   if (bytes.length === 0)
     throw new VigorlError("input", `${name}: the image is empty (0 bytes)`, {
       hint: "download or export it again",
     });
   if (isLfsPointer(bytes)) throw lfsPointerError(name);
+  const format = formatOf(bytes);
+  if (!formats.some((one) => one === format)) {
+    const what =
+      format === null ? "this is not an image that can be read" : `${format} is not read`;
+    throw new VigorlError("input", `${name}: ${what}`, {
+      hint: `use ${formats.slice(0, -1).join(", ")} or ${formats.at(-1)}`,
+    });
+  }
+  const options = { limitInputPixels: maxPixels, failOn: "error", ignoreIcc: true } as const;
+  const sharp = loadSharp();
   try {
-    return await pixels(bytes, maxPixels);
+    return await work(() => sharp(bytes, options).timeout({ seconds: DECODE_SECONDS }));
   } catch (cause) {
     throw decodeError(name, cause, maxPixels);
   }
 }
+
+/** Longest that one decoding may take; the largest that is allowed takes a tenth of it. */
+const DECODE_SECONDS = 20;
 
 /** Encodes as PNG, without loss. */
 export function encodePng(image: RgbImage): Promise<Uint8Array> {
@@ -62,7 +100,31 @@ export function encodeJpeg(image: RgbImage, quality = 90): Promise<Uint8Array> {
 }
 
 /** Native code: loaded at first use, and never through a bundler. */
-const loadSharp = () => ownRequire()("sharp") as typeof Sharp;
+function loadSharp(): typeof SharpModule {
+  if (loaded === undefined) {
+    loaded = ownRequire()("sharp") as typeof SharpModule;
+    // What is not asked for cannot be reached by bytes that look like two formats at once.
+    loaded.block({ operation: ["VipsForeignLoad"] });
+    loaded.unblock({ operation: fileFormats.map((format) => LOADERS[format]) });
+  }
+  return loaded;
+}
+
+let loaded: typeof SharpModule | undefined;
+
+/** Loads the decoder here, so that threads find its libraries. */
+export function loadDecoder(): void {
+  loadSharp();
+}
+
+const LOADERS: Readonly<Record<ImageFormat, string>> = {
+  PNG: "VipsForeignLoadPng",
+  JPEG: "VipsForeignLoadJpeg",
+  WebP: "VipsForeignLoadWebp",
+  GIF: "VipsForeignLoadNsgif",
+  TIFF: "VipsForeignLoadTiff",
+  AVIF: "VipsForeignLoadHeif",
+};
 
 function raw(image: RgbImage) {
   const { data, widthPx: width, heightPx: height } = image;
@@ -93,11 +155,9 @@ async function readBytes(path: string, name: string, relativeTo: string): Promis
   }
 }
 
-async function pixels(bytes: Uint8Array, maxPixels: number): Promise<RgbImage> {
-  const options = { limitInputPixels: maxPixels, failOn: "error", ignoreIcc: true } as const;
-  const sharp = loadSharp();
-  const { space } = await sharp(bytes, options).metadata();
-  const upright = sharp(bytes, options).autoOrient();
+async function pixels(open: () => Sharp): Promise<RgbImage> {
+  const { space } = await open().metadata();
+  const upright = open().autoOrient();
   const isCmyk = space === "cmyk";
   const { data, info } = await (
     isCmyk
@@ -154,11 +214,6 @@ function decodeError(name: string, cause: unknown, maxPixels: number): VigorlErr
       `${name}: the image has more than ${maxPixels.toLocaleString("en")} pixels`,
       { hint: "shrink the image, or raise maxPixels if you trust the file", cause },
     );
-  if (/unsupported image format|unknown (image )?format/i.test(message))
-    return new VigorlError("input", `${name}: this is not an image that can be read`, {
-      hint: "use PNG, JPEG, WebP, GIF, TIFF, AVIF or SVG",
-      cause,
-    });
   const reason = message.split("\n")[0];
   return new VigorlError("input", `${name}: the image is cut off or damaged (${reason})`, {
     hint: "download or export it again",

@@ -29,6 +29,7 @@ export class ApiError extends Error {
 
 const TYPES: Readonly<Record<number, string>> = {
   401: "authentication_error",
+  403: "permission_error",
   404: "not_found_error",
   429: "rate_limit_error",
 };
@@ -44,9 +45,23 @@ export function toApiError(error: unknown): ApiError {
 }
 
 /** The first complaint about a body, with its place. */
-export function schemaError({ issues: [issue] }: z.ZodError): ApiError {
+export function schemaError({ issues }: z.ZodError): ApiError {
+  const issue = deepest(issues[0]);
   const unknown = issue.code === "unrecognized_keys" ? issue.keys[0] : undefined;
   const path = [...issue.path, ...(unknown === undefined ? [] : [unknown])].map(String).join(".");
   const message = unknown === undefined ? issue.message : "this server does not know it";
   return new ApiError(400, path === "" ? message : `${path}: ${message}`, { param: path || null });
+}
+
+type Issue = z.core.$ZodIssue;
+
+/** Of a choice that fits in no way, the complaint of the way that fitted furthest. */
+function deepest(issue: Issue): Issue {
+  if (issue.code !== "invalid_union") return issue;
+  const inner = issue.errors.flatMap(([first]) => (first === undefined ? [] : [deepest(first)]));
+  const best = inner.reduce<Issue | undefined>(
+    (most, one) => (one.path.length > (most?.path.length ?? 0) ? one : most),
+    undefined,
+  );
+  return best === undefined ? issue : { ...best, path: [...issue.path, ...best.path] };
 }

@@ -1,18 +1,25 @@
 /**
  * An OpenAI-compatible API over any sampler: chat completions with images, streamed or whole, models,
- * health. It holds no state but the count of its running requests; batching is the engine's. A client
- * that goes away stops its sampling. Left out: tools, other response formats, penalties, log-probabilities
+ * health. It holds no state but what its running requests take; batching is the engine's. A client that
+ * goes away stops its sampling. Whatever a request is made of is bounded before it is made, and what
+ * takes long happens in other threads. Left out: tools, other response formats, penalties, log-probabilities
  * of tokens that were not sampled.
  */
 import { timingSafeEqual } from "node:crypto";
-import { Hono, type Context } from "hono";
-import { bodyLimit } from "hono/body-limit";
+import { Hono } from "hono";
 import type { Sampler } from "../engine/types.ts";
+import { PicturePool } from "../image/pool.ts";
+import { FarEncoder } from "../text/far-encoder.ts";
 import { ApiError, schemaError, toApiError } from "./api-error.ts";
+import { readJson, type BodyLimits } from "./body.ts";
+import { Budget } from "./budget.ts";
 import { paramsOf } from "./completion.ts";
+import type { QueueLimits } from "./event-queue.ts";
 import { toPrompt, type ImageLimits, type PromptFormat } from "./prompt.ts";
 import { Reply } from "./reply.ts";
 import { completionRequestSchema, type CompletionRequest } from "./request-schema.ts";
+import { Turns } from "./turns.ts";
+import { whenSent } from "./server.ts";
 
 export interface AppOptions {
   readonly sampler: Sampler;
@@ -26,17 +33,29 @@ export interface AppOptions {
   readonly onError?: (error: unknown) => void;
 }
 
-export interface ServeLimits extends ImageLimits {
-  readonly maxBodyBytes: number;
+export interface ServeLimits extends ImageLimits, BodyLimits, QueueLimits {
   /** Completions at work or waiting; one more is turned away with 429. */
   readonly maxRequests: number;
+  /** Of bodies and pictures of all requests; what goes beyond is turned away with 503. */
+  readonly maxHeldBytes: number;
+  /** Of all pictures that wait to be decoded. */
+  readonly maxWaitingPixels: number;
+  /** Samples that the engine has before it; the others wait in fair order. */
+  readonly samplesAtOnce: number;
 }
 
 export const defaultLimits: ServeLimits = {
-  maxBodyBytes: 64 * 2 ** 20,
+  maxBodyBytes: 32 * 2 ** 20,
+  bodyIdleMs: 15_000,
+  bodyMs: 120_000,
   maxImages: 16,
   maxImagePixels: 40_000_000,
   maxRequests: 256,
+  maxHeldBytes: 512 * 2 ** 20,
+  maxWaitingPixels: 200_000_000,
+  samplesAtOnce: 64,
+  maxWaiting: 2 * 2 ** 20,
+  stallMs: 30_000,
 };
 
 /** The API as a function of requests; it listens nowhere. */
@@ -48,15 +67,28 @@ export function createApp(options: AppOptions): Hono {
   const card = { id: model, object: "model", created, owned_by: "vigorl", max_model_len };
   const { tokenizer } = options.format.chat;
   const onError = (error: unknown) => options.onError?.(error);
-  const replies = { sampler, tokenizer, model, onError };
+  const turns = new Turns(limits.samplesAtOnce);
+  const replies = { sampler, tokenizer, model, turns, queue: limits, onError };
+  const held = new Budget(limits.maxHeldBytes, "bytes");
+  const tools = {
+    format: options.format,
+    limits,
+    maxPositions: max_model_len,
+    pool: new PicturePool(),
+    encoder: new FarEncoder(tokenizer.source),
+    pixels: new Budget(limits.maxWaitingPixels, "pixels"),
+  };
+  const bounds = { maxValues: MAX_VALUES + max_model_len, maxDepth: MAX_DEPTH };
   let numRunning = 0;
 
   const app = new Hono();
   app.onError((error, c) => {
     const answer = toApiError(error);
     const isGone = c.req.raw.signal.aborted;
-    if (answer.status >= 500 && !isGone) onError(error);
-    if (answer.status === 429) c.header("Retry-After", "1");
+    if (answer.status === 500 && !isGone) onError(error);
+    if (answer.status === 429 || answer.status === 503) c.header("Retry-After", "1");
+    // The rest of a body that was not read would be taken for the next request.
+    if (answer.status === 408 || answer.status === 413) c.header("Connection", "close");
     return c.json(answer.body(), answer.status);
   });
   app.notFound((c) => {
@@ -73,45 +105,52 @@ export function createApp(options: AppOptions): Hono {
     checkModel(c.req.param("id"), model);
     return c.json(card);
   });
-  const tooLarge = () => {
-    throw new ApiError(413, `the body is larger than ${limits.maxBodyBytes} bytes`);
-  };
-  const sized = bodyLimit({ maxSize: limits.maxBodyBytes, onError: tooLarge });
-  app.post("/v1/chat/completions", sized, async (c) => {
-    if (numRunning >= limits.maxRequests)
-      throw new ApiError(429, `${numRunning} requests are waiting already`);
-    numRunning++;
+  app.post("/v1/chat/completions", async (c) => {
+    const share = held.share();
+    let done = () => share.free();
     let isStream = false;
-    const done = () => {
-      numRunning--;
-    };
     try {
-      const request = await readRequest(c, model);
-      const prompt = await toPrompt(request, options.format, limits);
-      const params = paramsOf(request, prompt, sampler.capabilities.maxPositions);
-      isStream = request.stream === true;
-      const reply = new Reply(replies, request, prompt, params);
-      return isStream ? reply.stream(c, done) : await reply.whole(c);
+      // A body on its way takes bytes, but nobody's place.
+      const body = await readJson(c, limits, bounds, share);
+      const request = readRequest(body, model);
+      if (numRunning >= limits.maxRequests)
+        throw new ApiError(429, `${numRunning} requests are waiting already`);
+      numRunning++;
+      done = once(() => {
+        numRunning--;
+        share.free();
+      });
+      const prompt = await toPrompt(request, tools, share, c.req.raw.signal);
+      const params = paramsOf(request, prompt, max_model_len);
+      const { messages: _, ...wishes } = request;
+      const reply = new Reply(replies, wishes, prompt, params);
+      if (request.stream !== true) return await reply.whole(c);
+      isStream = true;
+      return reply.stream(c, () => whenSent(c, done));
     } finally {
-      if (!isStream) done();
+      if (!isStream) whenSent(c, done);
     }
   });
   return app;
 }
 
-async function readRequest(c: Context, model: string): Promise<CompletionRequest> {
-  // Pages of other origins can post plain text here without being asked for leave, but not JSON.
-  if (!/^application\/json\b/i.test(c.req.header("content-type") ?? ""))
-    throw new ApiError(415, "send the body as application/json");
-  const json: unknown = await c.req.json().catch((error: unknown) => {
-    if (error instanceof SyntaxError)
-      throw new ApiError(400, `the body is not JSON: ${error.message}`);
-    throw error;
-  });
+/** Values of a body beside its ids: messages, parts and parameters. */
+const MAX_VALUES = 50_000;
+const MAX_DEPTH = 32;
+
+function readRequest(json: unknown, model: string): CompletionRequest {
   const body = completionRequestSchema.safeParse(json);
   if (!body.success) throw schemaError(body.error);
   checkModel(body.data.model, model);
   return body.data;
+}
+
+function once(work: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) work();
+    isDone = true;
+  };
 }
 
 function checkModel(asked: string, model: string): void {

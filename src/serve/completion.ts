@@ -14,6 +14,7 @@ import {
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { ApiError } from "./api-error.ts";
 import type { CompletionRequest } from "./request-schema.ts";
+import type { Turns } from "./turns.ts";
 import { VisibleText } from "./visible-text.ts";
 
 /** A part of a choice: text that can be shown, and the tokens that came with it. */
@@ -42,11 +43,9 @@ export function paramsOf(
   const room = maxPositions - used;
   const asked = request.max_completion_tokens ?? request.max_tokens ?? room;
   if (room < 1 || asked > room) {
-    throw new ApiError(
-      400,
-      `the model has ${maxPositions} positions: ${used} of the prompt and ${asked} new ones are too many`,
-      { param: room < 1 ? "messages" : "max_tokens", code: "context_length_exceeded" },
-    );
+    const param = room < 1 ? "messages" : "max_tokens";
+    const what = `${used} of the prompt and ${asked} new ones are too many`;
+    throw tooLong(what, maxPositions, param);
   }
   const seed = request.seed ?? randomInt(2 ** 31);
   const { stop } = request;
@@ -60,6 +59,12 @@ export function paramsOf(
   }));
 }
 
+/** What is said of a request that has no room in the model's context; `what` names its part. */
+export function tooLong(what: string, maxPositions: number, param = "messages"): ApiError {
+  const code = "context_length_exceeded";
+  return new ApiError(400, `the model has ${maxPositions} positions: ${what}`, { param, code });
+}
+
 /** What a choice is sampled from. */
 export interface ChoiceJob {
   readonly sampler: Sampler;
@@ -69,6 +74,9 @@ export interface ChoiceJob {
   readonly index: number;
   readonly keepsStop: boolean;
   readonly signal: AbortSignal;
+  readonly turns: Turns;
+  /** Whose turn it is. */
+  readonly request: object;
 }
 
 /**
@@ -84,7 +92,9 @@ export async function complete(job: ChoiceJob, onPiece: (piece: Piece) => void):
     numTold++;
     onPiece({ content: show(token), tokens: [token], logprobs: [logprob] });
   };
-  const sample = await sampler.sample(prompt, params, { signal, onToken });
+  const sample = await job.turns.take(job.request, signal, () =>
+    sampler.sample(prompt, params, { signal, onToken }),
+  );
   const content = sample.tokens.slice(numTold).map(show).join("") + text.flush();
   onPiece({ content, ...untold(sample, numTold) });
   return {

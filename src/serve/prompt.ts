@@ -1,13 +1,21 @@
 /**
  * Messages of a request as the chunks of a prompt: images out of their data URLs and into the size
- * the model sees, texts through the folder's chat template. Nothing is fetched from other hosts.
+ * the model sees, texts through the folder's chat template. Nothing is fetched from other hosts. What a
+ * request is going to take is looked at before it is taken: sizes from headers, texts by their length.
  */
-import { decodeImage } from "../image/decode.ts";
-import { toModelImage, type ModelImage, type PixelBudget } from "../image/model-image.ts";
-import type { PreprocessorConfig } from "../image/preprocessor-config.ts";
+import { imageSize } from "../image/decode.ts";
+import { webFormats } from "../image/formats.ts";
+import type { ModelImage, PixelBudget } from "../image/model-image.ts";
+import type { PictureJob, PicturePool } from "../image/pool.ts";
+import { tokenSide, type PreprocessorConfig } from "../image/preprocessor-config.ts";
+import { smartResize } from "../image/smart-resize.ts";
 import type { Chunk } from "../engine/types.ts";
-import type { ChatFormat, ChatMessage, ContentPart } from "../text/chat.ts";
+import type { ChatFormat, ChatMessage, ContentPart, ImagePiece, TextPiece } from "../text/chat.ts";
+import type { FarEncoder } from "../text/far-encoder.ts";
 import { ApiError } from "./api-error.ts";
+import type { Budget, Share } from "./budget.ts";
+import { tooLong } from "./completion.ts";
+import { dataUrlBytes } from "./data-url.ts";
 import type { CompletionRequest, RequestMessage } from "./request-schema.ts";
 
 /** How prompts of the served model are made. */
@@ -24,29 +32,88 @@ export interface ImageLimits {
   readonly maxImagePixels: number;
 }
 
-/** @throws ApiError 400, VigorlError("input" | "usage") for messages that cannot become a prompt. */
+/** What prompts are made with, and on whose account. */
+export interface PromptTools {
+  readonly format: PromptFormat;
+  readonly limits: ImageLimits;
+  readonly maxPositions: number;
+  readonly pool: PicturePool;
+  readonly encoder: FarEncoder;
+  /** Pixels that wait to be decoded. */
+  readonly pixels: Budget;
+}
+
+/**
+ * @param share takes the bytes that the prompt holds
+ * @throws ApiError 400, 413 or 503, VigorlError("input" | "usage") for messages that cannot become a
+ *   prompt
+ */
 export async function toPrompt(
   request: CompletionRequest,
-  format: PromptFormat,
-  limits: ImageLimits,
+  tools: PromptTools,
+  share: Share,
+  signal: AbortSignal,
 ): Promise<Chunk[]> {
-  const urls = request.messages.flatMap(imageUrls);
-  if (urls.length > limits.maxImages)
-    throw new ApiError(400, `${urls.length} images, this server takes ${limits.maxImages}`);
-  const images: ModelImage[] = [];
-  for (const [i, url] of urls.entries()) images.push(await readImage(url, i, format, limits));
+  const { chat } = tools.format;
+  const images = await readImages(request, tools, share, signal);
   const continueFinal = request.continue_final_message === true;
   const options = {
     continueFinal,
     addGenerationPrompt: request.add_generation_prompt ?? !continueFinal,
   };
-  const messages = request.messages.map(toChatMessage);
-  if (request.input_ids) return fromIds(request.input_ids, messages, options, images, format);
-  return format.chat
-    .encodePrompt(messages, options)
-    .map((piece) =>
-      piece.type === "text" ? piece : { type: "image", image: images[piece.index] },
-    );
+  const pieces = chat.renderPrompt(request.messages.map(toChatMessage), options);
+  if (request.input_ids) return fromIds(request.input_ids, pieces, images, tools);
+  const chunks: Chunk[] = [];
+  for (const piece of pieces) {
+    if (piece.type === "text")
+      chunks.push({ type: "text", tokens: await encode(piece.text, tools, signal) });
+    else chunks.push({ type: "image", image: images[piece.index] });
+  }
+  return chunks;
+}
+
+async function encode(
+  text: string,
+  { format, encoder, maxPositions }: PromptTools,
+  signal: AbortSignal,
+): Promise<readonly number[]> {
+  const { tokenizer } = format.chat;
+  if (tokenizer.cannotFit(text, maxPositions))
+    throw tooLong(`a text of ${text.length} characters does not fit`, maxPositions);
+  return text.length > NEAR_CHARACTERS ? encoder.encode(text, signal) : tokenizer.encode(text);
+}
+
+/** Up to here a text is tokenised before anybody notices. */
+const NEAR_CHARACTERS = 50_000;
+
+async function readImages(
+  request: CompletionRequest,
+  { format, limits, pool, pixels }: PromptTools,
+  share: Share,
+  signal: AbortSignal,
+): Promise<ModelImage[]> {
+  const { budget, preprocessor } = format;
+  const urls = request.messages.flatMap(imageUrls);
+  if (urls.length > limits.maxImages)
+    throw new ApiError(400, `${urls.length} images, this server takes ${limits.maxImages}`);
+  const jobs: PictureJob[] = [];
+  const waiting = pixels.share();
+  try {
+    for (const [i, url] of urls.entries()) {
+      const name = `image ${i + 1}`;
+      const bytes = dataUrlBytes(url, name);
+      const decode = { name, maxPixels: limits.maxImagePixels, formats: webFormats };
+      const size = await imageSize(bytes, decode);
+      waiting.take(size.widthPx * size.heightPx);
+      const factor = tokenSide(preprocessor);
+      const seen = smartResize(size.heightPx, size.widthPx, { factor, ...budget });
+      share.take(3 * seen.widthPx * seen.heightPx);
+      jobs.push({ bytes, decode, budget, preprocessor });
+    }
+    return await Promise.all(jobs.map((job) => pool.read(job, signal)));
+  } finally {
+    waiting.free();
+  }
 }
 
 function imageUrls({ content }: RequestMessage): string[] {
@@ -54,29 +121,15 @@ function imageUrls({ content }: RequestMessage): string[] {
   return content.flatMap((part) => (part.type === "image_url" ? [part.image_url.url] : []));
 }
 
-async function readImage(
-  url: string,
-  position: number,
-  { budget, preprocessor }: PromptFormat,
-  { maxImagePixels }: ImageLimits,
-): Promise<ModelImage> {
-  const name = `image ${position + 1}`;
-  const data = /^data:image\/(?:png|jpe?g|webp|gif);base64,/.exec(url);
-  if (data === null) {
-    throw new ApiError(
-      400,
-      `${name}: not a data URL; send its bytes as data:image/png;base64,… (png, jpeg, webp or gif)`,
-      { param: "messages" },
-    );
+function toChatMessage(message: RequestMessage): ChatMessage {
+  const { role, content } = message;
+  if (role === "system" || role === "developer")
+    return { role: "system", content: joined(content) };
+  if (role === "assistant") {
+    const { reasoning_content } = message;
+    const said = { role, content: joined(content) };
+    return reasoning_content ? { ...said, reasoning_content } : said;
   }
-  const bytes = Buffer.from(url.slice(data[0].length), "base64");
-  const image = await decodeImage(bytes, { maxPixels: maxImagePixels, name });
-  return toModelImage(image, budget, preprocessor);
-}
-
-function toChatMessage({ role, content }: RequestMessage): ChatMessage {
-  if (role === "developer") return { role: "system", content: joined(content) };
-  if (role !== "user") return { role, content: joined(content) };
   if (typeof content === "string") return { role, content };
   const parts = content.map((part): ContentPart =>
     part.type === "text" ? part : { type: "image" },
@@ -91,17 +144,14 @@ function joined(content: string | readonly { readonly text: string }[]): string 
 /** The caller's own ids, if they say what the messages say. */
 function fromIds(
   ids: readonly number[],
-  messages: readonly ChatMessage[],
-  options: { continueFinal: boolean; addGenerationPrompt: boolean },
+  pieces: readonly (TextPiece | ImagePiece)[],
   images: readonly ModelImage[],
-  { chat }: PromptFormat,
+  { format, maxPositions }: PromptTools,
 ): Chunk[] {
-  const { tokenizer } = chat;
+  if (ids.length > maxPositions) throw tooLong(`${ids.length} input_ids do not fit`, maxPositions);
+  const { tokenizer } = format.chat;
   const pad = tokenizer.decode([tokenizer.imagePadId]);
-  const rendered = chat
-    .renderPrompt(messages, options)
-    .map((piece) => (piece.type === "text" ? piece.text : pad))
-    .join("");
+  const rendered = pieces.map((piece) => (piece.type === "text" ? piece.text : pad)).join("");
   const unknown = ids.find((id) => !tokenizer.hasId(id));
   if (unknown !== undefined || tokenizer.decode(ids) !== rendered) {
     throw new ApiError(400, "input_ids: they do not spell the rendered messages", {

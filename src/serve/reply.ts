@@ -4,31 +4,39 @@
  */
 import { randomUUID } from "node:crypto";
 import type { Context } from "hono";
-import { streamSSE, type SSEStreamingApi } from "hono/streaming";
+import { streamSSE } from "hono/streaming";
 import type { Chunk, SampleParams, Sampler } from "../engine/types.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { toApiError } from "./api-error.ts";
 import { complete, type Choice, type ChoiceJob, type Piece } from "./completion.ts";
+import { endConnection } from "./server.ts";
+import { EventQueue, type QueueLimits } from "./event-queue.ts";
 import type { CompletionRequest } from "./request-schema.ts";
+import type { Turns } from "./turns.ts";
 import { ReplyWriter } from "./wire.ts";
 
 export interface ReplyOptions {
   readonly sampler: Sampler;
   readonly tokenizer: Tokenizer;
   readonly model: string;
+  readonly turns: Turns;
+  readonly queue: QueueLimits;
   readonly onError: (error: unknown) => void;
 }
 
+/** What a reply has to know of its request: not its messages, which are large and done with. */
+export type ReplyWishes = Omit<CompletionRequest, "messages">;
+
 export class Reply {
   private readonly options: ReplyOptions;
-  private readonly request: CompletionRequest;
+  private readonly request: ReplyWishes;
   private readonly prompt: readonly Chunk[];
   private readonly params: readonly SampleParams[];
   private readonly writer: ReplyWriter;
 
   constructor(
     options: ReplyOptions,
-    request: CompletionRequest,
+    request: ReplyWishes,
     prompt: readonly Chunk[],
     params: readonly SampleParams[],
   ) {
@@ -56,13 +64,19 @@ export class Reply {
     signal.addEventListener("abort", gone, { once: true });
     return streamSSE(c, async (stream) => {
       stream.onAbort(gone);
+      const queue = new EventQueue(stream, this.options.queue, (reason) => {
+        controller.abort(reason);
+        stream.abort();
+        endConnection(c);
+      });
       try {
-        await this.writeEvents(stream, controller.signal);
+        await this.writeEvents(queue, controller.signal);
       } catch (error) {
         if (controller.signal.aborted) return;
         const answer = toApiError(error);
         if (answer.status >= 500) this.options.onError(error);
-        await stream.writeSSE({ data: JSON.stringify(answer.body()) });
+        queue.push(JSON.stringify(answer.body()));
+        await queue.drained().catch(() => undefined);
       } finally {
         signal.removeEventListener("abort", gone);
         done();
@@ -70,13 +84,9 @@ export class Reply {
     });
   }
 
-  private async writeEvents(stream: SSEStreamingApi, signal: AbortSignal): Promise<void> {
+  private async writeEvents(queue: EventQueue, signal: AbortSignal): Promise<void> {
     const { writer, request } = this;
-    // Events go out one after the other, however many choices are at work.
-    let written: Promise<unknown> = Promise.resolve();
-    const write = (data: object) => {
-      written = written.then(() => stream.writeSSE({ data: JSON.stringify(data) }));
-    };
+    const write = (data: object) => queue.push(JSON.stringify(data));
     for (const index of this.params.keys()) write(writer.opening(index));
     const alive = setInterval(() => write(writer.alive()), ALIVE_MS);
     try {
@@ -88,9 +98,9 @@ export class Reply {
       if (request.stream_options?.include_usage === true) write(writer.usageChunk(choices));
     } finally {
       clearInterval(alive);
-      await written;
     }
-    await stream.writeSSE({ data: "[DONE]" });
+    queue.push("[DONE]");
+    await queue.drained();
   }
 
   /** All choices at once; when one fails, the others stop. */
@@ -109,6 +119,8 @@ export class Reply {
       tokenizer,
       prompt: this.prompt,
       keepsStop: this.request.include_stop_str_in_output === true,
+      turns: this.options.turns,
+      request: this,
       signal: failed.signal,
     };
     try {

@@ -5,37 +5,63 @@
  */
 import { z } from "zod";
 
+/** What says nothing in any protocol: a key that clients write out where they have no value. */
+const nothing = z.null().optional();
+
 const text = z.strictObject({ type: z.literal("text"), text: z.string() });
 const image = z.strictObject({
   type: z.literal("image_url"),
   image_url: z.strictObject({
     url: z.string(),
     /** Taken and not used: every image is brought into the model's own pixel budget. */
-    detail: z.enum(["auto", "low", "high"]).optional(),
+    detail: z.enum(["auto", "low", "high", "original"]).nullish(),
   }),
 });
-const texts = z.union([z.string(), z.array(text)]);
+const wanted = { error: "send a text or a list of parts" };
+const texts = z.union([z.string(), z.array(text)], wanted);
+/** Describes the caller; taken and not used. */
+const name = z.string().nullish();
 
 const messageSchema = z.discriminatedUnion("role", [
-  z.strictObject({ role: z.enum(["system", "developer"]), content: texts }),
+  z.strictObject({ role: z.enum(["system", "developer"]), content: texts, name }),
   z.strictObject({
     role: z.literal("user"),
-    content: z.union([z.string(), z.array(z.discriminatedUnion("type", [text, image]))]),
+    content: z.union([z.string(), z.array(z.discriminatedUnion("type", [text, image]))], wanted),
+    name,
   }),
   // As a reply gives it, so that it can be handed back.
-  z.strictObject({ role: z.literal("assistant"), content: texts, refusal: z.null().optional() }),
+  z.strictObject({
+    role: z.literal("assistant"),
+    content: texts.nullish().transform((content) => content ?? ""),
+    /** Told to templates that know thoughts; others pass it over. */
+    reasoning_content: z.string().nullish(),
+    name,
+    refusal: nothing,
+    annotations: z.array(z.never()).nullish(),
+    audio: nothing,
+    function_call: nothing,
+    tool_calls: z.array(z.never()).nullish(),
+  }),
 ]);
 export type RequestMessage = z.infer<typeof messageSchema>;
 
 const maxTokens = z.int().min(1).nullish();
 const unused = z.unknown().optional();
 
+/** More than any conversation has; a body with more is refused before its messages are looked at. */
+const MAX_MESSAGES = 4096;
+
 export const completionRequestSchema = z
   .strictObject({
     model: z.string(),
-    messages: z.array(messageSchema).min(1),
+    messages: z.array(messageSchema).min(1).max(MAX_MESSAGES),
     stream: z.boolean().nullish(),
-    stream_options: z.strictObject({ include_usage: z.boolean().optional() }).nullish(),
+    stream_options: z
+      .strictObject({
+        include_usage: z.boolean().nullish(),
+        include_obfuscation: z.literal(false).nullish(),
+      })
+      .nullish(),
     n: z.int().min(1).max(64).nullish(),
     max_tokens: maxTokens,
     max_completion_tokens: maxTokens,
@@ -57,9 +83,38 @@ export const completionRequestSchema = z
     top_logprobs: z.literal(0).nullish(),
     frequency_penalty: z.literal(0).nullish(),
     presence_penalty: z.literal(0).nullish(),
+    repetition_penalty: z.literal(1).nullish(),
+    length_penalty: z.literal(1).nullish(),
+    min_p: z.literal(0).nullish(),
+    min_tokens: z.literal(0).nullish(),
+    logit_bias: z.strictObject({}).nullish(),
     response_format: z.strictObject({ type: z.literal("text") }).nullish(),
+    modalities: z.array(z.literal("text")).nullish(),
     tools: z.array(z.never()).nullish(),
     tool_choice: z.enum(["none", "auto"]).nullish(),
+    functions: z.array(z.never()).nullish(),
+    function_call: z.enum(["none", "auto"]).nullish(),
+    stop_token_ids: z.array(z.never()).nullish(),
+    bad_words: z.array(z.never()).nullish(),
+    chat_template_kwargs: z.strictObject({}).nullish(),
+    mm_processor_kwargs: z.strictObject({}).nullish(),
+    documents: z.array(z.never()).nullish(),
+    use_beam_search: z.literal(false).nullish(),
+    ignore_eos: z.literal(false).nullish(),
+    echo: z.literal(false).nullish(),
+    add_special_tokens: z.literal(false).nullish(),
+    skip_special_tokens: z.literal(true).nullish(),
+    spaces_between_special_tokens: z.literal(true).nullish(),
+    audio: nothing,
+    chat_template: nothing,
+    moderation: nothing,
+    prediction: nothing,
+    prompt_cache_retention: nothing,
+    prompt_logprobs: nothing,
+    reasoning_effort: nothing,
+    structured_outputs: nothing,
+    verbosity: nothing,
+    web_search_options: nothing,
 
     user: unused,
     metadata: unused,

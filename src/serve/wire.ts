@@ -2,21 +2,21 @@
 import { numPositions, type Chunk } from "../engine/types.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Choice, Piece } from "./completion.ts";
-import type { CompletionRequest } from "./request-schema.ts";
+import type { ReplyWishes } from "./reply.ts";
 
 /** What all parts of one reply share. */
 export class ReplyWriter {
   private readonly id: string;
   private readonly created = Math.floor(Date.now() / 1000);
   private readonly model: string;
-  private readonly request: CompletionRequest;
+  private readonly request: ReplyWishes;
   private readonly prompt: readonly Chunk[];
   private readonly tokenizer: Tokenizer;
 
   constructor(
     id: string,
     model: string,
-    request: CompletionRequest,
+    request: ReplyWishes,
     prompt: readonly Chunk[],
     tokenizer: Tokenizer,
   ) {

@@ -5,10 +5,10 @@
  * Tools are told by the template as JSON schemas where it can; else the system prompt describes them.
  */
 import { join } from "node:path";
-import { Template } from "@huggingface/jinja";
 import { z } from "zod";
 import { VigorlError, errno } from "../core/errors.ts";
 import { readText } from "../core/regular-file.ts";
+import { BoundedTemplate } from "./bounded-template.ts";
 import type { ToolSchema } from "./prompts.ts";
 import { defaultTags } from "./tags.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
@@ -20,6 +20,8 @@ export type ContentPart =
 export interface ChatMessage {
   readonly role: "system" | "user" | "assistant";
   readonly content: string | readonly ContentPart[];
+  /** What an assistant thought, for templates that tell it apart from what it said. */
+  readonly reasoning_content?: string;
 }
 
 /**
@@ -52,7 +54,7 @@ export class ChatFormat {
    */
   readonly opening: string;
 
-  private readonly template: Template;
+  private readonly template: BoundedTemplate;
   private readonly variables: Record<string, unknown>;
   private readonly source: string;
   private readonly endOfTurn: string;
@@ -68,7 +70,7 @@ export class ChatFormat {
     this.source = source;
     this.variables = variables;
     try {
-      this.template = new Template(template);
+      this.template = new BoundedTemplate(template);
     } catch (error) {
       throw new VigorlError("input", `${source}: the chat template does not parse`, {
         cause: error,
@@ -138,12 +140,15 @@ export class ChatFormat {
     tools: readonly ToolSchema[] = [],
   ): string {
     try {
-      return this.template.render({
-        ...this.variables,
-        messages,
-        add_generation_prompt: addGenerationPrompt,
-        ...(tools.length === 0 ? {} : { tools }),
-      });
+      const told = tools.length === 0 ? {} : { tools };
+      const texts = [JSON.stringify(tools), ...messages.map(textOf)];
+      return this.template.render(
+        { ...this.variables, messages, add_generation_prompt: addGenerationPrompt, ...told },
+        {
+          messages: messages.length,
+          characters: texts.reduce((total, { length }) => total + length, 0),
+        },
+      );
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       throw new VigorlError("input", `${this.source}: the chat template failed: ${reason}`, {
@@ -217,9 +222,10 @@ export class ChatFormat {
   }
 
   private refuseControlTokens(message: ChatMessage, position: number): void {
-    const parts = typeof message.content === "string" ? [message.content] : texts(message.content);
+    // Templates write the parts of a message one behind the other: a token may be cut over several.
+    const text = textOf(message);
     for (const token of this.tokenizer.specialTokens.keys()) {
-      if (!parts.some((part) => part.includes(token))) continue;
+      if (!text.includes(token)) continue;
       throw new VigorlError(
         "input",
         `message ${position + 1} contains the control token ${token}`,
@@ -312,6 +318,8 @@ function countImages(messages: readonly ChatMessage[]): number {
   );
 }
 
-function texts(content: readonly ContentPart[]): string[] {
-  return content.flatMap((part) => (part.type === "text" ? [part.text] : []));
+/** All that a message says, in one. */
+function textOf({ content, reasoning_content: reasoning = "" }: ChatMessage): string {
+  if (typeof content === "string") return `${reasoning}${content}`;
+  return reasoning + content.map((part) => (part.type === "text" ? part.text : "")).join("");
 }

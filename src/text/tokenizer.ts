@@ -10,6 +10,7 @@ import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { z } from "zod";
 import { VigorlError, errno } from "../core/errors.ts";
 import { readText } from "../core/regular-file.ts";
+import { withinTime } from "../core/time-limit.ts";
 import { fromVocabularyFiles } from "./byte-level-bpe.ts";
 
 export interface DecodeOptions {
@@ -35,11 +36,15 @@ export class Tokenizer {
   /** The tokens that only an image or a video may bring into a prompt. */
   readonly vision: VisionTokens;
 
+  /** Where it was read from. */
+  readonly source: string;
+
   private readonly inner: HuggingFaceTokenizer;
   /** Byte-level spelling of each id's token; bytes are made when an id is first decoded. */
   private readonly spellings: readonly (string | undefined)[];
   private readonly bytesById: (Uint8Array | undefined)[] = [];
   private readonly specialIds: ReadonlySet<number>;
+  private longest: number | undefined;
 
   /**
    * @param modelJson the model's `config.json`, which gives the ids of vision tokens; what it leaves
@@ -52,6 +57,7 @@ export class Tokenizer {
     source: string,
     modelJson: unknown = {},
   ) {
+    this.source = source;
     const file = parse(tokenizerFile, tokenizerJson, `${source}/tokenizer.json`);
     const config = parse(tokenizerConfig, configJson, `${source}/tokenizer_config.json`);
     if (!decodesBytes(file.decoder)) {
@@ -120,7 +126,25 @@ export class Tokenizer {
 
   /** Token ids of `text`; added tokens inside it are recognised, nothing is put around it. */
   encode(text: string): number[] {
-    return text === "" ? [] : this.inner.encode(text, { add_special_tokens: false }).ids;
+    if (text === "") return [];
+    const encode = () => this.inner.encode(text, { add_special_tokens: false }).ids;
+    // A regular expression has to have something to go astray in.
+    if (text.length < HARMLESS_LENGTH) return encode();
+    return withinTime(ENCODE_MS + text.length / CHARACTERS_A_MS, encode, () => {
+      const what = `does not come to an end over a text of ${text.length} characters`;
+      return new VigorlError("input", `${this.source}/tokenizer.json: ${what}`, {
+        hint: "its regular expressions or its normalizer are not sound; fetch it again",
+      });
+    });
+  }
+
+  /**
+   * Whether a text is too long to fit in `numTokens`, whatever it says; seen without tokenising it. No
+   * normal form joins more than four characters.
+   */
+  cannotFit(text: string, numTokens: number): boolean {
+    this.longest ??= this.spellings.reduce((most, one = "") => Math.max(most, one.length), 1);
+    return text.length > 4 * this.longest * numTokens;
   }
 
   /**
@@ -171,6 +195,11 @@ export class Tokenizer {
     return this.inner.token_to_id(name);
   }
 }
+
+const HARMLESS_LENGTH = 20;
+/** What a sound tokenizer takes a hundredth of, on a busy machine too. */
+const ENCODE_MS = 8000;
+const CHARACTERS_A_MS = 50;
 
 /** Decodes a token stream; what it has given out never changes and never ends inside a character. */
 export class StreamDecoder {
