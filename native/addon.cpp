@@ -57,18 +57,44 @@ napi_value make_undefined(napi_env env) {
 
 bool Call::missing(size_t i) const { return i >= argc || is_nullish(env, args[i]); }
 
+bool get_integer(napi_env env, napi_value value, int64_t& to) {
+  double number = 0;
+  if (napi_get_value_double(env, value, &number) != napi_ok || number != std::floor(number) ||
+      std::abs(number) > 9.2e18) {
+    return false;
+  }
+  to = static_cast<int64_t>(number);
+  return true;
+}
+
+bool is_dtype(int64_t number) {
+  return number >= 0 && number < static_cast<int64_t>(at::ScalarType::NumOptions) &&
+         number != static_cast<int64_t>(at::ScalarType::Undefined);
+}
+
+napi_value element_of(napi_env env, napi_value list, uint32_t i) {
+  napi_value element;
+  check(napi_get_element(env, list, i, &element), "an element of a list");
+  return element;
+}
+
 int64_t Call::integer(size_t i) const {
-  double value = 0;
-  if (i >= argc || napi_get_value_double(env, args[i], &value) != napi_ok ||
-      value != std::floor(value) || std::abs(value) > 9.2e18) {
+  int64_t value = 0;
+  if (i >= argc || !get_integer(env, args[i], value)) {
     throw JsError("argument " + std::to_string(i) + " must be an integer");
   }
-  return static_cast<int64_t>(value);
+  return value;
+}
+
+at::ScalarType Call::dtype(size_t i) const {
+  const int64_t number = integer(i);
+  if (!is_dtype(number)) throw JsError("no dtype has the number " + std::to_string(number));
+  return static_cast<at::ScalarType>(number);
 }
 
 const at::Tensor& Call::tensor(size_t i) const {
-  int32_t id = 0;
-  if (i >= argc || napi_get_value_int32(env, args[i], &id) != napi_ok) {
+  int64_t id = 0;
+  if (i >= argc || !get_integer(env, args[i], id)) {
     throw JsError("argument " + std::to_string(i) + " must be a tensor");
   }
   return state->get(id);
@@ -94,9 +120,7 @@ std::vector<int64_t> Call::integers(size_t i) const {
   }
   std::vector<int64_t> values(length);
   for (uint32_t k = 0; k < length; k++) {
-    napi_value element;
-    napi_get_element(env, args[i], k, &element);
-    if (napi_get_value_int64(env, element, &values[k]) != napi_ok) {
+    if (!get_integer(env, element_of(env, args[i], k), values[k])) {
       throw JsError("argument " + std::to_string(i) + " must be a list of integers");
     }
   }

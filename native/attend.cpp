@@ -163,7 +163,7 @@ at::Tensor attend_cached(at::Tensor qkv, const at::Tensor& factors_complex, at::
     TORCH_CHECK(part.device().is_cpu() && part.scalar_type() == at::kFloat && part.is_contiguous(),
                 "qkv, factors, keys and values must be contiguous float32 on the CPU");
   }
-  TORCH_CHECK(rows.scalar_type() == at::kLong && rows.is_contiguous() && rows.dim() == 2 &&
+  TORCH_CHECK(rows.device().is_cpu() && rows.scalar_type() == at::kLong && rows.is_contiguous() && rows.dim() == 2 &&
                   rows.size(1) == kNumColumns,
               "rows must be int64 [N, ", static_cast<int>(kNumColumns), "]");
   TORCH_CHECK(keys.dim() == 5 && keys.size(4) == kLanes && values.dim() == 4,
@@ -171,11 +171,14 @@ at::Tensor attend_cached(at::Tensor qkv, const at::Tensor& factors_complex, at::
   const int64_t num_slots = values.size(0), key_heads = values.size(1), capacity = values.size(2),
                 size = values.size(3), num_rows = rows.size(0);
   TORCH_CHECK(keys.size(0) == num_slots && keys.size(1) == key_heads &&
-                  keys.size(2) * kLanes == capacity && keys.size(3) == size && size % 2 == 0 &&
-                  factors.size(1) * 2 == size,
+                  keys.size(2) == capacity / kLanes && capacity % kLanes == 0 && keys.size(3) == size &&
+                  size > 0 && size % 2 == 0 && factors.dim() == 3 && factors.size(1) == size / 2,
               "keys, values and factors do not fit together");
+  TORCH_CHECK(key_heads > 0 && num_heads > 0 && num_heads % key_heads == 0 && qkv.dim() == 2 &&
+                  num_heads <= qkv.size(1),
+              "the heads of queries must be so many for each of keys and values, and in qkv");
   const int64_t queries = num_heads / key_heads, width = (queries + 2) * size;
-  TORCH_CHECK(qkv.dim() == 2 && qkv.size(0) == num_rows && qkv.size(1) == key_heads * width,
+  TORCH_CHECK(qkv.size(0) == num_rows && qkv.size(1) == key_heads * width,
               "qkv must be [", num_rows, ", KV * (G + 2) * D]");
   const Cache cache{keys.data_ptr<float>(), values.data_ptr<float>(), key_heads, size, capacity};
   const int64_t* columns = rows.data_ptr<int64_t>();

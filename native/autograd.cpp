@@ -23,7 +23,11 @@ std::vector<at::Tensor> tensors(const Call& call, size_t i) {
 napi_value backward(Call& call) {
   optional<bool> retain;
   if (!call.missing(2)) retain = call.boolean(2);
-  torch::autograd::backward(tensors(call, 0), tensors(call, 1), retain);
+  const auto roots = tensors(call, 0);
+  for (const at::Tensor& root : roots) {
+    if (!root.defined()) throw JsError("there is no backward from no tensor");
+  }
+  torch::autograd::backward(roots, tensors(call, 1), retain);
   return make_undefined(call.env);
 }
 

@@ -35,17 +35,20 @@ c10::Scalar to_scalar(napi_env env, const ArgPlan& plan, napi_value value) {
 }
 
 int64_t to_int(napi_env env, const ArgPlan& plan, napi_value value) {
-  double number = 0;
-  if (napi_get_value_double(env, value, &number) == napi_ok) {
-    if (number != std::floor(number) || std::abs(number) > 9.2e18) wrong(plan);
-    return static_cast<int64_t>(number);
-  }
   int64_t big = 0;
+  if (get_integer(env, value, big)) return big;
   bool lossless = false;
   if (napi_get_value_bigint_int64(env, value, &big, &lossless) == napi_ok && lossless) return big;
   bool flag = false;
   if (napi_get_value_bool(env, value, &flag) == napi_ok) return flag;
   wrong(plan);
+}
+
+// The number of an enumeration that has `count` of them.
+int64_t to_below(napi_env env, const ArgPlan& plan, napi_value value, int64_t count) {
+  const int64_t number = to_int(env, plan, value);
+  if (number < 0 || number >= count) wrong(plan);
+  return number;
 }
 
 double to_double(napi_env env, const ArgPlan& plan, napi_value value) {
@@ -79,9 +82,7 @@ void each(const Call& call, const ArgPlan& plan, napi_value list, Visit visit) {
   if (!is_array) wrong(plan);
   napi_get_array_length(call.env, list, &length);
   for (uint32_t i = 0; i < length; i++) {
-    napi_value element;
-    napi_get_element(call.env, list, i, &element);
-    visit(element);
+    visit(element_of(call.env, list, i));
   }
 }
 
@@ -167,10 +168,15 @@ c10::IValue to_ivalue(const Call& call, const ArgPlan& plan, napi_value value) {
   switch (plan.kind) {
     case Kind::Tensor: return to_tensor(call, plan, value);
     case Kind::Scalar: return to_scalar(env, plan, value);
-    case Kind::Int:
-    case Kind::ScalarType:
-    case Kind::Layout:
-    case Kind::MemoryFormat: return to_int(env, plan, value);
+    case Kind::Int: return to_int(env, plan, value);
+    case Kind::ScalarType: {
+      const int64_t number = to_int(env, plan, value);
+      if (!is_dtype(number)) wrong(plan);
+      return number;
+    }
+    case Kind::Layout: return to_below(env, plan, value, static_cast<int64_t>(at::Layout::NumOptions));
+    case Kind::MemoryFormat:
+      return to_below(env, plan, value, static_cast<int64_t>(at::MemoryFormat::ChannelsLast3d) + 1);
     case Kind::Float: return to_double(env, plan, value);
     case Kind::Bool: return to_bool(env, plan, value);
     case Kind::String: {

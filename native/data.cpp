@@ -9,13 +9,17 @@
 #endif
 
 #include <cstring>
+#include <limits>
 #include <unordered_set>
 
 namespace vigorl {
 
 namespace {
 
-// The bytes of a typed array, DataView or ArrayBuffer.
+// As many bytes as an ArrayBuffer of every supported Node holds; asking for more may end the process.
+constexpr size_t kMaxBuffer = size_t{1} << 32;
+
+// The bytes of a typed array or ArrayBuffer.
 std::pair<void*, size_t> bytes_of(const Call& call, size_t i) {
   void* data = nullptr;
   size_t length = 0;
@@ -44,21 +48,20 @@ std::pair<void*, size_t> bytes_of(const Call& call, size_t i) {
   return {data, length};
 }
 
-at::ScalarType dtype_of(const Call& call, size_t i) {
-  return static_cast<at::ScalarType>(call.integer(i));
-}
-
 // fromBytes(bytes, shape, dtype, device?) -> handle. Copies; the byte count must fit exactly.
 napi_value from_bytes(Call& call) {
-  const auto [data, length] = bytes_of(call, 0);
+  // First what may run getters: they could take the bytes away.
   const auto shape = call.integers(1);
-  const auto options = at::TensorOptions().dtype(dtype_of(call, 2));
-  int64_t count = 1;
+  const auto options = at::TensorOptions().dtype(call.dtype(2));
+  const auto [data, length] = bytes_of(call, 0);
+  size_t needed = c10::elementSize(call.dtype(2));
   for (const int64_t size : shape) {
     if (size < 0) throw JsError("a shape must not have negative sizes");
-    count *= size;
+    if (size > 0 && needed > std::numeric_limits<int64_t>::max() / static_cast<size_t>(size)) {
+      throw JsError("the shape has more elements than can be counted");
+    }
+    needed *= static_cast<size_t>(size);
   }
-  const size_t needed = static_cast<size_t>(count) * c10::elementSize(dtype_of(call, 2));
   if (needed != length) {
     throw JsError("the data has " + std::to_string(length) + " bytes, the shape needs " +
                   std::to_string(needed));
@@ -92,8 +95,8 @@ napi_value set_bytes(Call& call) {
 // cannot be had, nothing changes.
 napi_value huge_pages(Call& call) {
   const at::Tensor& tensor = call.tensor(0);
-  const auto size = static_cast<uintptr_t>(call.integer(1));
-  if (!tensor.is_cpu() || size == 0) return make_number(call.env, 0);
+  const auto size = static_cast<uintptr_t>(std::max<int64_t>(0, call.integer(1)));
+  if (!tensor.is_cpu() || !tensor.is_contiguous() || size == 0 || size > kMaxBuffer) return make_number(call.env, 0);
   const auto start = reinterpret_cast<uintptr_t>(tensor.data_ptr());
   const auto first = (start + size - 1) / size * size;
   const auto end = (start + tensor.nbytes()) / size * size;
@@ -105,6 +108,9 @@ napi_value huge_pages(Call& call) {
 
 // toBytes(handle) -> ArrayBuffer with the elements in row-major order. Copies, waits for the device.
 napi_value to_bytes(Call& call) {
+  if (call.tensor(0).nbytes() > kMaxBuffer) {
+    throw JsError(describe(call.tensor(0)) + " has more bytes than an ArrayBuffer holds");
+  }
   const at::Tensor tensor = call.tensor(0).detach().cpu().contiguous();
   void* data = nullptr;
   napi_value buffer;
@@ -171,7 +177,7 @@ napi_value release(Call& call) {
 napi_value release_many(Call& call) {
   const auto [data, length] = bytes_of(call, 0);
   const int64_t count = call.integer(1);
-  if (count < 0 || static_cast<size_t>(count) * 4 > length) throw JsError("count is too large");
+  if (count < 0 || static_cast<size_t>(count) > length / 4) throw JsError("count is too large");
   const auto* ids = static_cast<const int32_t*>(data);
   for (int64_t i = 0; i < count; i++) call.state->release(ids[i]);
   return make_undefined(call.env);

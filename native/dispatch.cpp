@@ -118,6 +118,8 @@ void invoke(Call& call) {
         stack.push_back(to_ivalue(call, plan, call.args[i + 1]));
       }
     }
+    // A getter among the arguments may have run operators of its own, on the same stack.
+    if (stack.size() != op.args.size()) throw JsError("its arguments call operators themselves");
   } catch (const JsError& error) {
     throw JsError(op.name + ": " + error.what());
   } catch (const c10::Error& error) {

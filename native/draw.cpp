@@ -113,8 +113,9 @@ struct Row {
   void draw(const float* logits, int64_t count, const double* request, double* to) {
     const float top = highest(logits, count);
     const double asked_temperature = request[kTemperature], top_p = request[kTopP];
-    const int64_t asked = static_cast<int64_t>(request[kTopK]);
-    const int64_t top_k = asked <= 0 ? count : std::min(asked, count);
+    const double asked = request[kTopK];
+    const int64_t top_k =
+        asked >= 1 && asked < static_cast<double>(count) ? static_cast<int64_t>(asked) : count;
     const float temperature = asked_temperature == 0 ? 1.0f : static_cast<float>(asked_temperature);
     const double total = weigh_all(logits, count, top, temperature);
     if (!std::isfinite(total)) {

@@ -89,8 +89,16 @@ struct Call {
   std::vector<int64_t> integers(size_t i) const;
   bool missing(size_t i) const;
   napi_value handle(at::Tensor tensor) const;
+  // Throws JsError on numbers that no dtype of this libtorch has.
+  at::ScalarType dtype(size_t i) const;
 };
 
+// A number as an integer, without rounding. False for any other value.
+bool get_integer(napi_env env, napi_value value, int64_t& to);
+// Whether `number` is a dtype of this libtorch.
+bool is_dtype(int64_t number);
+// Element `i` of a list. Throws JsError where a getter of the list threw, whose error is kept.
+napi_value element_of(napi_env env, napi_value list, uint32_t i);
 bool is_nullish(napi_env env, napi_value value);
 std::string to_string(napi_env env, napi_value value);
 napi_value make_number(napi_env env, double value);

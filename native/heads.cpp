@@ -11,13 +11,15 @@ struct HeadSizes {
   int64_t queries, keys, size, num_rows;
 
   static HeadSizes of(const at::Tensor& qkv, int64_t queries, int64_t keys, int64_t num_rows) {
-    TORCH_CHECK(qkv.dim() == 2 && queries > 0 && keys > 0, "qkv must be [N, (H + 2 KV) D]");
+    // No more heads than columns, so that their sum does not overflow either.
+    TORCH_CHECK(qkv.dim() == 2 && queries > 0 && keys > 0 && queries <= qkv.size(1) && keys <= qkv.size(1),
+                "qkv must be [N, (H + 2 KV) D] with at least one head of each");
     return {queries, keys, qkv.size(1) / (queries + 2 * keys), num_rows};
   }
   int64_t in() const { return (queries + 2 * keys) * size; }
 };
 
-// Rows begin … end of `qkv`, rotated, to rows rows[n] of q, k and v; rows in between become zero.
+// Rows begin … end of `qkv`, rotated, to rows rows[n] of q, k and v; rows between and behind become zero.
 VIGORL_KERNEL void heads_forward(const float* qkv, const float* factors, const int64_t* rows, float* q,
                                  float* k, float* v, const HeadSizes& sizes, int64_t begin, int64_t end,
                                  int64_t num_in) {
@@ -72,13 +74,19 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> split_heads(const at::Tensor& qkv
   TORCH_CHECK(qkv.size(1) == sizes.in(), "qkv must be [N, ", sizes.in(), "]");
   TORCH_CHECK(factors.size(0) == num_in && factors.numel() == num_in * sizes.size,
               "the factors must be [N, ", sizes.size / 2, "]");
-  TORCH_CHECK(!rows.defined() || rows.numel() == num_in, "rows must be [N]");
+  TORCH_CHECK((rows.defined() ? rows.numel() : sizes.num_rows) == num_in, "rows must be [N], a row for each");
   at::Tensor q = at::empty({sizes.num_rows, sizes.queries, sizes.size}, qkv.options());
   at::Tensor k = at::empty({sizes.num_rows, sizes.keys, sizes.size}, qkv.options());
   at::Tensor v = at::empty_like(k);
   const float *from = qkv.data_ptr<float>(), *by = factors.data_ptr<float>();
   const int64_t* at_rows = rows_of(rows, sizes.num_rows);
   float *to_q = q.data_ptr<float>(), *to_k = k.data_ptr<float>(), *to_v = v.data_ptr<float>();
+  if (at_rows != nullptr || num_in == 0) {
+    const int64_t before = num_in == 0 ? sizes.num_rows : at_rows[0];
+    std::fill_n(to_q, before * sizes.queries * sizes.size, 0.0f);
+    std::fill_n(to_k, before * sizes.keys * sizes.size, 0.0f);
+    std::fill_n(to_v, before * sizes.keys * sizes.size, 0.0f);
+  }
   at::parallel_for(0, num_in, rows_per_thread(sizes.in()), [&](int64_t begin, int64_t end) {
     heads_forward(from, by, at_rows, to_q, to_k, to_v, sizes, begin, end, num_in);
   });
@@ -106,8 +114,8 @@ at::Tensor split_heads_grad(const at::Tensor& dq, const at::Tensor& dk, const at
 // Rows of x [R, C] in ascending order, and back, where the others get zero.
 at::Tensor take_rows(const at::Tensor& x_any, const at::Tensor& rows) {
   const at::Tensor x = checked(x_any, "x");
-  const int64_t width = x.size(-1), count = rows.numel();
   TORCH_CHECK(x.dim() == 2, "x must be [R, C]");
+  const int64_t width = x.size(1), count = rows.numel();
   at::Tensor y = at::empty({count, width}, x.options());
   const float* from = x.data_ptr<float>();
   const int64_t* at_rows = rows_of(rows, x.size(0));

@@ -20,7 +20,7 @@ struct Order {
 };
 
 at::Tensor pair(const at::Tensor& rows, Order order, bool back) {
-  std::vector<int64_t> shape{-1, 2, order.size / 2};
+  std::vector<int64_t> shape{rows.size(0) / order.size, 2, order.size / 2};
   if (back) std::swap(shape[1], shape[2]);
   for (int64_t i = 1; i < rows.dim(); i++) shape.push_back(rows.size(i));
   return rows.reshape(shape).transpose(1, 2).reshape(rows.sizes());
@@ -42,8 +42,11 @@ at::Tensor joined_linear(const at::Tensor& x, at::TensorList weights, at::Tensor
   TORCH_CHECK(x.dim() == 2 && !weights.empty(), "joined_linear takes rows [N, C] and weights");
   TORCH_CHECK(biases.empty() || biases.size() == weights.size(), "all weights have a bias, or none");
   int64_t width = 0;
-  for (const at::Tensor& weight : weights) {
+  for (size_t i = 0; i < weights.size(); i++) {
+    const at::Tensor& weight = weights[i];
     TORCH_CHECK(weight.dim() == 2 && weight.size(1) == x.size(1), "weights must be [out, ", x.size(1), "]");
+    TORCH_CHECK(biases.empty() || (biases[i].dim() == 1 && biases[i].size(0) == weight.size(0)),
+                "a bias must be [out]");
     width += weight.size(0);
   }
   TORCH_CHECK(paired == 0 || (paired > 0 && paired <= width && size > 0 && size % 2 == 0 && paired % size == 0),

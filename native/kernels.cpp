@@ -77,6 +77,7 @@ VIGORL_KERNEL void swiglu_backward(const float* dy, const float* x, float* dx, i
 
 std::tuple<at::Tensor, at::Tensor> norm(const at::Tensor& x_any, const at::Tensor& gain_any, double eps) {
   const at::Tensor x = checked(x_any, "x"), gain = checked(gain_any, "the gain");
+  TORCH_CHECK(x.dim() >= 1, "x must have rows");
   const int64_t width = x.size(-1), num_rows = x.numel() / std::max<int64_t>(1, width);
   TORCH_CHECK(gain.dim() == 1 && gain.size(0) == width, "the gain must have ", width, " entries");
   at::Tensor y = at::empty_like(x), scales = at::empty({num_rows}, x.options());

@@ -21,7 +21,9 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 // How many rows of `width` floats are worth a thread of their own.
-inline int64_t rows_per_thread(int64_t width) { return std::max<int64_t>(1, 16384 / width); }
+inline int64_t rows_per_thread(int64_t width) {
+  return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, width));
+}
 
 inline at::Tensor checked(const at::Tensor& x, const char* what) {
   TORCH_CHECK(x.device().is_cpu() && x.scalar_type() == at::kFloat, what, " must be float32 on the CPU");

@@ -98,7 +98,8 @@ at::Tensor packed_linear(const at::Tensor& x_any, const at::Tensor& weights, int
               "the weights must be packed, [panels, 1 + K, 32] float32 on the CPU");
   const int64_t depth = weights.size(1) - 1, per_panel = gated ? kLanes : kPanel;
   TORCH_CHECK(x.dim() == 2 && x.size(1) == depth, "x must be [M, ", depth, "]");
-  TORCH_CHECK(width >= 0 && (width + per_panel - 1) / per_panel == weights.size(0), weights.size(0),
+  const int64_t columns = weights.size(0) * per_panel;
+  TORCH_CHECK(width >= 0 && width <= columns && columns - width < per_panel, weights.size(0),
               " panels do not hold ", width, " columns");
   const int64_t num_rows = x.size(0);
   at::Tensor residual;

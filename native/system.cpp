@@ -61,13 +61,19 @@ napi_value set_rng_state(Call& call) {
 
 bool has_cuda() { return at::globalContext().hasCUDA(); }
 
+c10::DeviceIndex cuda_index(Call& call) {
+  const int64_t index = call.integer(0), count = at::detail::getCUDAHooks().getNumGPUs();
+  if (index < 0 || index >= count) throw JsError("no CUDA device has the number " + std::to_string(index));
+  return static_cast<c10::DeviceIndex>(index);
+}
+
 napi_value cuda_count(Call& call) {
   return make_number(call.env, has_cuda() ? at::detail::getCUDAHooks().getNumGPUs() : 0);
 }
 
 // synchronize(index): waits until a CUDA device has done everything asked of it.
 napi_value synchronize(Call& call) {
-  if (has_cuda()) at::detail::getCUDAHooks().deviceSynchronize(call.integer(0));
+  if (has_cuda()) at::detail::getCUDAHooks().deviceSynchronize(cuda_index(call));
   return make_undefined(call.env);
 }
 
@@ -78,7 +84,7 @@ napi_value cuda_memory(Call& call) {
   napi_get_null(call.env, &result);
 #ifdef VIGORL_DEVICE_STATS
   if (has_cuda()) {
-    const auto index = static_cast<c10::DeviceIndex>(call.integer(0));
+    const c10::DeviceIndex index = cuda_index(call);
     // The allocator sets itself up with the first tensor on the device.
     at::empty({1}, at::TensorOptions().device(c10::Device(c10::kCUDA, index)));
     auto* allocator = c10::getDeviceAllocator(c10::kCUDA);

@@ -126,10 +126,12 @@ void Tape::call(const Step& step, std::vector<c10::IValue>& stack) {
   size_t at = 0;
   for (const c10::IValue& value : stack) {
     each_tensor(value, [&](const at::Tensor& tensor, int64_t) {
-      const int64_t index = step.results[at++];
+      const int64_t index = at < step.results.size() ? step.results[at] : -1;
+      at++;
       if (index >= 0) registers_[index] = tensor;
     });
   }
+  if (at != step.results.size()) throw JsError("gives another number of tensors than when recorded");
   for (const Use& use : step.uses) {
     if (use.element >= 0) step.args[use.arg].toTensorList().set(use.element, at::Tensor());
   }

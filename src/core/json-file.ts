@@ -1,8 +1,9 @@
-/** JSON files of ours: one error that names the file, whether it is missing, half, or of another form. */
+/** JSON files: one error that names the file, whether it is missing, half, or of another form. */
 import type { z } from "zod";
-import { VigorlError } from "./errors.ts";
+import { errno, VigorlError } from "./errors.ts";
+import { ioError } from "./files.ts";
 import { parseAt } from "./jsonl.ts";
-import { readRegular } from "./regular-file.ts";
+import { readRegular, readText } from "./regular-file.ts";
 
 /** More than any file of ours takes. */
 const maxJsonBytes = 1 << 29;
@@ -23,5 +24,31 @@ export async function readJsonFile<T>(
     if (error instanceof VigorlError)
       throw new VigorlError("input", error.message, { hint, cause: error });
     throw new VigorlError("input", `${file}: cut off, or not JSON`, { hint, cause: error });
+  }
+}
+
+/** More than any file beside the weights of a model takes; the largest are vocabularies. */
+const maxModelFileBytes = 1 << 26;
+
+const damaged = "the file is damaged; fetch the model folder again";
+
+/** A text file of a model folder, or undefined where there is none. @throws VigorlError("io" | "input") */
+export async function readModelText(file: string): Promise<string | undefined> {
+  try {
+    return await readText(file, maxModelFileBytes);
+  } catch (error) {
+    if (errno(error) === "ENOENT") return undefined;
+    throw ioError(error, file);
+  }
+}
+
+/** As `readModelText`, parsed; what it says is for the caller to check. */
+export async function readModelJson(file: string): Promise<unknown> {
+  const text = await readModelText(file);
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new VigorlError("input", `${file}: not JSON`, { hint: damaged, cause });
   }
 }

@@ -70,7 +70,14 @@ const positive = z
   .max(2 ** 31);
 /** Patches of absurd sides would ask for absurd memory. */
 const side = z.int().positive().max(1024);
-const triple = z.tuple([z.number(), z.number(), z.number()]);
+/** Smaller images are made as large as this many pixels. */
+const fewest = z
+  .int()
+  .positive()
+  .max(2 ** 24);
+/** Of levels from 0 to 1. */
+const mean = z.number().min(-100).max(100);
+const deviation = z.number().min(1e-4).max(1e4);
 /** Newer files write null for the class's own default. */
 const switchedOn = z.literal(true).nullish();
 const switchedOff = z.literal(false).nullish();
@@ -83,18 +90,16 @@ const schema = z.object({
   patch_size: side.nullish(),
   temporal_patch_size: side.nullish(),
   merge_size: side.nullish(),
-  image_mean: triple.nullish(),
-  image_std: z
-    .tuple([z.number().positive(), z.number().positive(), z.number().positive()])
-    .nullish(),
-  min_pixels: positive.nullish(),
+  image_mean: z.tuple([mean, mean, mean]).nullish(),
+  image_std: z.tuple([deviation, deviation, deviation]).nullish(),
+  min_pixels: fewest.nullish(),
   max_pixels: positive.nullish(),
   /** Areas, whatever their names say. */
   size: z
     .strictObject({
-      shortest_edge: positive.nullish(),
+      shortest_edge: fewest.nullish(),
       longest_edge: positive.nullish(),
-      min_pixels: positive.nullish(),
+      min_pixels: fewest.nullish(),
       max_pixels: positive.nullish(),
     })
     .nullish(),

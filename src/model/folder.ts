@@ -5,9 +5,9 @@
  */
 import { copyFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { errno, VigorlError } from "../core/errors.ts";
-import { ioError, replaceFolderAtomic } from "../core/files.ts";
-import { readText } from "../core/regular-file.ts";
+import { VigorlError } from "../core/errors.ts";
+import { replaceFolderAtomic } from "../core/files.ts";
+import { readModelJson } from "../core/json-file.ts";
 import { openSafetensors } from "../torch/safetensors.ts";
 import { writeSafetensorsFolder } from "../torch/safetensors-write.ts";
 import type { Tensor } from "../torch/ops.ts";
@@ -16,7 +16,7 @@ import type { Device, DType } from "../torch/tensor.ts";
 import { configToSave, type ModelConfig } from "./config.ts";
 import { familyOf, parseModelConfig } from "./families/table.ts";
 import { canonicalName, parameterShapes, type Parameters } from "./parameters.ts";
-import { VisionLanguageModel } from "./vision-language-model.ts";
+import { checkParameters, VisionLanguageModel } from "./vision-language-model.ts";
 
 export interface LoadOptions {
   /** Dtype to compute in, whatever the files hold. Default float32. */
@@ -54,22 +54,10 @@ const companionFiles = new Set([
 /** Reads and checks `config.json` of a model folder. Throws VigorlError "input". */
 export async function readModelConfig(folder: string): Promise<ModelConfig> {
   const file = join(folder, "config.json");
-  let text: string;
-  try {
-    text = await readText(file);
-  } catch (error) {
-    if (errno(error) !== "ENOENT") throw ioError(error, file);
+  const json = await readModelJson(file);
+  if (json === undefined) {
     throw new VigorlError("input", `${file}: not found`, {
       hint: "give the folder of a model in Hugging Face layout",
-    });
-  }
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new VigorlError("input", `${file}: not JSON`, {
-      hint: "the file is damaged; fetch the model folder again",
-      cause,
     });
   }
   return parseModelConfig(json, file);
@@ -90,16 +78,28 @@ export async function loadModelFolder(
   const { liesTransposed } = familyOf(config.family, folder);
   const shapes = parameterShapes(config);
   try {
+    const found = new Map<string, { name: string; turned: boolean; shape: readonly number[] }>();
     for (const name of stored.names) {
       const canonical = canonicalName(name);
       // A tied head is the word embeddings again; some files repeat it.
       if (canonical === "lm_head.weight" && config.tieWordEmbeddings) continue;
       if (canonical.endsWith("rotary_emb.inv_freq")) continue;
-      const wanted = shapes.get(canonical);
+      const { shape } = stored.info(name);
+      const turned =
+        liesTransposed?.(canonical) === true &&
+        shape.length === 3 &&
+        shapes.get(canonical)?.join() !== shape.join();
+      found.set(canonical, {
+        name,
+        turned,
+        shape: turned ? [shape[0], shape[2], shape[1]] : shape,
+      });
+    }
+    // Before anything is read: what does not belong to the model may be of any size.
+    checkParameters(config, found, folder);
+    for (const [canonical, { name, turned }] of found) {
       const read = (): Tensor => {
         const tensor = stored.read(name, { dtype, device });
-        const turned =
-          liesTransposed?.(canonical) === true && wanted?.join() !== tensor.shape.join();
         return turned ? tensor.transpose(1, 2).contiguous() : tensor;
       };
       params.set(canonical, scope(read));

@@ -63,7 +63,5 @@ it("names the file that is missing, damaged or not honoured", async () => {
     /processor_config\.json: image_processor: do_normalize/,
   );
   await writeFile(join(folder, "processor_config.json"), "{");
-  await expect(readProfile(folder)).rejects.toThrow(
-    /processor_config\.json cannot be read as JSON/,
-  );
+  await expect(readProfile(folder)).rejects.toThrow(/processor_config\.json: not JSON/);
 });

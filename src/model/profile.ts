@@ -5,8 +5,8 @@
  */
 import { join } from "node:path";
 import { z } from "zod";
-import { errno, VigorlError } from "../core/errors.ts";
-import { readText } from "../core/regular-file.ts";
+import { VigorlError } from "../core/errors.ts";
+import { readModelJson } from "../core/json-file.ts";
 import type { Coordinates } from "../image/frames.ts";
 import { parsePreprocessorConfig, type PreprocessorConfig } from "../image/preprocessor-config.ts";
 import type { DialectName } from "../text/dialects/table.ts";
@@ -23,7 +23,7 @@ export interface ModelProfile {
 /** @throws VigorlError "input" for a folder of an unknown family or without an image processor */
 export async function readProfile(folder: string): Promise<ModelProfile> {
   const file = join(folder, "config.json");
-  const json = await readJson(file);
+  const json = await readModelJson(file);
   if (json === undefined) throw missing(file);
   const { model_type: modelType } = parseAs(z.looseObject({ model_type: z.string() }), json, file);
   const family = familyOf(modelType, file);
@@ -40,13 +40,13 @@ export async function readPreprocessor(
   family: Family,
 ): Promise<PreprocessorConfig> {
   const whole = join(folder, "processor_config.json");
-  const parts = parseAs(z.looseObject({}), (await readJson(whole)) ?? {}, whole);
+  const parts = parseAs(z.looseObject({}), (await readModelJson(whole)) ?? {}, whole);
   if (parts.image_processor !== undefined) {
     const place = `${whole}: image_processor`;
     return parsePreprocessorConfig(parts.image_processor, place, family.preprocessor);
   }
   const own = join(folder, "preprocessor_config.json");
-  const json = await readJson(own);
+  const json = await readModelJson(own);
   if (json === undefined) throw missing(own);
   return parsePreprocessorConfig(json, own, family.preprocessor);
 }
@@ -70,19 +70,6 @@ export function requireSamePatches(
     const what = `the image processor's ${key} is ${here}, config.json's vision_config.${other} ${there}`;
     throw new VigorlError("input", `${folder}: ${what}`, {
       hint: "take both files from the same published model",
-    });
-  }
-}
-
-/** The parsed file, or undefined where there is none. */
-async function readJson(file: string): Promise<unknown> {
-  try {
-    return JSON.parse(await readText(file));
-  } catch (cause) {
-    if (errno(cause) === "ENOENT") return undefined;
-    throw new VigorlError("input", `${file} cannot be read as JSON`, {
-      hint: "the file is damaged; fetch the model folder again",
-      cause,
     });
   }
 }

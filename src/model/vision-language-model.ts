@@ -214,19 +214,23 @@ function featuresInPlace(batch: Batch, features: Tensor): Tensor {
 }
 
 /** @throws VigorlError "input" where a parameter is missing, unknown or of another shape */
-function checkParameters(config: ModelConfig, params: Parameters, place = "weights"): void {
+export function checkParameters(
+  config: ModelConfig,
+  found: ReadonlyMap<string, { readonly shape: readonly number[] }>,
+  place = "weights",
+): void {
   const shapes = parameterShapes(config);
   const hint = "the folder is incomplete, or its config.json belongs to another model";
-  const missing = [...shapes.keys()].filter((name) => !params.has(name));
+  const missing = [...shapes.keys()].filter((name) => !found.has(name));
   if (missing.length > 0) {
     const what = `${missing.length} of ${shapes.size} weights are missing, first ${missing[0]}`;
     throw new VigorlError("input", `${place}: ${what}`, { hint });
   }
-  for (const [name, parameter] of params) {
+  for (const [name, parameter] of found) {
     const shape = shapes.get(name);
     if (shape?.join() === parameter.shape.join()) continue;
     const wanted = shape === undefined ? "does not know it" : `asks for [${shape.join(", ")}]`;
-    const found = `${name} [${parameter.shape.join(", ")}]`;
-    throw new VigorlError("input", `${place}: ${found}, but config.json ${wanted}`, { hint });
+    const what = `${name} [${parameter.shape.join(", ")}]`;
+    throw new VigorlError("input", `${place}: ${what}, but config.json ${wanted}`, { hint });
   }
 }

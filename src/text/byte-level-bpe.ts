@@ -5,8 +5,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
-import { ioError } from "../core/files.ts";
-import { readText as readRegular } from "../core/regular-file.ts";
+import { readModelJson, readModelText } from "../core/json-file.ts";
 
 export interface AddedToken {
   readonly id: number;
@@ -86,14 +85,16 @@ export async function fromVocabularyFiles(folder: string, config: unknown): Prom
       },
     );
   }
-  const [vocabText, mergesText] = await Promise.all(
-    ["vocab.json", "merges.txt"].map((name) => readText(place(name))),
-  );
-  const vocab = parseAt(
-    place("vocab.json"),
-    vocabSchema,
-    parseJson(place("vocab.json"), vocabText),
-  );
+  const [vocabJson, mergesText] = await Promise.all([
+    readModelJson(place("vocab.json")),
+    readModelText(place("merges.txt")),
+  ]);
+  if (mergesText === undefined) {
+    throw new VigorlError("input", `${place("merges.txt")}: missing`, {
+      hint: "copy it from where the model was published",
+    });
+  }
+  const vocab = parseAt(place("vocab.json"), vocabSchema, vocabJson);
   const lines = mergesText.split(/\r?\n/);
   const merges = lines.flatMap((line, i): [string, string][] => {
     if (line === "" || (i === 0 && line.startsWith("#version"))) return [];
@@ -127,20 +128,4 @@ function parseAt<S extends z.ZodType>(path: string, schema: S, json: unknown): z
   const result = schema.safeParse(json);
   if (result.success) return result.data;
   throw new VigorlError("input", `${path}: ${z.prettifyError(result.error)}`);
-}
-
-async function readText(path: string): Promise<string> {
-  try {
-    return await readRegular(path);
-  } catch (error) {
-    throw ioError(error, path);
-  }
-}
-
-function parseJson(path: string, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new VigorlError("input", `${path}: not JSON`, { cause });
-  }
 }

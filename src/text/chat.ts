@@ -6,8 +6,8 @@
  */
 import { join } from "node:path";
 import { z } from "zod";
-import { VigorlError, errno } from "../core/errors.ts";
-import { readText } from "../core/regular-file.ts";
+import { VigorlError } from "../core/errors.ts";
+import { readModelJson, readModelText } from "../core/json-file.ts";
 import { BoundedTemplate } from "./bounded-template.ts";
 import type { ToolSchema } from "./prompts.ts";
 import { defaultTags } from "./tags.ts";
@@ -264,7 +264,7 @@ async function findTemplate(
     eos_token: tokenText(config?.eos_token),
   };
   const plainPath = join(folder, "chat_template.jinja");
-  const plain = await readIfThere(plainPath);
+  const plain = await readModelText(plainPath);
   if (plain !== undefined) return { template: plain, source: plainPath, variables };
   const jsonPath = join(folder, "chat_template.json");
   for (const [source, file] of [
@@ -282,23 +282,14 @@ async function findTemplate(
 }
 
 async function readTemplateFile(path: string): Promise<z.infer<typeof templateFile> | undefined> {
-  const text = await readIfThere(path);
-  if (text === undefined) return undefined;
+  const json = await readModelJson(path);
+  if (json === undefined) return undefined;
   try {
-    return templateFile.parse(JSON.parse(text));
+    return templateFile.parse(json);
   } catch (error) {
     throw new VigorlError("input", `${path}: no chat template can be read from it`, {
       cause: error,
     });
-  }
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readText(path);
-  } catch (error) {
-    if (errno(error) === "ENOENT") return undefined;
-    throw new VigorlError("input", `cannot read ${path}`, { cause: error });
   }
 }
 

@@ -8,10 +8,11 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { z } from "zod";
-import { VigorlError, errno } from "../core/errors.ts";
-import { readText } from "../core/regular-file.ts";
+import { VigorlError } from "../core/errors.ts";
+import { readModelJson } from "../core/json-file.ts";
 import { withinTime } from "../core/time-limit.ts";
 import { fromVocabularyFiles } from "./byte-level-bpe.ts";
+import { growthOf, maxGrowth } from "./normalizer-growth.ts";
 
 export interface DecodeOptions {
   /** Leave out control tokens such as `<|im_end|>`; `<tool_call>` is not one of them. */
@@ -65,6 +66,14 @@ export class Tokenizer {
         hint: "use a model with a byte-level BPE tokenizer (Qwen, Llama 3, GPT-2)",
       });
     }
+    const growth = growthOf([file.normalizer, file.pre_tokenizer]);
+    if (!(growth <= maxGrowth)) {
+      throw new VigorlError(
+        "input",
+        `${source}/tokenizer.json: makes texts up to ${growth} times as long before it cuts them`,
+        { hint: "take it from where the model was published" },
+      );
+    }
     try {
       const options = { ...config, clean_up_tokenization_spaces: false };
       this.inner = new HuggingFaceTokenizer(file, options);
@@ -77,9 +86,11 @@ export class Tokenizer {
     }
     const encoder = new TextEncoder();
     const spellings: (string | undefined)[] = [];
-    for (const [token, id] of Object.entries(file.model.vocab)) spellings[id] = token;
+    for (const [token, id] of Object.entries(file.model.vocab)) {
+      spellings[checkedId(id, token, source)] = token;
+    }
     for (const { id, content } of file.added_tokens) {
-      spellings[id] = content;
+      spellings[checkedId(id, content, source)] = content;
       this.bytesById[id] = encoder.encode(content);
     }
     this.spellings = spellings;
@@ -238,12 +249,12 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const modelPath = join(folder, "config.json");
   const [config, model] = await Promise.all([
     readJson(join(folder, "tokenizer_config.json")),
-    existsSync(modelPath) ? readJson(modelPath) : {},
+    readModelJson(modelPath),
   ]);
   const path = join(folder, "tokenizer.json");
   const isOlder = !existsSync(path) && existsSync(join(folder, "vocab.json"));
   const tokenizer = await (isOlder ? fromVocabularyFiles(folder, config) : readJson(path));
-  return new Tokenizer(tokenizer, config, folder, model);
+  return new Tokenizer(tokenizer, config, folder, model ?? {});
 }
 
 function known(id: number | undefined, name: string): number {
@@ -253,11 +264,25 @@ function known(id: number | undefined, name: string): number {
   });
 }
 
+/** Far above every vocabulary there is; tables are as long as the highest id. */
+const maxTokenId = 2 ** 24;
+
+function checkedId(id: unknown, token: string, source: string): number {
+  if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id < maxTokenId) return id;
+  throw new VigorlError(
+    "input",
+    `${source}/tokenizer.json: ${JSON.stringify(token)} has the id ${String(id)}, which is none`,
+    { hint: `ids are whole numbers from 0, below ${maxTokenId}` },
+  );
+}
+
 const addedToken = z.looseObject({ id: z.int(), content: z.string(), special: z.boolean() });
 const tokenizerFile = z.looseObject({
   added_tokens: z.array(addedToken),
   decoder: z.looseObject({ type: z.string() }).nullable(),
-  model: z.looseObject({ vocab: z.custom<Record<string, number>>(isObject, "no vocabulary") }),
+  normalizer: z.unknown(),
+  pre_tokenizer: z.unknown(),
+  model: z.looseObject({ vocab: z.custom<Record<string, unknown>>(isObject, "no vocabulary") }),
 });
 const tokenizerConfig = z.looseObject({
   eos_token: z
@@ -314,18 +339,9 @@ function byteLevelAlphabet(): Map<string, number> {
 }
 
 async function readJson(path: string): Promise<unknown> {
-  let text: string;
-  try {
-    text = await readText(path);
-  } catch (error) {
-    throw new VigorlError("input", `cannot read ${path} (${errno(error) ?? "error"})`, {
-      hint: "a model folder needs tokenizer.json and tokenizer_config.json beside config.json",
-      cause: error,
-    });
-  }
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new VigorlError("input", `${path}: not JSON`, { cause: error });
-  }
+  const json = await readModelJson(path);
+  if (json !== undefined) return json;
+  throw new VigorlError("input", `cannot read ${path}: there is no such file`, {
+    hint: "a model folder needs tokenizer.json and tokenizer_config.json beside config.json",
+  });
 }

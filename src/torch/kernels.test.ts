@@ -194,7 +194,7 @@ describe.each([
         [0, 0, 0, 0, -1],
       ])
         expect(() => attend(heads, cache(), [row])).toThrow(/row 0 does not fit the cache/);
-      expect(() => attend(randn([1, 3]), cache(), [[0, 0, 0, 0, 0]])).toThrow(/qkv must be/);
+      expect(() => attend(randn([1, 3]), cache(), [[0, 0, 0, 0, 0]])).toThrow(/qkv/);
       const traced = heads.clone().requiresGrad_();
       expect(() => attend(traced, cache(), [[0, 0, 0, 0, 0]])).toThrow(/no gradient/);
       expect(() => attend(heads, { ...cache(), keys: cache().values }, [[0, 0, 0, 0, 0]])).toThrow(

@@ -47,6 +47,8 @@ export const safetensorsDtypes: Readonly<Record<string, DType>> = {
 };
 
 const maxHeaderBytes = 100_000_000; // the limit of the format's reference implementation
+/** The largest array of bytes that every supported Node makes. */
+const maxTensorBytes = 2 ** 32;
 const size = z.int().nonnegative();
 const entrySchema = z.strictObject({
   dtype: z.string(),
@@ -98,6 +100,8 @@ function openFile(file: string): Safetensors {
     read: (name, { dtype, device } = {}) => {
       const { offset, numBytes, shape, dtype: stored } = info(name);
       if (!open) throw refuse(file, `tensor ${name}: the file was closed`);
+      if (numBytes > maxTensorBytes)
+        throw refuse(file, `tensor ${name}: ${numBytes} bytes, of which 4 GiB can be read`);
       const bytes = new Uint8Array(numBytes);
       readFully(fd, bytes, offset, file, name);
       return scope(() => {

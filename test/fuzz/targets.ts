@@ -2,6 +2,7 @@
 import type { Target } from "./target.ts";
 import { image } from "./targets/image.ts";
 import { modelFolder, safetensors } from "./targets/model.ts";
+import { nativeCall } from "./targets/native.ts";
 import { recipe } from "./targets/recipe.ts";
 import { jsonl, parquet } from "./targets/records.ts";
 import { run } from "./targets/runs.ts";
@@ -16,4 +17,5 @@ export const targets: readonly Target[] = [
   safetensors,
   modelFolder,
   turn,
+  nativeCall,
 ];

@@ -43,11 +43,37 @@ export const safetensors: Target = {
 const files = ["config.json", "preprocessor_config.json", "tokenizer_config.json"];
 const texts = new Map(files.map((name) => [name, readFileSync(join(nano, name), "utf8")]));
 
+/** Templates and rules that loop, grow or cannot be; each is one file of a folder. */
+const twice = { type: "Replace", pattern: { String: "a" }, content: "aa" };
+const rules = [
+  { normalizer: { type: "Sequence", normalizers: Array<unknown>(50).fill(twice) } },
+  { pre_tokenizer: { type: "Split", pattern: { Regex: "(((" }, behavior: "Isolated" } },
+  { pre_tokenizer: { type: "Unheard" } },
+  { model: { type: "BPE", vocab: { a: 0, b: 2 ** 40 }, merges: [] } },
+];
+const grown = (seed: string) =>
+  `{% set n = namespace(x=${seed}) %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}`;
+const hostile = [
+  ["chat_template.jinja", "{% for i in range(1000000000) %}x{% endfor %}"],
+  ["chat_template.jinja", grown('"ab"')],
+  ["chat_template.jinja", grown("[1, 2]")],
+  ["chat_template.jinja", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"],
+  ["chat_template.jinja", "{{ messages"],
+  ...rules.map((rule) => [
+    "tokenizer.json",
+    JSON.stringify({
+      ...(JSON.parse(readFileSync(join(nano, "tokenizer.json"), "utf8")) as object),
+      ...rule,
+    }),
+  ]),
+];
+
 /** One file of the nano model's folder is another; the input is its name, a line feed, and its text. */
 export const modelFolder: Target = {
   name: "model-folder",
   extension: ".txt",
   input: (random) => {
+    if (random.chance(0.1)) return Buffer.from(random.pick(hostile).join("\n"));
     const name = random.pick(files);
     const text = texts.get(name)!;
     const changed = random.chance(0.3)

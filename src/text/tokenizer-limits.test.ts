@@ -1,0 +1,32 @@
+/** What a model folder's tokenizer may cost, whatever it is made to do. */
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { VigorlError } from "../core/errors.ts";
+import { growthOf } from "./normalizer-growth.ts";
+import { Tokenizer } from "./tokenizer.ts";
+
+const folder = new URL("../../models/nano/", import.meta.url);
+const json = (name: string) => JSON.parse(readFileSync(new URL(name, folder), "utf8")) as object;
+
+const withRules = (rules: object) =>
+  new Tokenizer({ ...json("tokenizer.json"), ...rules }, json("tokenizer_config.json"), "model");
+
+test("replacements that grow a text are refused", () => {
+  const twice = { type: "Replace", pattern: { String: "a" }, content: "aa" };
+  const normalizer = { type: "Sequence", normalizers: Array(40).fill(twice) };
+  expect(growthOf(normalizer)).toBe(2 ** 40);
+  expect(() => withRules({ normalizer })).toThrow(/times as long/);
+  const blanks = { type: "Replace", pattern: { String: " " }, content: "▁" };
+  expect(growthOf({ type: "Sequence", normalizers: Array(40).fill(blanks) })).toBe(1);
+  expect(growthOf({ type: "Replace", pattern: { Regex: "" }, content: "ab" })).toBe(3);
+});
+
+test.each([
+  ["an unknown part", { pre_tokenizer: { type: "Unheard" } }],
+  ["broken merges", { model: { ...json("tokenizer.json"), type: "BPE", vocab: {}, merges: [7] } }],
+  ["an id that is no number", { model: { type: "BPE", vocab: { a: "x" }, merges: [] } }],
+  ["an id of absurd size", { model: { type: "BPE", vocab: { a: 2 ** 31 }, merges: [] } }],
+])("a tokenizer with %s is refused by name", (_, rules) => {
+  expect(() => withRules(rules)).toThrow(VigorlError);
+  expect(() => withRules(rules)).toThrow(/^model.*: /);
+});
