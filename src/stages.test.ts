@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, expect, test } from "vitest";
@@ -54,4 +54,18 @@ test("another recipe is refused by the key that differs; another name is none", 
   await expect(
     checkRun({ path, recipe: { ...recipe, rl, seed: 7 }, resume: true, overwrite: false }),
   ).rejects.toThrow(/seed was 1, is 7, and 1 more$/);
+});
+
+test("a resumed run loses what a kill left half-written, in its folder and in those below", async () => {
+  await open("a", {}, false);
+  const run = join(root, "a");
+  mkdirSync(join(run, "stages"));
+  for (const name of ["weights.json", "stages/search.json", "checkpoints/step-1"])
+    writeFileSync(join(run, `${name}.52c2fd67.writing`), "half");
+  await open("a");
+  expect(readdirSync(run, { recursive: true, encoding: "utf8" }).sort()).toEqual([
+    "checkpoints",
+    "manifest.json",
+    "stages",
+  ]);
 });

@@ -288,6 +288,7 @@ export async function openRun(
   const dataHashes = await inputHashes(recipe, model);
   if (stopped !== null) {
     refuseChanges(path, stopped.manifest.dataHashes, dataHashes);
+    await stopped.removeUnfinished();
     return { run: writable(stopped, recipe, lock), resume: true };
   }
   const { name, seed } = recipe;

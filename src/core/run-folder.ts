@@ -124,9 +124,14 @@ export class RunFolder {
       );
     }
     for (const sink of this.sinks) await sink.rewind(step);
+    await this.removeUnfinished();
+  }
+
+  /** Removes what a killed process left half-written, wherever a run writes in one step. */
+  async removeUnfinished(): Promise<void> {
     await removeUnfinished(this.path);
-    await removeUnfinished(this.checkpointsPath);
-    await removeUnfinished(this.file("images"));
+    for (const name of ["checkpoints", "images", "stages"] as const)
+      await removeUnfinished(this.file(name));
   }
 }
 
