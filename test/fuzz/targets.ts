@@ -1,5 +1,6 @@
 /** What is fuzzed; a new reader of other people's bytes gets a line here. */
 import type { Target } from "./target.ts";
+import { http } from "./targets/http.ts";
 import { image } from "./targets/image.ts";
 import { modelFolder, safetensors } from "./targets/model.ts";
 import { nativeCall } from "./targets/native.ts";
@@ -18,4 +19,5 @@ export const targets: readonly Target[] = [
   modelFolder,
   turn,
   nativeCall,
+  http,
 ];
