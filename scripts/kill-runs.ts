@@ -133,16 +133,15 @@ async function tryCopy(verb: string, folder: string, copy: Copy): Promise<string
     execFileSync("mount", ["-o", "remount,size=1g", folder]);
     args = resume;
   }
-  for (let i = 0; i < killsPerCopy; i++) {
-    const moment = random.uniform(0, ms);
+  for (let kills = 0; ; kills++) {
+    const moment = kills < killsPerCopy ? random.uniform(0, ms) : deadlineMs;
     const { code, stderr } = await attempt(folder, args, moment);
     if (code === 0) break;
-    if (code !== null) return [`ends with ${code} before it is killed: ${stderr}`];
+    if (code !== null) return [`ends with ${code} after ${kills} kills: ${stderr}`];
+    if (kills === killsPerCopy) return [`resumed, it does not end within ${deadlineMs} ms`];
     tally.kills++;
     args = resume;
   }
-  const { code, stderr } = await attempt(folder, args);
-  if (code !== 0) return [`resumed, it ends with ${code}: ${stderr}`];
   return differences(expected, contentOf(folder));
 }
 
