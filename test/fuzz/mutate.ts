@@ -17,7 +17,7 @@ function mutateOnce(bytes: Buffer<ArrayBuffer>, random: Rng): Buffer<ArrayBuffer
       if (copy.length > 0) copy[at] ^= 1 << random.int(0, 7);
       return copy;
     case 1:
-      return copy.fill(random.pick([0, 0xff, 0x7f, 0x80]), at, at + length);
+      return copy.fill(random.pick([0, 0xff, 0x7f, 0x80]), at, Math.min(copy.length, at + length));
     case 2:
       return copy.subarray(0, at);
     case 3:
