@@ -25,8 +25,10 @@ test("decode(encode(text)) is the text in NFC", () => {
 });
 
 test("a stream gives whole characters, and all of them", () => {
+  // One that is in the text itself cannot be told from half a character.
+  const texts = fc.string({ unit: "grapheme" }).filter((text) => !text.includes("\ufffd"));
   fc.assert(
-    fc.property(fc.string({ unit: "grapheme" }), (text) => {
+    fc.property(texts, (text) => {
       const stream = new StreamDecoder(tokenizer);
       const parts = tokenizer.encode(text).map((id) => stream.push(id));
       for (const part of parts) expect(part).not.toMatch(/\p{Surrogate}/u);
