@@ -131,8 +131,9 @@ export function readTurn(segments: readonly Segment[], dialect: Dialect = vigorl
 function endOf(found: readonly FoundTag[], i: number, text: string, dialect: Dialect): number {
   const { kind, end } = found[i];
   const first = (matches: (tag: FoundTag) => boolean) => {
-    const index = found.findIndex((tag, at) => at > i && matches(tag));
-    return index < 0 ? found.length : index;
+    let at = i + 1;
+    while (at < found.length && !matches(found[at])) at++;
+    return at;
   };
   const plain = first((tag) => tag.opens || tag.kind === kind);
   if (kind === "think") {
