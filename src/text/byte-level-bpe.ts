@@ -64,6 +64,25 @@ export function byteLevelBpe(
   };
 }
 
+/** Whether texts are cut by the published rules, whose time is known, and by nothing else. */
+export function hasPublishedRules(normalizer: unknown, preTokenizer: unknown): boolean {
+  return published.safeParse({ normalizer, preTokenizer }).success;
+}
+
+const published = z.object({
+  normalizer: z.strictObject({ type: z.literal("NFC") }).nullish(),
+  preTokenizer: z.object({
+    type: z.literal("Sequence"),
+    pretokenizers: z.tuple([
+      z.object({
+        type: z.literal("Split"),
+        pattern: z.strictObject({ Regex: z.literal(wordPattern) }),
+      }),
+      z.object({ type: z.literal("ByteLevel"), use_regex: z.literal(false) }),
+    ]),
+  }),
+});
+
 /**
  * The `tokenizer.json` that a folder leaves to be made from `vocab.json`, `merges.txt` and its
  * `tokenizer_config.json`.

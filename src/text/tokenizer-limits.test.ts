@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { VigorlError } from "../core/errors.ts";
+import { hasPublishedRules } from "./byte-level-bpe.ts";
 import { growthOf } from "./normalizer-growth.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
@@ -29,4 +30,20 @@ test.each([
 ])("a tokenizer with %s is refused by name", (_, rules) => {
   expect(() => withRules(rules)).toThrow(VigorlError);
   expect(() => withRules(rules)).toThrow(/^model.*: /);
+});
+
+test("only the published rules are trusted with short texts", () => {
+  const { normalizer, pre_tokenizer: cut } = json("tokenizer.json") as Record<string, object>;
+  expect(hasPublishedRules(normalizer, cut)).toBe(true);
+  const [split, bytes] = (cut as { pretokenizers: object[] }).pretokenizers;
+  const splitBy = (Regex: string) => ({ ...split, pattern: { Regex } });
+  for (const pretokenizers of [
+    [splitBy("(a+)+$"), bytes],
+    [split, splitBy("(a+)+$")],
+    [split, bytes, splitBy("(a+)+$")],
+    [split, { ...bytes, use_regex: true }],
+  ])
+    expect(hasPublishedRules(normalizer, { ...cut, pretokenizers })).toBe(false);
+  const replace = { type: "Replace", pattern: { Regex: "(a+)+$" }, content: "" };
+  expect(hasPublishedRules(replace, cut)).toBe(false);
 });

@@ -11,7 +11,7 @@ import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
 import { readModelJson } from "../core/json-file.ts";
 import { withinTime } from "../core/time-limit.ts";
-import { fromVocabularyFiles } from "./byte-level-bpe.ts";
+import { fromVocabularyFiles, hasPublishedRules } from "./byte-level-bpe.ts";
 import { growthOf, maxGrowth } from "./normalizer-growth.ts";
 
 export interface DecodeOptions {
@@ -46,6 +46,8 @@ export class Tokenizer {
   private readonly bytesById: (Uint8Array | undefined)[] = [];
   private readonly specialIds: ReadonlySet<number>;
   private longest: number | undefined;
+  /** Texts below this length come to an end whatever they say. */
+  private readonly harmlessLength: number;
 
   /**
    * @param modelJson the model's `config.json`, which gives the ids of vision tokens; what it leaves
@@ -84,6 +86,8 @@ export class Tokenizer {
         cause,
       });
     }
+    const isPublished = hasPublishedRules(file.normalizer, file.pre_tokenizer);
+    this.harmlessLength = isPublished ? PUBLISHED_HARMLESS_LENGTH : HARMLESS_LENGTH;
     const encoder = new TextEncoder();
     const spellings: (string | undefined)[] = [];
     for (const [token, id] of Object.entries(file.model.vocab)) {
@@ -139,8 +143,7 @@ export class Tokenizer {
   encode(text: string): number[] {
     if (text === "") return [];
     const encode = () => this.inner.encode(text, { add_special_tokens: false }).ids;
-    // A regular expression has to have something to go astray in.
-    if (text.length < HARMLESS_LENGTH) return encode();
+    if (text.length < this.harmlessLength) return encode();
     return withinTime(ENCODE_MS + text.length / CHARACTERS_A_MS, encode, () => {
       const what = `does not come to an end over a text of ${text.length} characters`;
       return new VigorlError("input", `${this.source}/tokenizer.json: ${what}`, {
@@ -207,7 +210,10 @@ export class Tokenizer {
   }
 }
 
+/** A regular expression has to have something to go astray in. */
 const HARMLESS_LENGTH = 20;
+/** Qwen's takes a time quadratic in a run of blanks, which is nothing here. */
+const PUBLISHED_HARMLESS_LENGTH = 5000;
 /** What a sound tokenizer takes a hundredth of, on a busy machine too. */
 const ENCODE_MS = 8000;
 const CHARACTERS_A_MS = 50;
