@@ -6,7 +6,7 @@
 import { stat } from "node:fs/promises";
 import { parseConfig, type Override } from "./core/config.ts";
 import { VigorlError } from "./core/errors.ts";
-import { writeFileAtomic } from "./core/files.ts";
+import { removeUnfinished, writeFileAtomic } from "./core/files.ts";
 import { inside, nameFrom } from "./core/inside.ts";
 import { writeJsonl } from "./core/jsonl.ts";
 import { findPath } from "./core/paths.ts";
@@ -145,6 +145,9 @@ export async function linearizeStage(options: LinearizeStageOptions): Promise<Li
 const linearizeRun = oneWriter(async (options: LinearizeInto, run: RunFolder) => {
   const { path: out } = options;
   const recipe = recipeOf(run, options.overrides);
+  // What a kill left of an earlier try; nobody else writes here while this run holds the lock.
+  for (const folder of [out, inside(out, "images"), inside(out, "trees")])
+    await removeUnfinished(folder);
   const file = run.file(treesFile);
   const { chains, stats, files } = await writeChains(readTrees(file), recipe, out);
   const pictured = options.formats.filter((format) => format !== "svg");

@@ -49,7 +49,7 @@ const formats: Record<
     nullable: ["gitCommit"],
     open: ["versions", "dataHashes", "recipe", "engine"],
   },
-  chain: { schema: chainLineSchema, sound: made(chainLineSchema), nullable: ["category"] },
+  chain: { schema: chainLineSchema, sound: made(chainLineSchema), nullable: ["category", "seen"] },
   failure: { schema: failureLineSchema, sound: made(failureLineSchema) },
   example: { schema: exampleLineSchema, sound: made(exampleLineSchema) },
 };

@@ -1,7 +1,7 @@
 /** Search and linearize through the command line, on the model that comes with the repository. */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -53,7 +53,10 @@ test("search grows trees, resume adds nothing, linearize writes what trainers re
   expect(await readFile(join(folder, "trees", "trees.jsonl"), "utf8")).toBe(trees);
 
   const run = join(folder, "trees");
+  const left = join(run, "chains.parquet.0123abcd.writing");
+  await writeFile(left, "half of what a killed try wrote");
   const linear = await vigorl("linearize", run, "--json", "--format", "sharegpt,parquet,svg");
+  expect(existsSync(left)).toBe(false);
   expect(linear.stderr).toBe("");
   const { files, stats } = z
     .object({ files: z.array(z.string()), stats: z.looseObject({ trees: z.int() }) })

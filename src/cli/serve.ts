@@ -4,7 +4,6 @@ import { once } from "node:events";
 import { basename, resolve } from "node:path";
 import { describeError, VigorlError } from "../core/errors.ts";
 import { jsonLine } from "../core/plain-text.ts";
-import type { EngineConfig } from "../engine/open.ts";
 import { textOf, wholeNumber, type Verb } from "./frame.ts";
 
 export function serveVerb(): Verb {
@@ -41,7 +40,7 @@ export function serveVerb(): Verb {
         overrides: context.overrides,
       });
       const { needsOf, openPlanned, planEngine } = await import("../engine-plan.ts");
-      const { engineLabel } = await import("../engine/open.ts");
+      const { engineLabel, numPlaces } = await import("../engine/open.ts");
       const needs = { ...needsOf("sample", recipe), purpose: "serve" };
       const plan = await planEngine(recipe, recipe.engine, needs, { signal: context.signal });
       const label = engineLabel(plan.engine);
@@ -54,7 +53,7 @@ export function serveVerb(): Verb {
           sampler: engine,
           format: plan.episode,
           model: name,
-          limits: { ...limits, ...samplesAtOnce(plan.engine) },
+          limits: { ...limits, ...samplesAtOnce(numPlaces(plan.engine)) },
           ...(apiKey === undefined ? {} : { apiKey }),
           onError: (error) => context.say(describeError(error)),
         });
@@ -73,9 +72,8 @@ export function serveVerb(): Verb {
 }
 
 /** As many samples as the engine works on, and a few so that none of its places stands empty. */
-function samplesAtOnce(engine: EngineConfig): { samplesAtOnce?: number } {
-  if (engine.kind !== "local" || engine.slots === "auto" || engine.samplers === "auto") return {};
-  return { samplesAtOnce: Math.ceil(engine.slots * engine.samplers * 1.25) };
+function samplesAtOnce(places: number | undefined): { samplesAtOnce?: number } {
+  return places === undefined ? {} : { samplesAtOnce: Math.ceil(places * 1.25) };
 }
 
 function keyOf(variable: unknown): string | undefined {

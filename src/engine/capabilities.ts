@@ -9,7 +9,7 @@ import type { Capabilities, Learner, Sampler } from "./types.ts";
 export type Capability = Exclude<keyof Capabilities, "name" | "maxPositions">;
 
 const words: Readonly<Record<Capability, string>> = {
-  learn: "gradients, optimiser steps, checkpoints",
+  learn: "gradients, optimizer steps, checkpoints",
   tokenExact: "token ids exactly as they were sampled",
   promptLogprobs: "log-probabilities of given tokens",
   entropy: "entropies beside log-probabilities",

@@ -26,6 +26,8 @@ export interface EngineKind<Schema extends z.ZodObject, Config = z.output<Schema
    * @throws VigorlError naming what is wrong with the folder, the machine or the server
    */
   resolve(config: Config, options: ResolveOptions): Promise<Config>;
+  /** How many samples it works on at once, of what `resolve` returned; absent where nobody knows. */
+  numPlaces?(resolved: Config): number | undefined;
   /** Opens what `resolve` returned. */
   open(resolved: Config, options: OpenOptions): Promise<Sampler>;
 }

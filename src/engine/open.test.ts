@@ -43,7 +43,7 @@ test("what an engine can never do is refused by name, before it is opened", () =
   const server = engineSchema.parse({ kind: "openai", url: "http://127.0.0.1:1/v1" });
   const needs = { purpose: "rl", capabilities: ["images", "learn", "blind"] as const };
   expect(() => requireOfKind(server, needs)).toThrow(
-    "rl: an engine of kind openai lacks learn (gradients, optimiser steps, checkpoints), blind (log-probabilities with the pixels blanked)",
+    "rl: an engine of kind openai lacks learn (gradients, optimizer steps, checkpoints), blind (log-probabilities with the pixels blanked)",
   );
   expect(() => requireOfKind(engineSchema.parse({}), needs)).not.toThrow();
   const plain = { name: "plain:m", ...samplingOnly };

@@ -76,6 +76,11 @@ export async function engineVersions(config: EngineConfig): Promise<Record<strin
   return (await kindOf(config).versions?.()) ?? {};
 }
 
+/** How many samples a resolved engine works on at once, where it knows. */
+export function numPlaces(config: EngineConfig): number | undefined {
+  return kindOf(config).numPlaces?.(config);
+}
+
 /** Puts values in the place of every `auto`, without loading weights. */
 export function resolveEngine(
   config: EngineConfig,

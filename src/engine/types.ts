@@ -98,7 +98,7 @@ export interface Sampler {
 export interface Capabilities {
   /** Of the engine, for messages and records. */
   readonly name: string;
-  /** Gradients, optimiser steps, checkpoints. */
+  /** Gradients, optimizer steps, checkpoints. */
   readonly learn: boolean;
   /** Token ids come back as sampled, so that a trajectory can be trained on. */
   readonly tokenExact: boolean;

@@ -42,6 +42,10 @@ export const localKind: EngineKind<typeof localSchema> = {
       },
     };
   },
+  numPlaces({ slots, samplers }) {
+    const [each, workers] = [given(slots), given(samplers)];
+    return each === undefined || workers === undefined ? undefined : each * workers;
+  },
   async open(config, { trainable }) {
     const { openLocalEngine } = await import("./client.ts");
     return openLocalEngine(config.model, { ...(await optionsOf(config)), trainable });
