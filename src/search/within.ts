@@ -4,7 +4,8 @@ import { VigorlError } from "../core/errors.ts";
 
 /**
  * Runs `work` with a signal of its own that aborts after `seconds` or with `outer`, and stops waiting
- * then. It aborts at the end too, for whatever `work` left running when it failed. Nothing stays attached to `outer` afterwards.
+ * then. It aborts at the end too, for whatever `work` left running when it failed. Nothing stays
+ * attached to `outer` afterwards.
  * @throws VigorlError("io") when the time is up, or the reason of `outer`.
  */
 export async function within<T>(

@@ -49,7 +49,8 @@ export type AuthoredChunk =
  * turnTokenLimit: one turn reached `maxTokensPerTurn` before it was over.
  * tokenLimit: the episode reached `maxTotalTokens`; contextLimit: the model's positions are used up.
  * badOutput: sampled ids that no trajectory may hold (no token, or an image placeholder).
- * inputError: an image of the record is missing or broken, or the prompt has no room. samplerError: the engine failed.
+ * inputError: an image of the record is missing or broken, or the prompt has no room.
+ * samplerError: the engine failed.
  */
 export type StopReason =
   | "answered"

@@ -1,7 +1,8 @@
 /**
  * GRPO on grounded episodes, single-turn and multi-turn by the same code (Shao et al. 2024; for
- * images and tools, the ViGoRL paper §4.3); `rl.loss` chooses the objective. One step, top to bottom: prompts → episodes → rewards →
- * advantages → reference → parity gate → updates → metrics, traces, checkpoint.
+ * images and tools, the ViGoRL paper §4.3); `rl.loss` chooses the objective. One step, top to bottom:
+ * prompts → episodes → rewards → advantages → reference → parity gate → updates → metrics, traces,
+ * checkpoint.
  * Left out: critics, per-turn advantages, entropy bonuses, sampling ahead of the learner.
  *
  * Axes: P prompts, G members of a group, N episodes that are learned from, T positions.

@@ -166,6 +166,7 @@ export class Scheduler {
 
   /** Gives places to waiting requests, in order, and samples their first tokens. */
   private fill(): void {
+    if (this.waiting.length === 0) return;
     const numFree = this.model.decoder.numRows - this.decoding.length;
     const places = Math.min(this.waiting.length, this.cache.numIdle, numFree);
     if (places === 0) return;
