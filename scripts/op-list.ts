@@ -58,6 +58,7 @@ const reductions = `
   sum.dim_IntList mean.dim prod prod_dim=prod.dim_int max max_dim=max.dim min min_dim=min.dim amax amin aminmax argmax argmin
   any any_dim=any.dim all all_dim=all.dim std.correction var.correction var_mean.correction median median_dim=median.dim quantile.scalar
   cumsum cumprod logcumsumexp norm.ScalarOpt_dim logsumexp softmax.int log_softmax.int
+  log_softmax_backward=_log_softmax_backward_data
   topk sort argsort kthvalue histc count_nonzero cummax diff
 `;
 const activations = `

@@ -280,6 +280,7 @@ const op_norm_ScalarOpt_dim = native.op("aten::norm", "ScalarOpt_dim");
 const op_logsumexp = native.op("aten::logsumexp", "");
 const op_softmax_int = native.op("aten::softmax", "int");
 const op_log_softmax_int = native.op("aten::log_softmax", "int");
+const op__log_softmax_backward_data = native.op("aten::_log_softmax_backward_data", "");
 const op_topk = native.op("aten::topk", "");
 const op_sort = native.op("aten::sort", "");
 const op_argsort = native.op("aten::argsort", "");
@@ -1748,6 +1749,11 @@ export function where(condition: Tensor, self: Tensor | number, other: Tensor | 
 /** searchsorted.Tensor(Tensor sorted_sequence, Tensor self, *, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None) -> Tensor */
 export function searchsorted(sortedSequence: Tensor, self: Tensor, options: { outInt32?: boolean; right?: boolean; side?: string | null; sorter?: Tensor | null } = {}): Tensor {
   return wrap(native.call(op_searchsorted_Tensor, sortedSequence.id, self.id, options.outInt32, options.right, options.side, options.sorter?.id));
+}
+
+/** _log_softmax_backward_data(Tensor grad_output, Tensor output, int dim, ScalarType input_dtype) -> Tensor */
+export function logSoftmaxBackward(gradOutput: Tensor, output: Tensor, dim: number, inputDtype: DType): Tensor {
+  return wrap(native.call(op__log_softmax_backward_data, gradOutput.id, output.id, dim, dtypeCode(inputDtype)));
 }
 
 /** relu(Tensor self) -> Tensor */

@@ -9,7 +9,7 @@ import { VigorlError } from "../../core/errors.ts";
 import { blankLike, patches } from "../../image/model-image.ts";
 import type { PreprocessorConfig } from "../../image/preprocessor-config.ts";
 import type { VisionLanguageModel } from "../../model/vision-language-model.ts";
-import type { Tensor } from "../../torch/ops.ts";
+import { cat, logSoftmaxBackward, type Tensor } from "../../torch/ops.ts";
 import { noGrad, scope } from "../../torch/scope.ts";
 import { tensor } from "../../torch/tensor.ts";
 import { checkDatum, datumLoss } from "../losses/table.ts";
@@ -26,8 +26,8 @@ import type { FeatureCache } from "./feature-cache.ts";
 import { pixelHashes } from "./pixel-hashes.ts";
 import { layOut, microBatches, type Layout } from "./micro-batches.ts";
 
-/** Copies of the logits that a block needs at once: raw, log-softmax, and their gradients. */
-const LOGITS_COPIES = 5;
+/** Copies of the logits that a block needs at once: their log-softmax, and two of gradients. */
+export const LOGITS_COPIES = 3;
 const BYTES_PER_LOGIT = 4;
 
 export interface LearnerSettings {
@@ -64,11 +64,7 @@ export function forward(
             ? model.encodeImages(batch.images, (image) => patches(image, settings.preprocessor))
             : features.take(batch.images);
         const hidden = model.hidden(batch, { features: looked, rows });
-        for (const [start, end] of blocks(
-          0,
-          layout.rows.length,
-          rowsPerBlock(model, layout, settings),
-        ))
+        for (const [start, end] of blocks(0, layout.rows.length, rowsPerBlock(model, settings)))
           scope(() => note(outputs, layout, start, score(model, hidden, layout, start, end)));
       }),
     );
@@ -112,33 +108,36 @@ export function forwardBackward(
           ? features.take(batch.images)
           : model.encodeImages(batch.images, (image) => patches(image, settings.preprocessor));
       const hidden = model.hidden(batch, { features: seen, rows });
-      // The head runs block by block on a cut leaf, so that only one block of logits is alive.
-      const leaf = hidden.detach().requiresGrad_();
-      const size = rowsPerBlock(model, layout, settings);
+      // The head runs block by block beside the graph, so that only one block of logits is alive.
+      const ends = hidden.detach();
+      const slopesOf: Tensor[] = [];
+      const size = rowsPerBlock(model, settings);
       for (const [first, last] of wholeData(layout, size)) {
         const pieces = blocks(first, last, size);
         if (pieces.length > 1)
           for (const [start, end] of pieces)
             noGrad(() =>
-              scope(() => note(outputs, layout, start, score(model, leaf, layout, start, end))),
+              scope(() => note(outputs, layout, start, score(model, ends, layout, start, end))),
             );
         let gradients: ReadonlyMap<number, Float64Array> | undefined;
-        for (const [start, end] of pieces)
-          scope(() => {
-            const scored = score(model, leaf, layout, start, end);
-            if (pieces.length === 1) note(outputs, layout, start, scored);
-            gradients ??= mapOf(layout.datumOf.subarray(first, last), gradientsOf);
-            const slopes = new Float32Array(end - start);
-            for (let i = start; i < end; i++)
-              slopes[i - start] = gradients.get(layout.datumOf[i])![layout.positionOf[i]];
-            scored.logprobs.backward(tensor(slopes, { device: model.device }));
-            collect();
-          });
+        for (const [start, end] of pieces) {
+          const slope = noGrad(() =>
+            scope(() => {
+              const scored = score(model, ends, layout, start, end);
+              if (pieces.length === 1) note(outputs, layout, start, scored);
+              gradients ??= mapOf(layout.datumOf.subarray(first, last), gradientsOf);
+              const slopes = new Float32Array(end - start);
+              for (let i = start; i < end; i++)
+                slopes[i - start] = gradients.get(layout.datumOf[i])![layout.positionOf[i]];
+              return headBackward(model, ends, scored, slopes);
+            }),
+          );
+          slopesOf.push(slope);
+          collect();
+        }
       }
-      const gradient = leaf.grad;
-      if (gradient !== null) hidden.backward(gradient);
+      hidden.backward(slopesOf.length === 1 ? slopesOf[0] : cat(slopesOf, 0));
       collect();
-      leaf.zeroGrad();
     });
   }
   const perToken = sums.tokens === 0 ? 0 : 1 / sums.tokens;
@@ -156,12 +155,20 @@ function mapOf<T>(keys: Int32Array, of: (key: number) => T): Map<number, T> {
 }
 
 interface Scored {
-  /** Of the target tokens, [n]; part of the autograd graph where there is one. */
+  /** Of the target tokens, [n]. */
   readonly logprobs: Tensor;
   readonly entropy: Tensor;
+  /** Of all tokens, [n, V]. */
+  readonly all: Tensor;
+  /** int64 [n, 1]. */
+  readonly targets: Tensor;
+  /** What multiplies the logits, [n, 1]. */
+  readonly rates: Tensor | undefined;
+  /** First of the rows. */
+  readonly start: number;
 }
 
-/** Scores rows `start … end` of the hidden states [N, hidden]. */
+/** Scores rows `start … end` of the hidden states [N, hidden], without a graph. */
 function score(
   model: VisionLanguageModel,
   hidden: Tensor,
@@ -169,23 +176,46 @@ function score(
   start: number,
   end: number,
 ): Scored {
-  const logits = model.logits(hidden.narrow(0, start, end - start)).to("float32");
-  const rates = layout.rates?.subarray(start, end);
-  const scaled =
-    rates === undefined
-      ? logits
-      : logits.mul(tensor(rates, { device: model.device }).unsqueeze(-1));
-  const all = scaled.logSoftmax(-1);
-  const targets = tensor(layout.targets.subarray(start, end), {
-    dtype: "int64",
-    device: model.device,
+  const { device } = model;
+  const rates = layout.rates && tensor(layout.rates.subarray(start, end), { device }).unsqueeze(-1);
+  const all = scope(() => {
+    const logits = model.logits(hidden.narrow(0, start, end - start)).to("float32");
+    return (rates === undefined ? logits : logits.mul_(rates)).logSoftmax(-1);
   });
-  const logprobs = all.gather(-1, targets.unsqueeze(-1)).select(-1, 0);
-  const entropy = noGrad(() => {
-    const fixed = all.detach();
-    return fixed.exp().mul_(fixed).sum([-1]).neg();
+  const ids = tensor(layout.targets.subarray(start, end), { dtype: "int64", device });
+  const targets = ids.unsqueeze(-1);
+  const logprobs = all.gather(-1, targets).select(-1, 0);
+  const entropy = scope(() => all.exp().mul_(all).sum([-1]).neg());
+  return { logprobs, entropy, all, targets, rates, start };
+}
+
+/**
+ * The backward pass of `score`: adds to the head's gradient where it is trained.
+ * @param slopes derivative of the loss by each log-probability, [n]
+ * @returns the derivative by the hidden states of these rows, [n, hidden]
+ */
+function headBackward(
+  model: VisionLanguageModel,
+  hidden: Tensor,
+  { all, targets, rates, start }: Scored,
+  slopes: Float32Array,
+): Tensor {
+  const { head } = model.language;
+  const byLogits = scope(() => {
+    const picked = tensor(slopes, { device: model.device }).unsqueeze(-1);
+    const byLogprobs = all.zerosLike().scatterAdd_(-1, targets, picked);
+    const slope = logSoftmaxBackward(byLogprobs, all, -1, "float32");
+    all.dispose();
+    byLogprobs.dispose();
+    return (rates === undefined ? slope : slope.mul_(rates)).to(model.dtype);
   });
-  return { logprobs, entropy };
+  if (head.requiresGrad) {
+    const gradient = byLogits.t().mm(hidden.narrow(0, start, slopes.length));
+    const before = head.grad;
+    if (before === null) head.grad = gradient;
+    else before.add_(gradient);
+  }
+  return byLogits.mm(head);
 }
 
 /** Pulls a block's numbers over and files them by datum. */
@@ -205,15 +235,10 @@ function note(
   }
 }
 
-/** How many rows of logits fit the bound; those at a temperature have one more copy. */
-function rowsPerBlock(
-  model: VisionLanguageModel,
-  { rates }: Layout,
-  settings: LearnerSettings,
-): number {
-  const copies = LOGITS_COPIES + (rates === undefined ? 0 : 1);
-  const bytesPerRow = model.config.text.vocabSize * BYTES_PER_LOGIT * copies;
-  return Math.max(1, Math.floor(settings.logitsBytes / bytesPerRow));
+/** How many rows of logits fit the bound. */
+function rowsPerBlock(model: VisionLanguageModel, { logitsBytes }: LearnerSettings): number {
+  const bytesPerRow = model.config.text.vocabSize * BYTES_PER_LOGIT * LOGITS_COPIES;
+  return Math.max(1, Math.floor(logitsBytes / bytesPerRow));
 }
 
 type Range = readonly [start: number, end: number];

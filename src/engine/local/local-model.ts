@@ -22,7 +22,8 @@ import { localCapabilities } from "./capabilities.ts";
 import type { Share, WorkerOptions } from "./protocol.ts";
 import { openSampling, useThreads, type SamplingModel } from "./sampling.ts";
 
-const DEFAULT_LOGITS_BYTES = 512 * 2 ** 20;
+/** Wider blocks keep a GPU busy, and add to the head's gradient less often. */
+const LOGITS_BYTES = { cpu: 2 ** 29, gpu: 2 ** 31 };
 
 /**
  * Loads weights, tokenizer and preprocessor settings.
@@ -53,7 +54,7 @@ export class LocalModel {
     this.settings = {
       trainable: options.trainable ?? "all",
       tokensPerMicroBatch: options.tokensPerMicroBatch,
-      logitsBytes: options.logitsBytes ?? DEFAULT_LOGITS_BYTES,
+      logitsBytes: options.logitsBytes ?? LOGITS_BYTES[options.device === "cpu" ? "cpu" : "gpu"],
       preprocessor,
     };
     this.policy = { model, features };

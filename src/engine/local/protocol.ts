@@ -40,7 +40,7 @@ export interface LocalOptions {
   readonly trainable?: "all" | "language";
   /** Bound on padded positions of one learning micro-batch; a longer sequence goes alone. */
   readonly tokensPerMicroBatch?: number;
-  /** Bound on the bytes of one block of logits while learning. Default 512 MiB. */
+  /** Bound on the bytes of one block of logits while learning. Default 512 MiB; on a GPU 2 GiB. */
   readonly logitsBytes?: number;
   /** Bound on the bytes of kept vision features. */
   readonly featureBytes?: number;
