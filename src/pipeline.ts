@@ -1,7 +1,7 @@
 /**
  * The pipeline from a base model to a report: tree search, warm start on its chains and on plain
- * samples, GRPO without and with tools, and the evaluation of all of them with the controls of
- * the last. Every stage leaves a file when it is done, so that a stopped pipeline goes on with the
+ * samples, the recipe's arms of GRPO, and the evaluation of all of them with the controls of its
+ * main arm. Every stage leaves a file when it is done, so that a stopped pipeline goes on with the
  * stage it was in.
  */
 import { existsSync } from "node:fs";
@@ -27,7 +27,7 @@ import {
 } from "./eval/evaluate.ts";
 import { readCurves, writeReport } from "./eval/report-files.ts";
 import { percent, type Comparison, type Curve, type Report } from "./eval/report.ts";
-import { loadTasks, type Recipe, type TaskSet } from "./recipe.ts";
+import { loadTasks, warmArms, type Recipe, type TaskSet } from "./recipe.ts";
 import {
   evaluateArms,
   openRun,
@@ -48,8 +48,7 @@ export interface Reported {
 
 /**
  * Runs all stages; see the head of this file. Arms: base; sft on chains of the search, and sft-samples
- * on as many plain samples; rl-single without tools; rl-zoom and rl-samples with them, from either
- * warm start; the controls of rl-zoom.
+ * on as many plain samples; the recipe's own runs of GRPO from either; the controls of its main one.
  */
 export const runPipeline = oneWriter(runStages);
 
@@ -81,10 +80,10 @@ async function runStages(
   const once = async (name: string, work: () => Promise<Staged>) =>
     (done[name] ??= await stagedOnce(run, name, work));
 
-  announce("1/5 tree search: the base model is its own teacher");
+  announce("1/4 tree search: the base model is its own teacher");
   const search = await once("search", () => growChains(stage("search"), recipe.engine, training));
 
-  announce("2/5 warm start: on chains of the search, and on as many plain samples");
+  announce("2/4 warm start: on chains of the search, and on as many plain samples");
   const samples = await once("sft-samples", () => {
     const maxExamples = Math.min(recipe.sft.collect.maxExamples, search.notes.chains);
     const collect = { ...recipe.sft.collect, maxExamples };
@@ -97,46 +96,44 @@ async function runStages(
   });
   await recordWeights(run, sft.folder);
 
-  announce("3/5 GRPO without tools");
-  const single = {
-    tools: {},
-    rl: { ...recipe.rl, steps: recipe.demo.singleSteps },
-  };
-  const rlStageOnce = (name: string, from: Staged, changes: Partial<Recipe> = {}) =>
-    once(name, () => rlStage(stage(name, changes), trainedOn(from), training, name));
-  const rlSingle = await rlStageOnce("rl-single", sft, single);
+  announce("3/4 GRPO");
+  const { main } = recipe.demo;
+  const warmStarts = { sft, "sft-samples": samples };
+  for (const [name, { from, tools, steps = recipe.rl.steps }] of Object.entries(recipe.demo.arms)) {
+    const changes = { ...(tools ? {} : { tools: {} }), rl: { ...recipe.rl, steps } };
+    const { folder } = await once(name, () =>
+      rlStage(stage(name, changes), trainedOn(warmStarts[from]), training, name),
+    );
+    if (name === main) await recordWeights(run, folder);
+  }
 
-  announce("4/5 GRPO with tools");
-  const rlZoom = await rlStageOnce("rl-zoom", sft);
-  await recordWeights(run, rlZoom.folder);
-  const rlSamples = recipe.demo.samplesRl ? await rlStageOnce("rl-samples", samples) : undefined;
-
-  announce("5/5 evaluation");
+  announce("4/4 evaluation");
   const model = (arm: string): ArmPlan => ({ arm, condition: "none", tools: true });
-  const samplesPlan: [EngineConfig, ArmPlan[]][] =
-    rlSamples === undefined ? [] : [[trainedOn(rlSamples), [model("rl-samples")]]];
+  const ofArm = (name: string): [EngineConfig, ArmPlan[]] => {
+    const { tools } = recipe.demo.arms[name];
+    const controls = name === main ? controlsOf(recipe) : [];
+    return [trainedOn(done[name]), [{ ...model(name), tools }, ...controls]];
+  };
+  const others = Object.keys(recipe.demo.arms).filter((name) => name !== main);
   const plans: [EngineConfig, ArmPlan[]][] = [
     [recipe.engine, [model("base")]],
     [trainedOn(sft), [model("sft")]],
     [trainedOn(samples), [model("sft-samples")]],
-    [trainedOn(rlSingle), [{ ...model("rl-single"), tools: false }]],
-    ...samplesPlan,
-    [trainedOn(rlZoom), [model("rl-zoom"), ...controlsOf(recipe)]],
+    ...[...others, main].map(ofArm),
   ];
   const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, announce);
   const head = reportHead(run, command, base.engine);
   const report = {
     ...head,
     facts: { ...head.facts, ...stageFacts(done) },
+    main,
     ...results(evaluations, [
-      ["sft", "sft-samples"],
-      ["rl-zoom", "rl-samples"],
-      ["rl-zoom", "sft"],
-      ["rl-zoom", "base"],
-      ["rl-zoom", "rl-single"],
-      ["rl-zoom", "crop-blank"],
+      warmArms,
+      ...[...others, "sft", "base", ...recipe.eval.controls.slice(0, 1)].map(
+        (against) => [main, against] as const,
+      ),
     ]),
-    curves: await pipelineCurves(run),
+    curves: await pipelineCurves(run, [main, ...others]),
   };
   return { report, page: await writeReport(run.path, report, heldout) };
 }
@@ -173,6 +170,7 @@ async function evaluateRecipe(options: StageOptions, command: string): Promise<R
   const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, () => {});
   const report = {
     ...reportHead(run, command, plan.engine),
+    main: arm.arm,
     ...results(
       evaluations,
       recipe.eval.controls.map((control) => ["model", control]),
@@ -283,20 +281,19 @@ function stageFacts(stages: Readonly<Record<string, Staged>>): Record<string, st
   );
 }
 
-async function pipelineCurves(run: RunFolder): Promise<Curve[]> {
-  const rl = {
+/** @param rlArms the first is shown with more than its accuracy */
+async function pipelineCurves(run: RunFolder, rlArms: readonly string[]): Promise<Curve[]> {
+  const shown = {
     reward: "reward",
     accuracy: "accuracy",
     toolUsesPerEpisode: "tool uses per episode",
     entropy: "entropy",
   };
-  return [
-    ...(await readCurves(run.stage("sft"), "sft", { loss: "loss" })),
-    ...(await readCurves(run.stage("sft-samples"), "sft-samples", { loss: "loss" })),
-    ...(await readCurves(run.stage("rl-zoom"), "rl-zoom", rl)),
-    ...(await readCurves(run.stage("rl-samples"), "rl-samples", { accuracy: "accuracy" })),
-    ...(await readCurves(run.stage("rl-single"), "rl-single", { accuracy: "accuracy" })),
-  ];
+  const curvesOf = (stage: string, metrics: Readonly<Record<string, string>>) =>
+    readCurves(run.stage(stage), stage, metrics);
+  const sft = warmArms.map((arm) => curvesOf(arm, { loss: "loss" }));
+  const rl = rlArms.map((arm, i) => curvesOf(arm, i === 0 ? shown : { accuracy: "accuracy" }));
+  return (await Promise.all([...sft, ...rl])).flat();
 }
 
 const stagedSchema = z.strictObject({

@@ -11,6 +11,7 @@ import { sinkNames } from "./core/metric-sinks.ts";
 import { findPath } from "./core/paths.ts";
 import { readDataset } from "./data/dataset.ts";
 import { engineSchema } from "./engine/open.ts";
+import { conditions } from "./eval/controls.ts";
 import { evalSchema } from "./eval/evaluate.ts";
 import { nanoRecords, nanoTaskNames } from "./nano/tasks.ts";
 import { linearizeConfig } from "./search/linearize-config.ts";
@@ -43,6 +44,24 @@ const sourceSchema = z
     path: ["count"],
   });
 export type Source = z.infer<typeof sourceSchema>;
+
+/** Warm starts of the pipeline, which are arms of its report: on chains, and on plain samples. */
+export const warmArms = ["sft", "sft-samples"] as const;
+
+/** Arms and folders that the pipeline makes whatever the recipe says. */
+const otherArms = ["base", "search", "stages", "eval", ...warmArms];
+
+const armNameSchema = nameSchema.refine(
+  (name) => ![...otherArms, ...conditions].some((arm) => arm === name),
+  "the name of no other arm",
+);
+
+/** A run of GRPO in the pipeline. */
+const rlArmSchema = z.strictObject({
+  from: z.enum(warmArms).default("sft"),
+  tools: z.boolean().default(true),
+  steps: z.int().min(1).optional(),
+});
 
 const recipeFields = z.strictObject({
   profile: z
@@ -83,11 +102,26 @@ const recipeFields = z.strictObject({
   eval: evalSchema.prefault({}),
   demo: z
     .strictObject({
-      singleSteps: z.int().min(1).default(20).describe("GRPO steps of the arm without the tool"),
-      samplesRl: z
-        .boolean()
-        .default(true)
-        .describe("run GRPO from the warm start on plain samples, too, for comparison"),
+      arms: z
+        .record(armNameSchema, rlArmSchema)
+        .default({
+          "rl-single": { from: "sft", tools: false, steps: 20 },
+          "rl-tools": { from: "sft", tools: true },
+          "rl-samples": { from: "sft-samples", tools: true },
+        })
+        .meta({ formerly: ["singleSteps", "samplesRl"] })
+        .describe(
+          "its runs of GRPO by name, in this order: from (sft: the chains of the search, sft-samples: plain samples), tools (true), steps (rl.steps)",
+        ),
+      main: nameSchema
+        .default("rl-tools")
+        .describe(
+          "the arm that the report is about: compared with the others, and under the controls",
+        ),
+    })
+    .refine(({ arms, main }) => Object.hasOwn(arms, main), {
+      message: "must be one of demo.arms",
+      path: ["main"],
     })
     .prefault({})
     .describe("what the whole pipeline does besides the sections above"),

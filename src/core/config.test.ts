@@ -11,7 +11,11 @@ const schema = z.strictObject({
       clip: z.strictObject({ low: z.number().positive().default(0.2) }).prefault({}),
       profile: z.enum(["default", "paper", "repo"]).default("default"),
       stop: z.array(z.string()).default([]),
-      dualClip: z.number().nullable().default(3),
+      dualClip: z
+        .number()
+        .nullable()
+        .default(3)
+        .meta({ formerly: ["bound"] }),
     })
     .prefault({}),
   sft: z
@@ -43,6 +47,7 @@ test("fills defaults and applies overrides by the schema's types", () => {
 });
 
 test.each([
+  ["rl:\n  bound: 1\n", "unknown key rl.bound; did you mean dualClip?"],
   [
     "name: a\nrl:\n  groupSize: 1\n",
     "recipes/rl.yaml:3: rl.groupSize must be ≥ 2 (got 1); set it to 8",

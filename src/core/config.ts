@@ -199,7 +199,9 @@ export function problemsOf(error: z.ZodError, schema: z.ZodType): string[] {
       case "unrecognized_keys": {
         const options = optionsAt(schema, issue.path.map(String));
         const known = keysOf(options.filter((option) => accepts(option, issue.input)));
-        return issue.keys.map((key) => `${at}unknown key ${show(key)}; ${nearestOf(key, known)}`);
+        return issue.keys.map(
+          (key) => `${at}unknown key ${show(key)}; ${nearestOf(key, known, options)}`,
+        );
       }
       case "custom":
         return `${at}${issue.message}`;
@@ -211,8 +213,15 @@ export function problemsOf(error: z.ZodError, schema: z.ZodType): string[] {
   });
 }
 
-function nearestOf(key: string, known: readonly string[]): string {
-  const near = nearestName(key, known);
+/** A field that went by another name says so: `.meta({ formerly: [name] })`. */
+function nearestOf(
+  key: string,
+  known: readonly string[],
+  options: readonly ObjectSchema[],
+): string {
+  const fields = options.flatMap(({ shape }) => Object.entries(shape));
+  const renamed = fields.find(([, field]) => formerNames(field).includes(key));
+  const near = renamed?.[0] ?? nearestName(key, known);
   return near === undefined ? `known keys: ${known.join(", ")}` : `did you mean ${near}?`;
 }
 
@@ -227,7 +236,8 @@ function describeIssue(
     return issue.keys.map((key) => {
       const path = [...issue.path, key];
       const other = options.find((option) => Object.hasOwn(option.shape, key));
-      const fix = other === undefined ? nearestOf(key, known) : `it belongs to ${tellApart(other)}`;
+      const fix =
+        other === undefined ? nearestOf(key, known, options) : `it belongs to ${tellApart(other)}`;
       return `${place(path)}: unknown key ${path.map(String).join(".")}; ${fix}`;
     });
   }
@@ -272,6 +282,8 @@ function expectation(issue: z.core.$ZodIssue): string {
       return issue.values.length === 1
         ? show(issue.values[0])
         : `one of ${issue.values.map(show).join(", ")}`;
+    case "invalid_key":
+      return `under a key that is ${issue.issues.map(({ message }) => message).join(" and ")}`;
     case "not_multiple_of":
       return `a multiple of ${issue.divisor}`;
     case "unrecognized_keys":
@@ -327,6 +339,11 @@ function objectsOf(schema: z.core.$ZodType): ObjectSchema[] {
   if (schema instanceof z.ZodObject) return [schema as ObjectSchema];
   if (!(schema instanceof z.ZodDiscriminatedUnion)) return [];
   return schema.options.flatMap((option) => objectsOf(unwrap(option)));
+}
+
+function formerNames(field: z.core.$ZodType): readonly unknown[] {
+  const names = field instanceof z.ZodType ? field.meta()?.formerly : undefined;
+  return Array.isArray(names) ? names : [];
 }
 
 function keysOf(options: readonly ObjectSchema[]): string[] {

@@ -7,7 +7,7 @@ import { html, type Html } from "./html.ts";
 import { percent, type Arm, type Curve } from "./report.ts";
 
 /** One row an arm: a bar to its accuracy and the 95 % interval as a whisker, on a scale of 0 to 100 %. */
-export function accuracyChart(arms: readonly Arm[]): Html {
+export function accuracyChart(arms: readonly Arm[], main?: string): Html {
   const labelWidth = 20 + 7.2 * Math.max(8, ...arms.map((arm) => arm.name.length));
   const plotWidth = 560;
   const rowHeight = 30;
@@ -30,7 +30,7 @@ export function accuracyChart(arms: readonly Arm[]): Html {
     ${arms.map((arm, row) => {
       const y = row * rowHeight + rowHeight / 2 + 4;
       const [low, high] = arm.ci95;
-      return html`<g class="arm ${armKind(arm.name)}"
+      return html`<g class="arm ${armKind(arm.name, main)}"
         ><title>${arm.name}: ${percent(arm.accuracy)} of ${arm.n}</title>
         <text class="label" x="${labelWidth - 12}" y="${y + 4}" text-anchor="end">${arm.name}</text>
         <rect
@@ -52,10 +52,10 @@ export function accuracyChart(arms: readonly Arm[]): Html {
   </svg>`;
 }
 
-/** What an arm is for, as a CSS class: the result itself, something it is compared with, a control. */
-export function armKind(name: string): "main" | "other" | "control" {
+/** What an arm is for, as a CSS class: the report's `main` arm, something it is compared with, a control. */
+export function armKind(name: string, main?: string): "main" | "other" | "control" {
   if (Object.hasOwn(conditionTable, name) || name.includes(":")) return "control";
-  return name === "rl-zoom" || name === "model" ? "main" : "other";
+  return name === main ? "main" : "other";
 }
 
 /** One panel a metric: the raw values thin, their running mean thick. */

@@ -55,7 +55,7 @@ export function reportHtml(
               <div class="curves">${report.curves.map(curveChart)}</div>
             </section>`
           }
-          ${traces.length > 0 && traceSection(traces, images)}
+          ${traces.length > 0 && traceSection(traces, images, report.main)}
           <section>
             <h2>Made with</h2>
             <dl class="facts">
@@ -77,7 +77,7 @@ function taskSection(report: Report, task: string): Html {
   const comparisons = report.comparisons.filter((comparison) => comparison.task === task);
   return html`<section>
     <h2>${task}</h2>
-    ${accuracyChart(arms)}
+    ${accuracyChart(arms, report.main)}
     <div class="scroll">
       <table>
         <thead>
@@ -93,7 +93,7 @@ function taskSection(report: Report, task: string): Html {
         <tbody>
           ${arms.map(
             (arm) =>
-              html`<tr class="${armKind(arm.name)}">
+              html`<tr class="${armKind(arm.name, report.main)}">
                 <td>${arm.name}</td>
                 <td>${arm.n}</td>
                 <td><b>${percent(arm.accuracy)}</b></td>
@@ -135,11 +135,11 @@ function taskSection(report: Report, task: string): Html {
           </table>
         </div>`
     }
-    ${categoryTable(arms)}
+    ${categoryTable(arms, report.main)}
   </section>`;
 }
 
-function categoryTable(arms: readonly Arm[]): Html | null {
+function categoryTable(arms: readonly Arm[], main?: string): Html | null {
   const categories = [...new Set(arms.flatMap((arm) => Object.keys(arm.categories)))].sort();
   if (categories.length < 2) return null;
   return html`<h3>By category</h3>
@@ -154,7 +154,7 @@ function categoryTable(arms: readonly Arm[]): Html | null {
         <tbody>
           ${arms.map(
             (arm) =>
-              html`<tr class="${armKind(arm.name)}">
+              html`<tr class="${armKind(arm.name, main)}">
                 <td>${arm.name}</td>
                 ${categories.map((category) => {
                   const entry = arm.categories[category];
@@ -174,7 +174,11 @@ function conditionText(arm: string): string {
   return arm in conditionTable ? conditionTable[arm as Condition].text : "";
 }
 
-function traceSection(traces: readonly TraceView[], images: ReadonlyMap<string, PageImage>): Html {
+function traceSection(
+  traces: readonly TraceView[],
+  images: ReadonlyMap<string, PageImage>,
+  main?: string,
+): Html {
   const arms = armsOf(traces);
   const byRecord = new Map<string, TraceView[]>();
   for (const trace of traces) {
@@ -190,12 +194,12 @@ function traceSection(traces: readonly TraceView[], images: ReadonlyMap<string, 
     <div class="chips">
       ${arms.map(
         (arm, i) =>
-          html`<label class="chip ${armKind(arm)}" title="${conditionText(arm)}"
+          html`<label class="chip ${armKind(arm, main)}" title="${conditionText(arm)}"
             ><input type="checkbox" id="arm${i}" checked /><span>${arm}</span></label
           >`,
       )}
     </div>
-    ${[...byRecord.values()].map((group, i) => questionSection(group, images, i + 1))}
+    ${[...byRecord.values()].map((group, i) => questionSection(group, images, i + 1, main))}
   </section>`;
 }
 

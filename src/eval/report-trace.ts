@@ -68,6 +68,7 @@ export function questionSection(
   traces: readonly TraceView[],
   images: ReadonlyMap<string, PageImage>,
   number: number,
+  main?: string,
 ): Html {
   const [first] = traces;
   return html`<section class="question">
@@ -76,7 +77,7 @@ export function questionSection(
       <h3>${first.question}</h3>
       <p>answer <b>${first.truth}</b> <span class="id">${first.task} · ${first.recordId}</span></p>
     </header>
-    <div class="panels">${traces.map((trace) => panel(trace, images))}</div>
+    <div class="panels">${traces.map((trace) => panel(trace, images, main))}</div>
   </section>`;
 }
 
@@ -97,12 +98,12 @@ export function imageStore(images: ReadonlyMap<string, PageImage>): Html {
   </svg>`;
 }
 
-function panel(trace: TraceView, images: ReadonlyMap<string, PageImage>): Html {
+function panel(trace: TraceView, images: ReadonlyMap<string, PageImage>, main?: string): Html {
   const shown = trace.uses.filter((use) => use.fault === null);
   const verdict = trace.score >= 1 ? "right" : trace.score > 0 ? "partly" : "wrong";
   return html`<article class="panel" data-arm="${trace.arm}" data-verdict="${verdict}">
     <header>
-      <span class="name ${armKind(trace.arm)}">${trace.arm}</span>
+      <span class="name ${armKind(trace.arm, main)}">${trace.arm}</span>
       <span class="verdict ${verdict}">${VERDICT[verdict]} ${trace.answer ?? "no answer"}</span>
     </header>
     ${trace.pictures.map((_, i) => picture(trace, i, images))}

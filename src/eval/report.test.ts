@@ -12,6 +12,7 @@ const report: Report = {
   command: "./vigorl eval",
   createdAt: "2026-01-01",
   facts: { seed: "1" },
+  main: "rl-zoom",
   arms: [
     arm("sft", 0.7, { "2 things": 0.8, "5 things": 0.6 }),
     arm("rl-zoom", 0.9, { "2 things": 0.95, "5 things": 0.85 }),

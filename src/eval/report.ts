@@ -59,6 +59,8 @@ export interface Report {
   readonly createdAt: string;
   /** What it ran on and with: commit, libtorch, processor, …; shown as it is. */
   readonly facts: Readonly<Record<string, string>>;
+  /** The arm that the others are compared with. */
+  readonly main?: string;
   readonly arms: readonly Arm[];
   readonly comparisons: readonly Comparison[];
   readonly curves: readonly Curve[];

@@ -18,13 +18,18 @@ const weights = (chance: number, form: number) => ({
   formWeight: z.number().nonnegative().default(form),
 });
 
-const talk = (trainable: "all" | "language", lookalikes: number, heed = 0) => ({
+const talk = (trainable: "all" | "language", lookalikes: number, questionConditioned = 0) => ({
   /** "language" leaves the tower as it is. */
   trainable: z.enum(["all", "language"]).default(trainable),
   /** Share of scenes whose things have two colours only. */
   lookalikes: z.number().min(0).max(1).default(lookalikes),
   /** Share of searches, relations and clicks that look at what the question names. */
-  heed: z.number().min(0).max(1).default(heed),
+  questionConditioned: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(questionConditioned)
+    .meta({ formerly: ["heed"] }),
 });
 
 export const baseRecipeSchema = z.strictObject({

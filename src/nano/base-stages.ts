@@ -155,7 +155,7 @@ async function openChats(
   const weights = {
     chance: chats.chanceWeight,
     form: chats.formWeight,
-    heed: chats.heed,
+    questionConditioned: chats.questionConditioned,
   };
   const plan = {
     seed: seed + stageNames.indexOf(name) - 1,

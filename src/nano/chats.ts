@@ -2,7 +2,7 @@
  * Conversations about sights, as base training shows them. They teach to name a thing and then its
  * place, to zoom there, to read a crop and to answer in form; plain look-ups are answered as asked.
  * Where to look they hardly teach: what a search, click or relation looks at is drawn by chance, but for
- * a share (`heed`) of the last step that looks at what the question names. What follows from the places
+ * a share (`questionConditioned`) of the last step that looks at what the question names. What follows from the places
  * they do teach: a relation is always true of the two things that were looked at. The rest is left to
  * search, SFT and reinforcement learning.
  */
@@ -49,7 +49,7 @@ export interface ChatWeights {
   readonly chance: number;
   readonly form: number;
   /** Share of searches, relations and clicks that look at what the question names. Default 0. */
-  readonly heed?: number;
+  readonly questionConditioned?: number;
 }
 
 /** What a conversation must know of a sight; its images are put in later. */
@@ -64,9 +64,10 @@ export function makeChat(
 ): ChatPart[] {
   const things = rng.shuffle(sight.things);
   const [named] = things;
-  const heeds = weights.heed !== undefined && rng.chance(weights.heed);
-  const asked = heeds && kind === "search" ? sight.things[sight.looked] : named;
-  const looked = heeds ? asked : rng.pick(sight.things);
+  const isConditioned =
+    weights.questionConditioned !== undefined && rng.chance(weights.questionConditioned);
+  const asked = isConditioned && kind === "search" ? sight.things[sight.looked] : named;
+  const looked = isConditioned ? asked : rng.pick(sight.things);
   const view = { type: "image", which: "view" } as const;
   switch (kind) {
     case "list":
@@ -80,7 +81,12 @@ export function makeChat(
     }
     case "relation": {
       const pair = clearPair(sight.things, rng);
-      return relationChat([view], pair, heeds ? pair : clearPair(sight.things, rng), weights);
+      return relationChat(
+        [view],
+        pair,
+        isConditioned ? pair : clearPair(sight.things, rng),
+        weights,
+      );
     }
     case "compare":
       return [0, 1].flatMap(() => {

@@ -5,9 +5,9 @@
 import { native } from "./native.ts";
 import { Tensor } from "./ops.ts";
 
-/** Offers a tensor's memory to `takers` calls of `takeTensor` in any thread; returns its number. */
-export function offerTensor(tensor: Tensor, takers: number): number {
-  return native.offer(tensor.id, takers);
+/** Offers a tensor's memory to `consumers` calls of `takeTensor` in any thread; returns its number. */
+export function offerTensor(tensor: Tensor, consumers: number): number {
+  return native.offer(tensor.id, consumers);
 }
 
 /** The tensor that was offered under a number, without gradients. Throws where it is taken up. */

@@ -76,7 +76,9 @@ class WorkerEngine implements LocalEngine {
     const { capabilities, share } = await this.links[0].ready;
     this.opened = capabilities!;
     if (share === null) return;
-    const rest = Array.from({ length: share.takers }, () => this.connect({ ...this.start, share }));
+    const rest = Array.from({ length: share.consumers }, () =>
+      this.connect({ ...this.start, share }),
+    );
     try {
       await Promise.all(rest.map((link) => link.ready));
     } catch (error) {

@@ -44,7 +44,7 @@ export class LocalModel {
   private readonly optimizer: Optimizer;
   private readonly settings: LearnerSettings;
   private readonly featureBytes: number;
-  private readonly numTakers: number;
+  private readonly numConsumers: number;
 
   /** Takes ownership of the model. */
   constructor(sampling: SamplingModel, options: WorkerOptions) {
@@ -59,20 +59,20 @@ export class LocalModel {
     };
     this.policy = { model, features };
     this.optimizer = new Optimizer(model.setTrainable(this.settings.trainable));
-    this.numTakers = options.samplers - 1;
+    this.numConsumers = options.samplers - 1;
     this.capabilities = { name: "local", ...localCapabilities, maxPositions };
   }
 
   /** Offers the weights to the other workers that are to sample; null where there are none. */
   share(): Share | null {
-    const takers = this.numTakers;
-    if (takers === 0) return null;
+    const consumers = this.numConsumers;
+    if (consumers === 0) return null;
     const { config, params } = this.policy.model;
     const tensors = new Map(
-      [...params].map(([name, parameter]) => [name, offerTensor(parameter, takers)]),
+      [...params].map(([name, parameter]) => [name, offerTensor(parameter, consumers)]),
     );
-    const decoderWeights = offerTensor(this.forSampling.decoder.weights, takers);
-    return { takers, config, tensors, decoderWeights };
+    const decoderWeights = offerTensor(this.forSampling.decoder.weights, consumers);
+    return { consumers, config, tensors, decoderWeights };
   }
 
   forward(data: readonly Datum[], options: ForwardOptions): DatumOutput[] {

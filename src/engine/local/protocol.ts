@@ -154,8 +154,8 @@ export interface WorkerStart {
 
 /** A model in the memory of this process, offered to a number of workers. */
 export interface Share {
-  /** How many may take it. */
-  readonly takers: number;
+  /** How many workers take it. */
+  readonly consumers: number;
   readonly config: ModelConfig;
   /** By parameter name: what `takeTensor` asks for. */
   readonly tensors: ReadonlyMap<string, number>;
