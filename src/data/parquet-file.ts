@@ -20,6 +20,8 @@ const maxGroupRows = 1 << 24;
 export interface ParquetFile extends Layout {
   /** The values of a column in a row group, from 0. @throws VigorlError("input") */
   readonly column: (group: number, name: string) => Promise<unknown[]>;
+  /** The values of a column in rows from `start`, before `end`, of one row group. @throws VigorlError("input") */
+  readonly rows: (name: string, start: number, end: number) => Promise<unknown[]>;
 }
 
 /** Opens a file and reads its footer. @throws VigorlError("input" | "io") where it is none */
@@ -39,17 +41,21 @@ export async function openParquet(file: string): Promise<ParquetFile> {
   const odd = groupRows.findIndex((rows) => !(rows >= 0 && rows <= maxGroupRows));
   if (odd >= 0)
     throw damaged(`${file}: row group ${odd + 1}`, `is said to have ${groupRows[odd]} rows`);
+  const read = async (column: string, rowStart: number, rowEnd: number, place: string) => {
+    const wish = { kind: "column", file, rowStart, rowEnd, column } as const;
+    const values = await ask(wish, place);
+    if (Array.isArray(values) && values.length === rowEnd - rowStart) return values as unknown[];
+    throw damaged(place, `does not hold ${rowEnd - rowStart} rows`);
+  };
   return {
     ...layout,
-    column: async (group, name) => {
+    column: (group, name) => {
+      const start = groupRows.slice(0, group).reduce((sum, rows) => sum + rows, 0);
       const place = `${file}: row group ${group + 1}, column ${name}`;
-      const rowStart = groupRows.slice(0, group).reduce((sum, rows) => sum + rows, 0);
-      const rowEnd = rowStart + groupRows[group];
-      const wish = { kind: "column", file, rowStart, rowEnd, column: name } as const;
-      const values = await ask(wish, place);
-      if (Array.isArray(values) && values.length === groupRows[group]) return values as unknown[];
-      throw damaged(place, `does not hold ${groupRows[group]} rows`);
+      return read(name, start, start + groupRows[group], place);
     },
+    rows: (name, start, end) =>
+      read(name, start, end, `${file}: rows ${start + 1} to ${end}, column ${name}`),
   };
 }
 

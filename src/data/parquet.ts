@@ -25,6 +25,7 @@ const columnNames = [
   "choices",
   "category",
   "source",
+  "facts",
 ] as const;
 
 /**
@@ -95,6 +96,7 @@ function toRecord(
   const sources = cells.data.map((cell, i) => toSource(place, cell, i, imageRoot));
   if (rest.kind === "point" && typeof rest.answer === "string")
     rest.answer = parseRegion(place, rest.answer);
+  if (typeof rest.facts === "string") rest.facts = parseFacts(place, rest.facts);
   return fromLine(parseRecordLine(place, rest), sources);
 }
 
@@ -123,6 +125,14 @@ function parseRegion(place: string, answer: string): unknown {
         cause: error,
       },
     );
+  }
+}
+
+function parseFacts(place: string, facts: string): unknown {
+  try {
+    return JSON.parse(facts);
+  } catch (cause) {
+    throw new VigorlError("input", `${place}: facts: is no JSON text`, { cause });
   }
 }
 

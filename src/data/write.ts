@@ -75,8 +75,9 @@ async function writeRows(
   records: Iterable<TaskRecord> | AsyncIterable<TaskRecord>,
 ): Promise<number> {
   let count = 0;
+  const [all, hasFacts] = await peeked(records, ({ facts }) => facts !== undefined);
   async function* rows() {
-    for await (const record of records) {
+    for await (const record of all) {
       count++;
       const images: { bytes: Uint8Array; path: string }[] = [];
       for (const [i, source] of record.images.entries()) {
@@ -93,11 +94,30 @@ async function writeRows(
         choices: record.choices ?? null,
         category: record.category ?? null,
         source: record.source ?? null,
+        ...(hasFacts ? { facts: JSON.stringify(record.facts ?? {}) } : {}),
       };
     }
   }
-  await writeParquet(file, COLUMNS, SCHEMA, rows());
+  const columns = hasFacts ? [...COLUMNS, "facts"] : COLUMNS;
+  await writeParquet(file, columns, hasFacts ? [...SCHEMA, textColumn("facts")] : SCHEMA, rows());
   return count;
+}
+
+/** The same records, and what holds of the first of them. */
+async function peeked(
+  records: Iterable<TaskRecord> | AsyncIterable<TaskRecord>,
+  holds: (record: TaskRecord) => boolean,
+): Promise<[AsyncIterable<TaskRecord>, boolean]> {
+  async function* each() {
+    yield* records;
+  }
+  const rest = each();
+  const first = await rest.next();
+  async function* all() {
+    if (first.done !== true) yield first.value;
+    yield* rest;
+  }
+  return [all(), first.done !== true && holds(first.value)];
 }
 
 const SCHEMA: ParquetSchema = [
@@ -123,6 +143,8 @@ async function encoded(
       return { bytes: await encodePng(await source.render()), extension: ".png" };
     case "bytes":
       return { bytes: source.bytes, extension: extname(source.name) };
+    case "stored":
+      return { bytes: await source.read(), extension: extname(source.name) };
     case "path":
       try {
         return { bytes: await readFile(source.path), extension: extname(source.path) };

@@ -14,6 +14,8 @@ import { kindNames, truthProblem, type KindName, type Truth } from "./kinds.ts";
 export type ImageSource =
   | { readonly kind: "path"; readonly path: string }
   | { readonly kind: "bytes"; readonly bytes: Uint8Array; readonly name: string }
+  /** Bytes that lie inside a larger file and are read when they are needed. */
+  | { readonly kind: "stored"; readonly name: string; readonly read: () => Promise<Uint8Array> }
   | {
       readonly kind: "render";
       readonly name: string;
@@ -36,7 +38,11 @@ export interface TaskRecord {
   readonly task?: string;
   /** The data set that the record comes from. */
   readonly source?: string;
+  /** What the scoring of a published benchmark knows besides; plain JSON. */
+  readonly facts?: Facts;
 }
+
+export type Facts = Readonly<Record<string, unknown>>;
 
 /** A record, and where it stands: `file:line`, or `file: row n`. */
 export interface PlacedRecord {
@@ -79,6 +85,7 @@ export const recordLineSchema = z.preprocess(
       choices: z.array(z.string().min(1)).min(2).optional(),
       category: z.string().optional(),
       source: z.string().optional(),
+      facts: z.record(z.string(), z.unknown()).optional(),
     })
     .superRefine((line, context) => {
       if (line.image !== undefined && line.images !== undefined)
@@ -140,7 +147,7 @@ export function parseRecordLine(place: string, value: unknown): RecordLine {
 
 /** The record of a checked line, with its images found by the caller. */
 export function fromLine(line: RecordLine, images: readonly ImageSource[]): TaskRecord {
-  const { id, question, kind, answer, choices, category, source } = line;
+  const { id, question, kind, answer, choices, category, source, facts } = line;
   return {
     id,
     images,
@@ -150,6 +157,7 @@ export function fromLine(line: RecordLine, images: readonly ImageSource[]): Task
     ...(choices === undefined ? {} : { choices }),
     ...(category === undefined ? {} : { category }),
     ...(source === undefined ? {} : { source }),
+    ...(facts === undefined ? {} : { facts }),
   };
 }
 
@@ -183,6 +191,10 @@ export async function loadImages(record: TaskRecord): Promise<RgbImage[]> {
           });
         case "bytes":
           return decodeImage(source.bytes, { name: `record ${record.id}: ${source.name}` });
+        case "stored": {
+          const name = `record ${record.id}: ${source.name}`;
+          return decodeImage(await source.read(), { name });
+        }
         case "render":
           return source.render();
       }

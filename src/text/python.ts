@@ -34,6 +34,46 @@ export function parseIntsLiteral(text: string): IntsLiteral | null {
   return { kind: value.kind, values: value.kind === "set" ? setOrder(values) : values };
 }
 
+/**
+ * What `ast.literal_eval` makes of a text, where that is a list or tuple of strings (or of plain
+ * numbers, which become their text); null for anything else.
+ */
+export function parseStringsLiteral(text: string): string[] | null {
+  const inner = /^\s*[[(]([^]*)[\])]\s*$/.exec(text)?.[1];
+  if (inner === undefined) return null;
+  const members: string[] = [];
+  MEMBER.lastIndex = 0;
+  let isOpen = true;
+  while (MEMBER.lastIndex < inner.length) {
+    const match = MEMBER.exec(inner);
+    if (match === null) return null;
+    const { single, double, number, comma } = match.groups ?? {};
+    if (comma !== undefined) {
+      if (isOpen) return null;
+      isOpen = true;
+    } else if (single !== undefined || double !== undefined || number !== undefined) {
+      if (!isOpen) return null;
+      isOpen = false;
+      members.push(number ?? unescaped(single ?? double ?? ""));
+    }
+  }
+  return members;
+}
+
+const MEMBER =
+  /\s+|(?<comma>,)|'(?<single>[^'\\\n]*(?:\\[^][^'\\\n]*)*)'|"(?<double>[^"\\\n]*(?:\\[^][^"\\\n]*)*)"|(?<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?![\w.]))/y;
+const ESCAPES: Readonly<Record<string, string>> = { n: "\n", t: "\t", r: "\r", "\n": "" };
+
+function unescaped(text: string): string {
+  return text.replaceAll(/\\(?:x([\da-f]{2})|u([\da-f]{4})|([^]))/gi, (whole, x, u, one) => {
+    const code = (x ?? u) as string | undefined;
+    if (code !== undefined) return String.fromCharCode(parseInt(code, 16));
+    const char = String(one);
+    if (char in ESCAPES) return ESCAPES[char];
+    return "\\'\"".includes(char) ? char : String(whole);
+  });
+}
+
 const LEADING = new RegExp(`^[${PYTHON_BLANKS}]+`);
 const TRAILING = new RegExp(`(?<![${PYTHON_BLANKS}])[${PYTHON_BLANKS}]+$`);
 const TOKEN =

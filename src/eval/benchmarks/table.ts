@@ -1,0 +1,29 @@
+/** The benchmarks, one line each. */
+import { nearestName } from "../../core/config.ts";
+import { VigorlError } from "../../core/errors.ts";
+import type { Benchmark, Protocol } from "./benchmark.ts";
+import { screenspotPro, screenspotProLr } from "./screenspot-pro.ts";
+import { vstar } from "./vstar.ts";
+
+export const benchmarks: readonly Benchmark[] = [vstar, screenspotPro, screenspotProLr];
+
+export const benchmarkNames = benchmarks.map(({ name }) => name) as [string, ...string[]];
+
+/** @throws VigorlError("usage") for a name that is none */
+export function benchmarkOf(name: string): Benchmark {
+  const found = benchmarks.find((benchmark) => benchmark.name === name);
+  if (found !== undefined) return found;
+  const near = nearestName(name, benchmarkNames);
+  throw new VigorlError("usage", `there is no benchmark ${name}`, {
+    hint: near === undefined ? "./vigorl eval --list shows all" : `did you mean ${near}?`,
+  });
+}
+
+/** @throws VigorlError("usage") for a name that the benchmark does not have */
+export function protocolOf(benchmark: Benchmark, name: string): Protocol {
+  const found = Object.entries(benchmark.protocols).find(([key]) => key === name)?.[1];
+  if (found !== undefined) return found;
+  throw new VigorlError("usage", `${benchmark.name} has no protocol ${name}`, {
+    hint: `it has ${Object.keys(benchmark.protocols).join(", ")}`,
+  });
+}
