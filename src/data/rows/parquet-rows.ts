@@ -137,7 +137,7 @@ class BlockCache {
 
   private evict(newest: string): void {
     let total = [...this.sizes.values()].reduce((sum, size) => sum + size, 0);
-    for (const key of [...this.blocks.keys()]) {
+    for (const key of this.blocks.keys()) {
       if (total <= cacheBytes || key === newest) return;
       total -= this.sizes.get(key) ?? 0;
       this.blocks.delete(key);
