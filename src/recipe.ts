@@ -5,6 +5,7 @@
 import { basename, extname } from "node:path";
 import { z } from "zod";
 import { loadConfig, type Override } from "./core/config.ts";
+import { pathText } from "./core/config-paths.ts";
 import { VigorlError } from "./core/errors.ts";
 import { nameFrom, nameSchema } from "./core/inside.ts";
 import { sinkNames } from "./core/metric-sinks.ts";
@@ -26,8 +27,8 @@ import { sftSchema } from "./train/sft-config.ts";
 const sourceSchema = z
   .strictObject({
     nano: z.enum(nanoTaskNames).optional().describe("a task of the nano world"),
-    file: z.string().min(1).optional().describe("a dataset: .jsonl or .parquet"),
-    images: z.string().min(1).optional().describe("folder of the images; default the file's own"),
+    file: pathText("a dataset: .jsonl or .parquet").optional(),
+    images: pathText("folder of the images; default the file's own").optional(),
     task: nameSchema.optional().describe("name in reports; default the task or file name"),
     count: z
       .int()

@@ -225,6 +225,47 @@ describe("images and datasets", () => {
     expectMistake(take("--out", "o.jsonl"), /no published layout \(keys: text\)/);
   });
 
+  test("a dataset is shown as a table and a page, and split by its images", async () => {
+    mkdirSync(join(folder, "seen/pictures"), { recursive: true });
+    for (const [i, background] of ["red", "lime", "blue", "black"].entries()) {
+      const create = { width: 32, height: 24, channels: 3, background } as const;
+      const picture = await sharp({ create }).png().toBuffer();
+      writeFileSync(join(folder, `seen/pictures/${i}.png`), picture);
+      writeFileSync(join(folder, `seen/pictures/${i}-again.png`), picture);
+    }
+    const lines = Array.from({ length: 8 }, (_, i) => ({
+      image: `pictures/${i % 4}${i < 4 ? "" : "-again"}.png`,
+      question: i === 0 ? "Click on <b>it</b>." : "Which colour?",
+      answer: i === 0 ? { box: [3, 4, 9, 11] } : "red",
+      evidence: [{ point: [5, 6] }],
+    }));
+    const file = "seen/own.jsonl";
+    writeFileSync(join(folder, file), lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+    const shown = vigorl("data", "show", file);
+    expect(shown.stdout).toMatch(
+      /^8 records: 1 point, 7 text; the kind of 8 is guessed\n[^]*own\.html/,
+    );
+    const page = readFileSync(join(folder, "seen/own.html"), "utf8");
+    expect(page).toContain('<rect class="truth" x="3" y="4" width="6" height="7" />');
+    expect(page).toContain("Click on &lt;b&gt;it");
+    expect(page.match(/<article/g)).toHaveLength(8);
+    const { stdout } = vigorl("data", "split", file, "--share", "0.25", "--json");
+    expect(JSON.parse(stdout)).toMatchObject({ numTrain: 6, numHeldout: 2, numGroups: 4 });
+    const held = readFileSync(join(folder, "seen/own-heldout.jsonl"), "utf8");
+    const pictures = [...held.matchAll(/pictures\/(\d)/g)].map((match) => match[1]);
+    expect(new Set(pictures).size).toBe(1);
+    expectMistake(vigorl("data", "split", file, "--share", "2"), /--share must lie between/);
+    expectMistake(vigorl("data", "shwo", file), /did you mean show/);
+  });
+
+  test("paths of a recipe are relative to it", () => {
+    mkdirSync(join(folder, "project"), { recursive: true });
+    writeFileSync(join(folder, "project/lines.jsonl"), "{oops\n");
+    const text = "name: project\ndata: { heldout: [{ file: lines.jsonl }] }\n";
+    writeFileSync(join(folder, "project/own.yaml"), text);
+    expectMistake(vigorl("eval", "project/own.yaml"), /project\/lines\.jsonl:1: /);
+  });
+
   test("a dataset line that does not parse, is no record, or names no image", () => {
     const good = JSON.stringify({
       id: "a",

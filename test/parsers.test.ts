@@ -38,10 +38,11 @@ const formats: Record<
       kind: "choice",
       answer: "b",
       choices: ["b", "c"],
+      evidence: [{ box: [1, 2, 3, 4] }],
       category: "x",
       source: "y",
     },
-    nullable: ["images", "choices", "category", "source"],
+    nullable: ["images", "choices", "evidence", "category", "source"],
   },
   manifest: {
     schema: manifestSchema,

@@ -3,8 +3,10 @@
  * checked against a strict zod schema. Every complaint names the file, the line and the key, what
  * was found, and what to write instead.
  */
+import { dirname } from "node:path";
 import { isMap, isScalar, LineCounter, parse, parseDocument, type Document } from "yaml";
 import { z } from "zod";
+import { withPathsOf } from "./config-paths.ts";
 import { errno, VigorlError } from "./errors.ts";
 import { readRegularSync } from "./regular-file.ts";
 
@@ -21,7 +23,7 @@ export function parseOverride(argument: string): Override | null {
 }
 
 /**
- * Reads a YAML file, applies overrides and parses the result.
+ * Reads a YAML file, applies overrides and parses the result. Paths in it are relative to it.
  * @throws VigorlError("usage") for a missing file, bad YAML, an unknown key or a wrong value.
  */
 export function loadConfig<S extends z.ZodType>(
@@ -29,17 +31,22 @@ export function loadConfig<S extends z.ZodType>(
   schema: S,
   overrides: readonly Override[] = [],
 ): z.output<S> {
-  return parseConfig(readText(path), path, schema, overrides);
+  return parseConfig(readText(path), path, schema, overrides, dirname(path));
 }
 
-/** `loadConfig` on text that is already in memory; `source` names it in messages. */
+/**
+ * `loadConfig` on text that is already in memory; `source` names it in messages. Its paths are relative
+ * to `folder`; those of overrides to the current one.
+ */
 export function parseConfig<S extends z.ZodType>(
   text: string,
   source: string,
   schema: S,
   overrides: readonly Override[] = [],
+  folder = ".",
 ): z.output<S> {
-  const { document, lines, value } = parseYaml(text, source);
+  const { document, lines, value: written } = parseYaml(text, source);
+  const value = withPathsOf(folder, written, schema);
   const [kinds, others] = partition(overrides, ({ path }) => unionOf(path, schema) !== null);
   for (const override of [...kinds, ...others]) applyOverride(value, override, schema);
 

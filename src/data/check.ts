@@ -15,6 +15,8 @@ const maxTold = 20;
 export interface Checked {
   readonly count: number;
   readonly kinds: Readonly<Record<string, number>>;
+  /** Records whose kind is not written. */
+  readonly numGuessed: number;
   /** The first warnings, and how many there are. */
   readonly warnings: readonly string[];
   readonly numWarnings: number;
@@ -32,10 +34,12 @@ export async function checkDataset(
   const problems = new Findings();
   const warnings = new Findings();
   let count = 0;
+  let numGuessed = 0;
   for await (const placed of distinctRecords(openPlaced(file, options))) {
     options.signal?.throwIfAborted();
     await checkRecord(placed, problems, warnings);
     count++;
+    if (placed.isGuessed === true) numGuessed++;
     kinds[placed.record.kind] = (kinds[placed.record.kind] ?? 0) + 1;
   }
   if (count === 0) {
@@ -50,7 +54,7 @@ export async function checkDataset(
       only ?? `${file}: ${problems.count} problems in ${count} records${list.join("")}`;
     throw new VigorlError("input", message, { hint: "mend these records, or leave them out" });
   }
-  return { count, kinds, warnings: warnings.lines(), numWarnings: warnings.count };
+  return { count, kinds, numGuessed, warnings: warnings.lines(), numWarnings: warnings.count };
 }
 
 /** Findings, the first of them in full. */

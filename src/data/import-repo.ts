@@ -14,6 +14,7 @@ import { parseAction } from "../task/kinds/action.ts";
 import { letterIndex } from "../task/kinds/choice.ts";
 import { recordLineSchema, fromLine, type TaskRecord } from "../task/record.ts";
 import { parseIntsLiteral } from "../text/python.ts";
+import { listedChoices } from "./listed-choices.ts";
 
 export const layouts = ["rl", "eval"] as const;
 type Layout = (typeof layouts)[number];
@@ -143,7 +144,7 @@ function toRecord(read: Read, fallbackId: string, options: ImportOptions): TaskR
     kind: "path" as const,
     path: resolve(options.imageRoot, path),
   }));
-  return fromLine(line.data, images);
+  return fromLine(line.data, images, fallbackId);
 }
 
 function kindOf(answer: string, choices: readonly string[]): KindName {
@@ -151,12 +152,4 @@ function kindOf(answer: string, choices: readonly string[]): KindName {
   if (parseAction(answer) !== null) return "action";
   const isListed = choices.includes(answer) || letterIndex(answer, choices.length) >= 0;
   return isListed ? "choice" : "text";
-}
-
-/** Options written as `A. text` or `(A) text`, one a line, in the order of their letters. */
-function listedChoices(question: string): string[] {
-  const out: string[] = [];
-  for (const match of question.matchAll(/^\s*\(?([A-Z])[.)]\s+(.+?)\s*$/gm))
-    if (match[1].charCodeAt(0) === 65 + out.length) out.push(match[2]);
-  return out;
 }

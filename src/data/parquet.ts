@@ -23,6 +23,7 @@ const columnNames = [
   "kind",
   "answer",
   "choices",
+  "evidence",
   "category",
   "source",
   "facts",
@@ -50,7 +51,8 @@ export async function* readParquetRecords(
     for (let i = 0; i < numRows; i++) {
       const row = new Map(cells.map(([name, values]) => [name, values[i]]));
       const place = `${file}: row ${first + i}`;
-      yield { record: toRecord(place, row, imageRoot), place };
+      const record = toRecord(place, row, imageRoot, String(first + i));
+      yield { record, place, isGuessed: plainValue(row.get("kind")) === undefined };
     }
     first += numRows;
   }
@@ -78,6 +80,7 @@ function toRecord(
   place: string,
   cellsByName: ReadonlyMap<string, unknown>,
   imageRoot: string,
+  number: string,
 ): TaskRecord {
   const rest: Record<string, unknown> = {};
   for (const name of columnNames) {
@@ -95,9 +98,18 @@ function toRecord(
   }
   const sources = cells.data.map((cell, i) => toSource(place, cell, i, imageRoot));
   if (rest.kind === "point" && typeof rest.answer === "string")
-    rest.answer = parseRegion(place, rest.answer);
-  if (typeof rest.facts === "string") rest.facts = parseFacts(place, rest.facts);
-  return fromLine(parseRecordLine(place, rest), sources);
+    rest.answer = parseJson(
+      rest.answer,
+      `${place}: answer: kind "point" wants {box} or {point, radius}`,
+    );
+  if (typeof rest.evidence === "string")
+    rest.evidence = parseJson(
+      rest.evidence,
+      `${place}: evidence: must be JSON: [{box} or {point}]`,
+    );
+  if (typeof rest.facts === "string")
+    rest.facts = parseJson(rest.facts, `${place}: facts: must be a JSON object`);
+  return fromLine(parseRecordLine(place, rest), sources, number);
 }
 
 function toSource(
@@ -114,25 +126,11 @@ function toSource(
   throw new VigorlError("input", `${place}: ${name} has neither bytes nor a path`);
 }
 
-function parseRegion(place: string, answer: string): unknown {
+function parseJson(text: string, problem: string): unknown {
   try {
-    return JSON.parse(answer);
-  } catch (error) {
-    throw new VigorlError(
-      "input",
-      `${place}: answer: kind "point" wants {box} or {point, radius}`,
-      {
-        cause: error,
-      },
-    );
-  }
-}
-
-function parseFacts(place: string, facts: string): unknown {
-  try {
-    return JSON.parse(facts);
+    return JSON.parse(text);
   } catch (cause) {
-    throw new VigorlError("input", `${place}: facts: is no JSON text`, { cause });
+    throw new VigorlError("input", problem, { cause });
   }
 }
 

@@ -9,6 +9,7 @@ import { hashText, ioError, writeFileAtomic } from "../core/files.ts";
 import { inside, nameFrom } from "../core/inside.ts";
 import { writeJsonl } from "../core/jsonl.ts";
 import { encodePng } from "../image/decode.ts";
+import { formatOf } from "../image/formats.ts";
 import { toLine, type ImageSource, type RecordLine, type TaskRecord } from "../task/record.ts";
 import {
   listColumn,
@@ -92,6 +93,7 @@ async function writeRows(
         kind: record.kind,
         answer: typeof answer === "string" ? answer : JSON.stringify(answer),
         choices: record.choices ?? null,
+        evidence: record.evidence === undefined ? null : JSON.stringify(record.evidence),
         category: record.category ?? null,
         source: record.source ?? null,
         ...(hasFacts ? { facts: JSON.stringify(record.facts ?? {}) } : {}),
@@ -127,11 +129,22 @@ const SCHEMA: ParquetSchema = [
   textColumn("kind"),
   textColumn("answer"),
   ...listColumn("choices", [textColumn("element")], "OPTIONAL"),
+  textColumn("evidence", "OPTIONAL"),
   textColumn("category", "OPTIONAL"),
   textColumn("source", "OPTIONAL"),
 ];
 
-const COLUMNS = ["id", "images", "question", "kind", "answer", "choices", "category", "source"];
+const COLUMNS = [
+  "id",
+  "images",
+  "question",
+  "kind",
+  "answer",
+  "choices",
+  "evidence",
+  "category",
+  "source",
+];
 
 /** An image file's bytes as they are; a drawn image as PNG. */
 async function encoded(
@@ -142,7 +155,7 @@ async function encoded(
     case "render":
       return { bytes: await encodePng(await source.render()), extension: ".png" };
     case "bytes":
-      return { bytes: source.bytes, extension: extname(source.name) };
+      return { bytes: source.bytes, extension: extname(source.name) || extensionOf(source.bytes) };
     case "stored":
       return { bytes: await source.read(), extension: extname(source.name) };
     case "path":
@@ -154,4 +167,10 @@ async function encoded(
         });
       }
   }
+}
+
+/** By what the bytes are; none where they are no image, which the reader will say. */
+function extensionOf(bytes: Uint8Array): string {
+  const format = formatOf(bytes);
+  return format === null ? "" : `.${format.toLowerCase()}`;
 }

@@ -95,3 +95,31 @@ test("letters name choices", () => {
     0, 1, 2, 3, 1, -1, -1, -1,
   ]);
 });
+
+test("a line without an id is called by its number, one without a kind by what it asks for", async () => {
+  const rest = { image: "a.png" };
+  const records = await read(
+    { ...rest, question: "How many dots?", answer: 3 },
+    { ...rest, question: "How many dots?", answer: "none" },
+    { ...rest, question: "Which?", answer: "up", choices: ["up", "down"] },
+    { ...rest, question: "Where?", answer: { box: [1, 2, 3, 4] } },
+    { ...rest, id: "17", question: "What?", answer: "red", evidence: [{ point: [4, 5] }] },
+  );
+  expect(records.map(({ id, kind }) => `${id} ${kind}`)).toEqual([
+    "1 number",
+    "2 text",
+    "3 choice",
+    "4 point",
+    "17 text",
+  ]);
+  expect(records[4].evidence).toEqual([{ point: [4, 5] }]);
+  await expect(
+    read({ ...rest, question: "?", answer: "a", evidence: [{ bxo: [1, 2] }] }),
+  ).rejects.toThrow(/train\.jsonl:1: evidence/);
+  await expect(read({ ...rest, problem: "?", answer: "a" })).rejects.toMatchObject({
+    hint: expect.stringContaining("data import") as string,
+  });
+  await expect(read({ ...rest, qestion: "?", answer: "a" })).rejects.toThrow(
+    /unknown key "qestion"; did you mean question\?/,
+  );
+});

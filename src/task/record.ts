@@ -8,6 +8,7 @@ import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
 import { parseAt, readJsonlPlaced } from "../core/jsonl.ts";
 import { decodeImage, type RgbImage } from "../image/decode.ts";
+import { guessRecordKind } from "./guess-kind.ts";
 import { kindNames, truthProblem, type KindName, type Truth } from "./kinds.ts";
 
 /** Where an image comes from; `name` is how errors call it. */
@@ -22,6 +23,11 @@ export type ImageSource =
       readonly render: () => RgbImage | Promise<RgbImage>;
     };
 
+/** A place in an image of a record: original-image pixels, boxes half-open. */
+export type EvidencePlace =
+  | { readonly box: readonly [x0: number, y0: number, x1: number, y1: number] }
+  | { readonly point: readonly [x: number, y: number] };
+
 export interface TaskRecord {
   readonly id: string;
   /** As the model sees them, in order; coordinates speak of the first. */
@@ -32,6 +38,8 @@ export interface TaskRecord {
   readonly answer: Truth;
   /** The options' texts, in the order of their letters, where the question lists some. */
   readonly choices?: readonly string[];
+  /** Where in the first image the answer can be read, in the order in which one would look. */
+  readonly evidence?: readonly EvidencePlace[];
   /** Reports are broken down by it. */
   readonly category?: string;
   /** The task of the recipe that it is asked in. */
@@ -48,11 +56,13 @@ export type Facts = Readonly<Record<string, unknown>>;
 export interface PlacedRecord {
   readonly record: TaskRecord;
   readonly place: string;
+  /** Its kind was not written, and is what its words tell. */
+  readonly isGuessed?: boolean;
 }
 
 /**
  * What other programs write for nothing (`null` in keys that may be left out) is nothing; a number for
- * the answer of a kind that counts is its text.
+ * the answer of a kind that counts, or of a question whose kind is open, is its text.
  */
 function tidy(value: unknown): unknown {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
@@ -60,22 +70,31 @@ function tidy(value: unknown): unknown {
     ([key, entry]) => entry !== null || required.has(key),
   );
   const line: Record<string, unknown> = Object.fromEntries(entries);
-  if (line.kind === "number" && typeof line.answer === "number") line.answer = String(line.answer);
+  const counts = line.kind === "number" || line.kind === undefined;
+  if (counts && typeof line.answer === "number") line.answer = String(line.answer);
   return line;
 }
 
 const required: ReadonlySet<string> = new Set(["id", "question", "kind", "answer"]);
 
-/** One line of a data set. `image` or `images` are paths relative to the file, or to `imageRoot`. */
+const evidencePlace = z.union([
+  z.strictObject({ box: z.tuple([z.number(), z.number(), z.number(), z.number()]).readonly() }),
+  z.strictObject({ point: z.tuple([z.number(), z.number()]).readonly() }),
+]);
+
+/**
+ * One line of a data set. `image` or `images` are paths relative to the file, or to `imageRoot`. A line
+ * without an id is called by its number, one without a kind has the one that its words tell.
+ */
 export const recordLineSchema = z.preprocess(
   tidy,
   z
     .strictObject({
-      id: z.string().min(1),
+      id: z.string().min(1).optional(),
       image: z.string().min(1).optional(),
       images: z.array(z.string().min(1)).min(1).optional(),
       question: z.string().min(1),
-      kind: z.enum(kindNames),
+      kind: z.enum(kindNames).optional(),
       answer: z.custom<Truth>(isTruth, {
         error: ({ input }) =>
           input === undefined || input === null
@@ -83,6 +102,7 @@ export const recordLineSchema = z.preprocess(
             : `must be text in quotes: "${JSON.stringify(input)}"`,
       }),
       choices: z.array(z.string().min(1)).min(2).optional(),
+      evidence: z.array(evidencePlace).min(1).optional(),
       category: z.string().optional(),
       source: z.string().optional(),
       facts: z.record(z.string(), z.unknown()).optional(),
@@ -94,7 +114,7 @@ export const recordLineSchema = z.preprocess(
           path: ["images"],
           message: "give image or images, not both",
         });
-      const problem = truthProblem(line);
+      const problem = truthProblem({ ...line, kind: line.kind ?? guessRecordKind(line) });
       if (problem !== null)
         context.addIssue({
           code: "custom",
@@ -132,29 +152,48 @@ export async function* readPlacedRecords(
   file: string,
   imageRoot: string,
 ): AsyncGenerator<PlacedRecord> {
-  for await (const { value: line, place } of readJsonlPlaced(file, lineWithImage)) {
+  for await (const { value, place } of readJsonlPlaced(file, anything)) {
+    const line = checkedLine(place, value);
     const images = pathsOf(line).map((path): ImageSource => {
       return { kind: "path", path: resolve(imageRoot, path) };
     });
-    yield { record: fromLine(line, images), place };
+    const number = place.slice(place.lastIndexOf(":") + 1);
+    yield { record: fromLine(line, images, number), place, isGuessed: line.kind === undefined };
   }
 }
+
+const anything = z.unknown();
+
+/** @throws VigorlError("input") that says what is wrong with a line, and where other forms are read */
+function checkedLine(place: string, value: unknown): RecordLine {
+  try {
+    return parseAt(place, value, lineWithImage);
+  } catch (error) {
+    const isForeign = typeof value === "object" && foreignKeys.some((key) => key in (value ?? {}));
+    if (!isForeign || !(error instanceof VigorlError)) throw error;
+    const hint = "lines in a form of other programs become ours by ./vigorl data import";
+    throw new VigorlError("input", error.message, { hint, cause: error });
+  }
+}
+
+const foreignKeys = ["problem", "solution", "conversations", "messages", "prompt", "query"];
 
 /** Checks one line that came from elsewhere than JSONL; `place` names it in errors. */
 export function parseRecordLine(place: string, value: unknown): RecordLine {
   return parseAt(place, value, recordLineSchema);
 }
 
-/** The record of a checked line, with its images found by the caller. */
-export function fromLine(line: RecordLine, images: readonly ImageSource[]): TaskRecord {
-  const { id, question, kind, answer, choices, category, source, facts } = line;
+/** The record of a checked line, with its images found by the caller; `id` names one that has none. */
+export function fromLine(line: RecordLine, images: readonly ImageSource[], id: string): TaskRecord {
+  const { question, answer, choices, evidence, category, source, facts } = line;
   return {
-    id,
+    id: line.id ?? id,
     images,
     question,
-    kind,
+    kind: line.kind ?? guessRecordKind(line),
     answer,
     ...(choices === undefined ? {} : { choices }),
+    ...(evidence === undefined ? {} : { evidence }),
     ...(category === undefined ? {} : { category }),
     ...(source === undefined ? {} : { source }),
     ...(facts === undefined ? {} : { facts }),

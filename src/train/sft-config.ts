@@ -3,6 +3,7 @@
  * repository, which also differ in what a sequence weighs, the line break behind a turn and warm-up.
  */
 import { z } from "zod";
+import { pathText } from "../core/config-paths.ts";
 import { withPreset } from "../core/preset.ts";
 import { engineSchema } from "../engine/open.ts";
 import { optimizerFields } from "./optimizer.ts";
@@ -38,10 +39,7 @@ const sftFields = z.strictObject({
     ),
   chains: z
     .strictObject({
-      from: z
-        .string()
-        .min(1)
-        .describe("run folder of a search that was linearized, or its chains.jsonl"),
+      from: pathText("run folder of a search that was linearized, or its chains.jsonl"),
       maxExamples: z
         .int()
         .min(1)

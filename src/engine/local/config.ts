@@ -1,12 +1,13 @@
 /** The `engine` section of kind `local`: libtorch in worker threads of this process. */
 import { z } from "zod";
 import { autoOr } from "../../core/auto.ts";
+import { pathText } from "../../core/config-paths.ts";
 
 const gib = z.number().positive();
 
 export const localSchema = z.strictObject({
   kind: z.literal("local"),
-  model: z.string().min(1).default("models/nano").describe("a Hugging Face model folder"),
+  model: pathText("a Hugging Face model folder").default("models/nano"),
   device: z
     .string()
     .regex(/^(auto|cpu|cuda(:\d+)?)$/, "auto, cpu, cuda or cuda:N")

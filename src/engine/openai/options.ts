@@ -1,6 +1,7 @@
 /** How a server is reached: the `engine` section of kind `openai`, and the options of its sampler. */
 import { z } from "zod";
 import { autoOr, given } from "../../core/auto.ts";
+import { pathText } from "../../core/config-paths.ts";
 import { VigorlError } from "../../core/errors.ts";
 import type { ChatFormat } from "../../text/chat.ts";
 import { dialectNames, type DialectName } from "./dialect.ts";
@@ -14,13 +15,9 @@ export const openaiSchema = z.strictObject({
   model: autoOr(z.string().min(1)).describe(
     "name under which the server knows the model; auto: the only one it has",
   ),
-  folder: z
-    .string()
-    .min(1)
-    .optional()
-    .describe(
-      "local folder with the served model's tokenizer, chat template and preprocessor; a teacher's default is the recipe's own engine's",
-    ),
+  folder: pathText(
+    "local folder with the served model's tokenizer, chat template and preprocessor; a teacher's default is the recipe's own engine's",
+  ).optional(),
   apiKeyEnv: z.string().min(1).optional().describe("environment variable that holds the API key"),
   server: z
     .enum(["auto", ...dialectNames])
