@@ -18,10 +18,12 @@ import { oneWriter } from "./core/run-lock.ts";
 import { needsOf, planEngine } from "./engine-plan.ts";
 import { engineLabel, onWeights, type EngineConfig } from "./engine/open.ts";
 import { isArmDone, readArm } from "./eval/arm.ts";
+import { benchmarkArm } from "./eval/benchmarks/arm-figures.ts";
 import {
   answeredByBoth,
   armOf,
   compareArms,
+  isUnanswered,
   perQuestion,
   type Evaluation,
 } from "./eval/evaluate.ts";
@@ -127,7 +129,7 @@ async function runStages(
     ...head,
     facts: { ...head.facts, ...stageFacts(done) },
     main,
-    ...results(evaluations, [
+    ...results(evaluations, heldout, [
       warmArms,
       ...[...others, "sft", "base", ...recipe.eval.controls.slice(0, 1)].map(
         (against) => [main, against] as const,
@@ -173,6 +175,7 @@ async function evaluateRecipe(options: StageOptions, command: string): Promise<R
     main: arm.arm,
     ...results(
       evaluations,
+      heldout,
       recipe.eval.controls.map((control) => ["model", control]),
     ),
     curves: [],
@@ -215,10 +218,16 @@ async function evaluateAll(
 
 function results(
   evaluations: Evaluations,
+  heldout: readonly TaskSet[],
   pairs: readonly (readonly [arm: string, against: string])[],
 ): Pick<Report, "arms" | "comparisons"> {
   const arms = [...evaluations].flatMap(([task, byArm]) =>
-    [...byArm].map(([arm, evaluation]) => armOf(arm, task, evaluation)),
+    [...byArm].map(([arm, evaluation]) => {
+      const { benchmark, records = [] } = heldout.find((set) => set.task === task) ?? {};
+      if (benchmark === undefined) return armOf(arm, task, evaluation);
+      const answered = perQuestion(evaluation.outcomes).filter((one) => !isUnanswered(one));
+      return armOf(arm, task, evaluation, benchmarkArm(benchmark, records, answered));
+    }),
   );
   const comparisons: Comparison[] = [];
   for (const [task, byArm] of evaluations) {

@@ -13,6 +13,9 @@ import { findPath } from "./core/paths.ts";
 import { readDataset } from "./data/dataset.ts";
 import { engineSchema } from "./engine/open.ts";
 import { conditions } from "./eval/controls.ts";
+import type { BenchmarkSet } from "./eval/benchmarks/arm-figures.ts";
+import { benchmarkFolder, loadBenchmark } from "./eval/benchmarks/load.ts";
+import { benchmarkNames, benchmarkOf, protocolOf } from "./eval/benchmarks/table.ts";
 import { evalSchema } from "./eval/evaluate.ts";
 import { nanoRecords, nanoTaskNames } from "./nano/tasks.ts";
 import { linearizeConfig } from "./search/linearize-config.ts";
@@ -23,12 +26,21 @@ import type { TaskRecord } from "./task/record.ts";
 import { rlSchema } from "./train/rl-config.ts";
 import { sftSchema } from "./train/sft-config.ts";
 
-/** Where questions come from: the nano world, or a file. */
+/** Where questions come from: the nano world, a file, or a published benchmark. */
 const sourceSchema = z
   .strictObject({
     nano: z.enum(nanoTaskNames).optional().describe("a task of the nano world"),
     file: pathText("a dataset: .jsonl or .parquet").optional(),
     images: pathText("folder of the images; default the file's own").optional(),
+    benchmark: z
+      .enum(benchmarkNames)
+      .optional()
+      .describe("a published benchmark, for evaluation alone; see benchmarks.md"),
+    folder: pathText(
+      "where the benchmark's files lie; default where `data get` puts them",
+    ).optional(),
+    split: z.string().optional().describe("of the benchmark; default the one that is reported"),
+    protocol: z.string().optional().describe("how the benchmark is asked and scored; default ours"),
     task: nameSchema.optional().describe("name in reports; default the task or file name"),
     count: z
       .int()
@@ -37,14 +49,23 @@ const sourceSchema = z
       .optional()
       .describe("at most so many records; nano: exactly so many"),
   })
-  .refine((source) => (source.nano === undefined) !== (source.file === undefined), {
-    message: "give either nano or file",
+  .refine(({ nano, file, benchmark }) => [nano, file, benchmark].filter(isGiven).length === 1, {
+    message: "give one of nano, file and benchmark",
   })
+  .refine(
+    ({ benchmark, folder, split, protocol }) =>
+      benchmark !== undefined || ![folder, split, protocol].some(isGiven),
+    { message: "folder, split and protocol go with benchmark" },
+  )
   .refine((source) => source.nano === undefined || source.count !== undefined, {
     message: "a nano source needs a count",
     path: ["count"],
   });
 export type Source = z.infer<typeof sourceSchema>;
+
+function isGiven(value: unknown): boolean {
+  return value !== undefined;
+}
 
 /** Warm starts of the pipeline, which are arms of its report: on chains, and on plain samples. */
 export const warmArms = ["sft", "sft-samples"] as const;
@@ -147,6 +168,8 @@ export function loadRecipe(path: string, overrides: readonly Override[]): Recipe
 export interface TaskSet {
   readonly task: string;
   readonly records: readonly TaskRecord[];
+  /** Where they are those of a published benchmark, whose protocol says how they are asked and scored. */
+  readonly benchmark?: BenchmarkSet;
 }
 
 /**
@@ -171,7 +194,8 @@ export async function loadTasks(
       hint: "give each a task: of its own; reports and folders are named by it",
     });
   }
-  return sets.map(({ task, records }) => ({
+  return sets.map(({ task, records, ...rest }) => ({
+    ...rest,
     task,
     records: records.map((record) => ({ ...record, task })),
   }));
@@ -187,6 +211,7 @@ async function loadSource(
     const records = nanoRecords({ task: nano, split, count: count ?? 0, seed });
     return { task: source.task ?? nano, records };
   }
+  if (source.benchmark !== undefined) return loadBenchmarkSource(source, split);
   const path = findPath(file ?? "");
   const records = await readDataset(path, {
     ...(images === undefined ? {} : { imageRoot: findPath(images) }),
@@ -194,4 +219,24 @@ async function loadSource(
   });
   if (records.length === 0) throw new VigorlError("input", `${path}: holds no records`);
   return { task: source.task ?? nameFrom(basename(path, extname(path))), records };
+}
+
+async function loadBenchmarkSource(source: Source, split: "train" | "heldout"): Promise<TaskSet> {
+  const benchmark = benchmarkOf(source.benchmark ?? "");
+  if (split === "train")
+    throw new VigorlError("usage", `data.train: ${benchmark.name} is a benchmark`, {
+      hint: "it is for data.heldout; what was trained on it could not be evaluated on it any more",
+    });
+  const name = source.protocol ?? "ours";
+  const { prompt } = protocolOf(benchmark, name);
+  const folder = await benchmarkFolder(benchmark, source.folder);
+  const { records, notes } = await loadBenchmark(benchmark, folder, {
+    split: source.split,
+    limit: source.count,
+  });
+  return {
+    task: source.task ?? benchmark.name,
+    records: records.map((record) => ({ ...record, question: prompt.question(record) })),
+    benchmark: { benchmark, protocol: name, notes },
+  };
 }

@@ -3,10 +3,12 @@
  * are kept in the manifest, and a run that is resumed is held to them.
  */
 import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { VigorlError } from "./core/errors.ts";
 import { hashFile, ioError } from "./core/files.ts";
 import { findPath } from "./core/paths.ts";
+import { benchmarkFiles, benchmarkFolder } from "./eval/benchmarks/load.ts";
+import { benchmarkOf } from "./eval/benchmarks/table.ts";
 import type { Recipe } from "./recipe.ts";
 
 /** SHA-256 of each dataset, by its path in the recipe, and of each file of the model, as `model/<name>`. */
@@ -15,8 +17,14 @@ export async function inputHashes(
   model: string,
 ): Promise<Record<string, string>> {
   const files = new Map<string, string>();
-  for (const { file } of [...data.train, ...data.heldout])
-    if (file !== undefined) files.set(file, findPath(file));
+  for (const source of [...data.train, ...data.heldout]) {
+    if (source.file !== undefined) files.set(source.file, findPath(source.file));
+    if (source.benchmark === undefined) continue;
+    const benchmark = benchmarkOf(source.benchmark);
+    const folder = await benchmarkFolder(benchmark, source.folder);
+    for (const path of await benchmarkFiles(benchmark, folder, source.split))
+      files.set(`${benchmark.name}/${relative(folder, path)}`, path);
+  }
   for (const name of await modelFiles(model)) files.set(`model/${name}`, join(model, name));
   const from = sft.chains?.from;
   if (from !== undefined)

@@ -29,6 +29,8 @@ import {
 import { engineVersions, type EngineConfig } from "./engine/open.ts";
 import type { Sampler } from "./engine/types.ts";
 import { runArm } from "./eval/arm.ts";
+import type { Protocol } from "./eval/benchmarks/benchmark.ts";
+import { protocolOf } from "./eval/benchmarks/table.ts";
 import { conditionTable, type Condition } from "./eval/controls.ts";
 import type { Evaluation } from "./eval/evaluate.ts";
 import type { Recipe, TaskSet } from "./recipe.ts";
@@ -192,13 +194,19 @@ export interface ArmPlan {
   readonly tools: boolean;
 }
 
-/** A recipe as evaluation plays it: with the bounds that its `eval` lays over those of all stages. */
-function evaluated(recipe: Recipe): Recipe {
+/**
+ * A recipe as evaluation plays it: with the bounds that its `eval` lays over those of all stages, and
+ * those of a benchmark's protocol between them.
+ */
+function evaluated(recipe: Recipe, protocol: Protocol | undefined): Recipe {
   const { image = {}, episode = {} } = recipe.eval;
+  const isBare = protocol?.prompt.form === "bare";
+  const wordless = { ...recipe.promptsNoTool, system: null, questionSuffix: "" };
   return {
     ...recipe,
-    image: { ...recipe.image, ...present(image) },
+    image: { ...recipe.image, ...present(protocol?.pixels ?? {}), ...present(image) },
     episode: { ...recipe.episode, ...present(episode) },
+    ...(isBare ? { tools: {}, answerForm: "whole" as const, promptsNoTool: wordless } : {}),
   };
 }
 
@@ -215,8 +223,10 @@ export async function evaluateArms(
   try {
     for (const { arm, condition, tools: isOffered } of plans) {
       const control = isOffered ? conditionTable[condition].tool : none;
-      const episode = await episodeConfig(evaluated(recipe), plan.folder, control);
-      for (const { task, records } of tasks) {
+      for (const { task, records, benchmark: set } of tasks) {
+        const protocol = set && protocolOf(set.benchmark, set.protocol);
+        const played = evaluated(recipe, protocol);
+        const episode = await episodeConfig(played, plan.folder, control);
         const progress = new Progress({
           label: `eval ${task} ${arm}`,
           total: records.length * recipe.eval.samples,
@@ -235,6 +245,7 @@ export async function evaluateArms(
             reward: recipe.rl.reward,
             condition,
             seed: recipe.seed,
+            judge: protocol?.judge,
             signal,
             onProgress: (done, figures) => progress.update(done, figures),
           });

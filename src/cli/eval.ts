@@ -1,12 +1,24 @@
-/** `vigorl eval`: a model on held-out questions, with causal controls, to a report. */
-import type { Verb } from "./frame.ts";
+/**
+ * `vigorl eval`: a model on held-out questions, or on a published benchmark, with causal controls, to a
+ * report; `--list` shows the benchmarks.
+ */
+import { VigorlError } from "../core/errors.ts";
+import { textOf, wholeNumber, type Options, type Result, type Verb } from "./frame.ts";
 import { recipeCommand, recipeRun, sayResume, withUrl } from "./recipe-options.ts";
 
 export function evalVerb(): Verb {
   return {
-    command: withUrl(recipeCommand("eval", "evaluate a model, with causal controls, to a report")),
+    command: withUrl(recipeCommand("eval", "evaluate a model, with causal controls, to a report"))
+      .option("--benchmark <name>", "ask a published benchmark instead of data.heldout")
+      .option("--data <folder>", "benchmark: where its files lie; default where data get puts them")
+      .option("--protocol <name>", "benchmark: how it is asked and scored; default ours")
+      .option("--split <name>", "benchmark: its split; default the one that is reported")
+      .option("--limit <number>", "benchmark: only so many questions from the front")
+      .option("--list", "show the benchmarks with size, metric, protocols and licence"),
     run: async (context, [recipePath], options) => {
-      const stage = await recipeRun(context, recipePath, options);
+      if (options.list === true) return listBenchmarks();
+      const overrides = [...benchmarkOverrides(options), ...context.overrides];
+      const stage = await recipeRun({ ...context, overrides }, recipePath, options);
       await sayResume(stage, context.say);
       const { runEvaluation } = await import("../pipeline.ts");
       const { reportText } = await import("../eval/report.ts");
@@ -17,4 +29,29 @@ export function evalVerb(): Verb {
       };
     },
   };
+}
+
+/** The flags of a benchmark as the one source of `data.heldout`. */
+function benchmarkOverrides(options: Options): { path: string; value: string }[] {
+  const benchmark = textOf(options.benchmark);
+  const flags = {
+    folder: textOf(options.data),
+    protocol: textOf(options.protocol),
+    split: textOf(options.split),
+    count: options.limit === undefined ? undefined : wholeNumber("--limit", options.limit, 1),
+  };
+  if (benchmark === undefined) {
+    const given = Object.values(flags).some((value) => value !== undefined);
+    if (!given) return [];
+    throw new VigorlError("usage", "--data, --protocol, --split and --limit go with --benchmark", {
+      hint: "./vigorl eval --list shows the benchmarks",
+    });
+  }
+  return [{ path: "data.heldout", value: JSON.stringify([{ benchmark, ...flags }]) }];
+}
+
+async function listBenchmarks(): Promise<Result> {
+  const { benchmarks } = await import("../eval/benchmarks/table.ts");
+  const { benchmarkList } = await import("../eval/benchmarks/list.ts");
+  return benchmarkList(benchmarks);
 }

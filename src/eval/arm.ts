@@ -11,10 +11,12 @@ import { VigorlError } from "../core/errors.ts";
 import { writeFileAtomic } from "../core/files.ts";
 import { inside } from "../core/inside.ts";
 import { readJsonFile } from "../core/json-file.ts";
+import { viewSchema } from "../task/lines.ts";
 import type { TaskRecord } from "../task/record.ts";
 import { scoreEpisode, type RewardConfig } from "../task/reward.ts";
 import { toTrace, TraceWriter } from "../task/trace.ts";
 import { countUses, type Trajectory } from "../task/trajectory.ts";
+import { verdictWays } from "./benchmarks/benchmark.ts";
 import { evaluate, isUnanswered, type EvaluateOptions, type Evaluation } from "./evaluate.ts";
 
 const evaluationSchema = z.strictObject({
@@ -29,6 +31,14 @@ const evaluationSchema = z.strictObject({
       toolUses: z.int(),
       stopReason: z.string(),
       error: z.string().nullable(),
+      reply: z.strictObject({ text: z.string(), view: viewSchema.nullable() }).optional(),
+      verdict: z
+        .strictObject({
+          read: z.string().nullable(),
+          how: z.enum(verdictWays),
+          also: z.record(z.string(), z.number()).optional(),
+        })
+        .optional(),
     }),
   ),
 });

@@ -14,7 +14,9 @@ import { imageBounds, someLimitsSchema, type EpisodeConfig } from "../task/episo
 import { runEpisode } from "../task/episode.ts";
 import { judge, judgeProfiles } from "../task/judge.ts";
 import type { TaskRecord } from "../task/record.ts";
-import { countUses, type Trajectory } from "../task/trajectory.ts";
+import { countUses, type AnswerView, type Trajectory } from "../task/trajectory.ts";
+import type { Protocol, Verdict } from "./benchmarks/benchmark.ts";
+import { replyOf } from "./benchmarks/score.ts";
 import { conditionTable, conditions, type Condition } from "./controls.ts";
 import type { Arm, Comparison } from "./report.ts";
 
@@ -117,6 +119,9 @@ export interface Outcome {
   readonly toolUses: number;
   readonly stopReason: string;
   readonly error: string | null;
+  /** Of benchmarks: what the verdict came from, so that it can be scored again by other rules. */
+  readonly reply?: { readonly text: string; readonly view: AnswerView | null } | undefined;
+  readonly verdict?: Omit<Verdict, "score"> | undefined;
 }
 
 export interface EvaluateOptions {
@@ -127,6 +132,8 @@ export interface EvaluateOptions {
   readonly config: EvalConfig;
   readonly condition: Condition;
   readonly seed: number;
+  /** Of a benchmark's protocol; without it answers are judged by their kind, as the config says. */
+  readonly judge?: Protocol["judge"] | undefined;
   readonly signal?: AbortSignal;
   /** Called once an episode, in the order in which they end. */
   readonly onEpisode?: (
@@ -162,7 +169,7 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
     const episodeSeed = deriveSeed(seed, "eval", ...keys);
     const stop = { signal: halt };
     const episode = await runEpisode(sampler, shown, episodeConfig, episodeSeed, stop);
-    const outcome = outcomeOf(episode, record, config, episodeConfig);
+    const outcome = outcomeOf(episode, record, config, episodeConfig, options.judge);
     onEpisode?.(episode, record, outcome.score, sample);
     return samples === 1 ? outcome : { ...outcome, sample };
   };
@@ -201,7 +208,12 @@ export function perQuestion(outcomes: readonly Outcome[]): Outcome[] {
  * Counts outcomes into an arm of a report: accuracy over questions, tool uses and ends over episodes.
  * What was not answered is counted apart.
  */
-export function armOf(name: string, task: string, evaluation: Evaluation): Arm {
+export function armOf(
+  name: string,
+  task: string,
+  evaluation: Evaluation,
+  benchmark?: Arm["benchmark"],
+): Arm {
   const { seconds } = evaluation;
   const questions = perQuestion(evaluation.outcomes);
   const outcomes = questions.filter((outcome) => !isUnanswered(outcome));
@@ -220,6 +232,7 @@ export function armOf(name: string, task: string, evaluation: Evaluation): Arm {
     ...(unanswered.length === 0
       ? {}
       : { unanswered: { count: unanswered.length, reason: unanswered[0].error ?? "unknown" } }),
+    ...(benchmark === undefined ? {} : { benchmark }),
   };
 }
 
@@ -249,18 +262,23 @@ function outcomeOf(
   record: TaskRecord,
   { judge: profile, malformed }: EvalConfig,
   { dialect }: EpisodeConfig,
+  judgeReply: EvaluateOptions["judge"],
 ): Outcome {
   const { answer, view, stopReason, error } = episode;
   const isOut = malformed === "wrong" && isThoughtless(episode, dialect);
-  const score = isOut ? 0 : judge(record, answer, { profile, view });
+  const reply = replyOf(episode);
+  const { score: given, ...verdict } = judgeReply?.(record, reply) ?? {
+    score: judge(record, answer, { profile, view }),
+  };
   return {
     recordId: record.id,
     category: record.category ?? null,
-    score,
+    score: isOut ? 0 : given,
     answer,
     toolUses: countUses(episode),
     stopReason,
     error,
+    ...("how" in verdict ? { reply: { text: reply.text, view }, verdict } : {}),
   };
 }
 

@@ -5,6 +5,7 @@
  */
 import { conditionTable, type Condition } from "./controls.ts";
 import { html, Html } from "./html.ts";
+import { benchmarkTables } from "./benchmarks/arm-figures.ts";
 import { accuracyChart, armKind, curveChart } from "./report-charts.ts";
 import { reportCss } from "./report-style.ts";
 import { imageStore, questionSection, type PageImage, type TraceView } from "./report-trace.ts";
@@ -106,6 +107,7 @@ function taskSection(report: Report, task: string): Html {
       </table>
     </div>
     ${arms.flatMap((arm) => unansweredNote(arm) ?? []).map((note) => html`<p>${note}</p>`)}
+    ${benchmarkSection(arms)}
     ${
       comparisons.length > 0 &&
       html`<h3>Differences on the same questions</h3>
@@ -137,6 +139,33 @@ function taskSection(report: Report, task: string): Html {
     }
     ${categoryTable(arms, report.main)}
   </section>`;
+}
+
+/** Figures of a published benchmark, as its protocol counts them, with those in print. */
+function benchmarkSection(arms: readonly Arm[]): Html | null {
+  const tables = benchmarkTables(arms);
+  if (tables === null) return null;
+  return html`${tables.lines.map((line) => html`<p>${line}</p>`)}
+  ${tables.tables.map(
+    ([header, ...rows]) =>
+      html`<div class="scroll">
+        <table>
+          <thead>
+            <tr>
+              ${header.map((cell) => html`<th>${cell}</th>`)}
+            </tr>
+          </thead>
+          <tbody>
+            ${rows.map(
+              (row) =>
+                html`<tr>
+                  ${row.map((cell) => html`<td>${cell}</td>`)}
+                </tr>`,
+            )}
+          </tbody>
+        </table>
+      </div>`,
+  )}`;
 }
 
 function categoryTable(arms: readonly Arm[], main?: string): Html | null {

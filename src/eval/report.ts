@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { markdownCode, markdownText } from "../core/plain-text.ts";
 import type { Interval } from "../core/statistics.ts";
+import { benchmarkArmSchema, benchmarkMarkdown, benchmarkText } from "./benchmarks/arm-figures.ts";
 
 /** One arm: one model under one condition over one set of questions. */
 export const armSchema = z.strictObject({
@@ -29,6 +30,8 @@ export const armSchema = z.strictObject({
   stopReasons: z.record(z.string(), z.int()),
   /** Questions that got no answer through no fault of the model; they are not among `n`. */
   unanswered: z.strictObject({ count: z.int(), reason: z.string() }).optional(),
+  /** Where the questions are those of a published benchmark. */
+  benchmark: benchmarkArmSchema.optional(),
 });
 export type Arm = z.infer<typeof armSchema>;
 
@@ -80,6 +83,7 @@ export function reportMarkdown(report: Report): string {
     parts.push(`## ${markdownText(task)}`, "", ...armTable(arms), "");
     for (const note of arms.flatMap((arm) => unansweredNote(arm) ?? []))
       parts.push(markdownText(note), "");
+    parts.push(...benchmarkMarkdown(arms));
     const comparisons = report.comparisons.filter((comparison) => comparison.task === task);
     if (comparisons.length > 0) {
       parts.push("| arm | against | difference | 95 % interval | p (McNemar) |");
@@ -120,7 +124,9 @@ export function reportText(report: Report): string {
       .trimEnd();
   const rule = line(widths.map((width) => "─".repeat(width)));
   const notes = report.arms.flatMap((arm) => unansweredNote(arm) ?? []);
-  return [line(header), rule, ...rows.map(line), ...notes].join("\n");
+  return [line(header), rule, ...rows.map(line), ...notes, ...benchmarkText(report.arms)].join(
+    "\n",
+  );
 }
 
 /** What a reader has to know of questions that were not asked; null where all were. */

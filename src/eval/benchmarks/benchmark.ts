@@ -30,6 +30,8 @@ export interface Benchmark {
   readonly hub: Hub | null;
   /** Questions of the split that is evaluated; null where no count was verified. */
   readonly questions: number | null;
+  /** What the headline is, in a few words. */
+  readonly metric: string;
   /** Splits that can be asked for, the usual one first. */
   readonly splits: readonly [string, ...string[]];
   readonly layouts: readonly Layout[];
@@ -103,17 +105,19 @@ export interface Reply {
   readonly view: AnswerView | null;
 }
 
+/**
+ * How a verdict came about. "read": by the rule. "unread": the rule read nothing, which counts as wrong.
+ * "chance": the published scorer draws at random here, and the score is what that gives on average.
+ * "llm": the published scorer asks a language model here; without one it counts as wrong.
+ */
+export const verdictWays = ["read", "unread", "chance", "llm"] as const;
+
 export interface Verdict {
   /** In [0, 1]. */
   readonly score: number;
   /** What the rule read out of the reply; null where it read nothing. */
   readonly read: string | null;
-  /**
-   * "read": by the rule. "unread": the rule read nothing, which counts as wrong. "chance": the published
-   * scorer draws at random here, and the score is what that gives on average. "llm": the published
-   * scorer asks a language model here; without one it counts as wrong.
-   */
-  readonly how: "read" | "unread" | "chance" | "llm";
+  readonly how: (typeof verdictWays)[number];
   /** Measures besides the verdict, by name. */
   readonly also?: Readonly<Record<string, number>>;
 }

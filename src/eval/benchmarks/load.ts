@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { problemsOf } from "../../core/config.ts";
 import { VigorlError } from "../../core/errors.ts";
+import { findPath } from "../../core/paths.ts";
 import { readRegular } from "../../core/regular-file.ts";
 import { FolderFiles, listFolder } from "../../data/rows/folder-files.ts";
 import { jsonlRows, jsonRows } from "../../data/rows/json-rows.ts";
@@ -84,6 +85,30 @@ export async function loadBenchmark(
       ...notes,
     ],
   };
+}
+
+/**
+ * Where a benchmark's files lie: the folder that was named.
+ * @throws VigorlError("usage") without one
+ */
+export async function benchmarkFolder(
+  { name }: Benchmark,
+  folder: string | undefined,
+): Promise<string> {
+  if (folder !== undefined) return Promise.resolve(findPath(folder));
+  throw new VigorlError("usage", `${name}: in which folder does it lie?`, {
+    hint: "name it with --data, or as folder: beside benchmark: in the recipe",
+  });
+}
+
+/** Files whose rows a load would read, to be hashed; none where the folder has none. */
+export async function benchmarkFiles(
+  benchmark: Benchmark,
+  folder: string,
+  split: string = benchmark.splits[0],
+): Promise<string[]> {
+  const files = await listFolder(folder);
+  return layoutOf(benchmark, files, split).paths.map((path) => `${files.folder}/${path}`);
 }
 
 /** Checks a row's cells. @throws VigorlError("input") naming the row and the columns */

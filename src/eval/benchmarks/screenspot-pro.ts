@@ -126,6 +126,7 @@ export const screenspotPro: Benchmark = {
     files: () => /^(?:annotations\/.+\.json|images\/.+\.png)$/,
   },
   questions: 1581,
+  metric: "points in their box, over all questions",
   splits: ["test"],
   layouts: [layout],
   protocols,

@@ -137,6 +137,7 @@ export const vstar: Benchmark = {
     files: () => /^(?:test_questions\.jsonl|(?:direct_attributes|relative_position)\/.+)$/,
   },
   questions: 191,
+  metric: "accuracy over all questions",
   splits: ["test"],
   layouts: [asPublished, copy, tsv],
   protocols: {
