@@ -114,6 +114,27 @@ export function partOfRecord(part: Box<"original">, { box: at }: Picture): Box<"
   return box("original", at.x0 + part.x0, at.y0 + part.y0, at.x0 + part.x1, at.y0 + part.y1);
 }
 
+/**
+ * What two crops of an episode share, as a part of the smaller one: the mean over all pairs, in [0, 1].
+ * Crops of different images share nothing. Null where tools returned fewer than two pictures.
+ */
+export function cropOverlap(pictures: readonly PictureLine[]): number | null {
+  const crops = pictures.filter(({ tool }) => tool !== null);
+  const shared = crops.flatMap((one, i) =>
+    crops.slice(i + 1).map((other) => {
+      if (one.of !== other.of) return 0;
+      const [a0, b0, a1, b1] = one.box;
+      const [c0, d0, c1, d1] = other.box;
+      const width = Math.max(0, Math.min(a1, c1) - Math.max(a0, c0));
+      const height = Math.max(0, Math.min(b1, d1) - Math.max(b0, d0));
+      const smaller = Math.min((a1 - a0) * (b1 - b0), (c1 - c0) * (d1 - d0));
+      return smaller > 0 ? (width * height) / smaller : 0;
+    }),
+  );
+  if (shared.length === 0) return null;
+  return shared.reduce((sum, part) => sum + part, 0) / shared.length;
+}
+
 function sizeOf({ x0, y0, x1, y1 }: Box<"original">): Size {
   return { widthPx: x1 - x0, heightPx: y1 - y0 };
 }

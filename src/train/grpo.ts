@@ -21,6 +21,7 @@ import {
   updateData,
   type LearnedEpisode,
 } from "./batch.ts";
+import { watchRun, type CollapseWatch } from "./collapse.ts";
 import { IdleWatch } from "./idle-watch.ts";
 import { importanceWeights } from "./importance.ts";
 import { runSteps, type LoopOptions, type LoopResult } from "./loop.ts";
@@ -69,6 +70,7 @@ export async function trainRl(options: RlOptions): Promise<LoopResult> {
   const gate = new ParityGate(learner, config.parity, placeholders, warn);
   const traces = new TraceWriter(run.path);
   const idle = new IdleWatch("rl", config.maxIdleSteps);
+  let collapse: CollapseWatch | undefined;
   let version: number | undefined;
 
   const loop = { ...options, ...config, verb: "rl" as const, totalSteps: config.steps };
@@ -136,6 +138,8 @@ export async function trainRl(options: RlOptions): Promise<LoopResult> {
       "seconds/save": clock.seconds("save"),
       "seconds/step": (performance.now() - started) / 1000,
     };
+    collapse ??= await watchRun(run.file("metrics.jsonl"), config.alarms);
+    for (const { message } of collapse.note(metrics)) warn(`rl: step ${step}: ${message}`);
     return { metrics, updates: learned.numUpdates };
   });
   idle.requireSome(result.updates, options.resume !== true);

@@ -20,6 +20,9 @@ export const metricTable = {
   accuracy: "mean score of the judge, in [0, 1]",
   "task/": "reward and accuracy of one task, where there are several: task/<name>/reward",
   toolUsesPerEpisode: "tool calls per episode that were carried out",
+  toolShare: "share of episodes with a tool call that was carried out",
+  cropOverlap:
+    "what two crops of an episode share, as a part of the smaller one: mean over pairs, then over episodes with several",
   distinctPoints: "different points named per episode",
   invalidCalls: "tool calls per episode that could not be carried out",
   episodeTokens: "mean tokens that the model wrote per episode",

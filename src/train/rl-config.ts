@@ -10,6 +10,7 @@ import { withPreset } from "../core/preset.ts";
 import { policyLosses, type PolicyLossName } from "../engine/losses/table.ts";
 import { GREEDY_TEMPERATURE } from "../engine/types.ts";
 import { rewardConfigSchema } from "../task/reward.ts";
+import { alarmSchema } from "./collapse.ts";
 import { optimizerFields } from "./optimizer.ts";
 
 const lossNames = Object.keys(policyLosses) as [PolicyLossName, ...PolicyLossName[]];
@@ -133,6 +134,7 @@ const rlFields = z.strictObject({
       blindEvery: z.int().min(1).default(10).describe("steps between two such readings"),
     })
     .prefault({}),
+  alarms: alarmSchema.prefault({}).describe("when a run is warned of that collapses"),
   maxIdleSteps: z
     .int()
     .min(1)

@@ -12,6 +12,7 @@ import { runEpisode } from "../task/episode.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import type { TaskRecord } from "../task/record.ts";
 import { scoreEpisode, type Reward, type RewardConfig } from "../task/reward.ts";
+import { cropOverlap } from "../task/pictures.ts";
 import { openScene } from "../task/turn.ts";
 import { countUses, type StopReason, type Trajectory } from "../task/trajectory.ts";
 import { meanOf, type Metrics } from "./metrics.ts";
@@ -87,6 +88,8 @@ export function episodeMetrics(
     ),
     accuracy: each(({ reward }) => reward.accuracy),
     toolUsesPerEpisode: each(({ episode }) => countUses(episode)),
+    toolShare: each(({ episode }) => (countUses(episode) > 0 ? 1 : 0)),
+    cropOverlap: meanOf(scored.flatMap(({ episode }) => cropOverlap(episode.pictures) ?? [])),
     distinctPoints: each(({ episode }) => countDistinct(episode.points, minDistancePx)),
     invalidCalls: each(({ episode }) => episode.toolUses.length - countUses(episode)),
     episodeTokens: each(({ episode }) => episode.numTokens.model),
