@@ -167,7 +167,7 @@ function findAlarms(
     );
 
   for (const name of first.keys()) {
-    if (!isTerm(name) || name === "reward/answer") continue;
+    if (!isTerm(name)) continue;
     const { was = 0, is = 0 } = pair(name);
     if (is - was > config.paid && gained < (is - was) / 5)
       found.set(
