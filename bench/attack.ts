@@ -1,9 +1,11 @@
 /**
  * A server under load and malice: 64 clients ask 20 times each with a picture, while 12 connections ask
  * for long streams and never read, and 1,000 malformed requests arrive. Beside it the same clients on the
- * same server with nobody else there. Loopback and the nano model alone.
+ * same server with nobody else there. With --minutes, the attack is repeated for so long, and the server's
+ * memory has to stay where it was after the first fifth. Loopback and the nano model alone.
  *
  *   npm run bench -- attack [--json] [--clients 64] [--requests 20] [--stuck 12] [--malformed 1000]
+ *                           [--minutes 0]
  */
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -21,6 +23,7 @@ const { values } = parseArgs({
     requests: { type: "string", default: "20" },
     stuck: { type: "string", default: "12" },
     malformed: { type: "string", default: "1000" },
+    minutes: { type: "string", default: "0" },
   },
 });
 const numClients = Number(values.clients);
@@ -41,30 +44,83 @@ async function benchmark(): Promise<void> {
   const base = await serverUrl();
   await clients(base, 8, 2); // threads start, code is compiled
   const quiet = await watched(base, () => clients(base, numClients, numRequests));
-  const stuck = await Promise.all(
-    Array.from({ length: Number(values.stuck) }, () => neverReads(base)),
-  );
-  const loud = await watched(base, async () => {
-    const [good, refused] = await Promise.all([
-      clients(base, numClients, numRequests),
-      malformed(base, Number(values.malformed)),
-    ]);
-    return { ...good, refused };
-  });
-  for (const socket of stuck) socket.destroy();
-  const { good, refused } = { good: loud.result, refused: loud.result.refused };
+  const rounds: Round[] = [];
+  const start = performance.now();
+  do rounds.push(await attack(base));
+  while (performance.now() - start < Number(values.minutes) * 60_000);
+  const sum = (of: (round: Round) => number) => rounds.reduce((total, one) => total + of(one), 0);
+  const refused = {
+    tried: sum(({ refused }) => refused.tried),
+    rightly: sum(({ refused }) => refused.rightly),
+  };
+  const good = {
+    tried: sum(({ good }) => good.tried),
+    answered: sum(({ good }) => good.answered),
+    askedAgain: sum(({ good }) => good.askedAgain),
+  };
+  const attacked = p95(rounds.flatMap(({ good }) => good.seconds));
+  const memoryMb = rounds.map(({ peakMb }) => peakMb);
+  const settled = memoryMb.slice(Math.ceil(memoryMb.length / 5));
+  const growth = Number(trend(settled).toFixed(1));
   const result = {
     name: "attack",
     tried: good.tried + refused.tried,
-    good: { tried: good.tried, answered: good.answered, askedAgain: good.askedAgain },
+    good,
     malformed: refused,
-    p95Seconds: { quiet: p95(quiet.result.seconds), attacked: p95(good.seconds) },
-    ratio: Number((p95(good.seconds) / p95(quiet.result.seconds)).toFixed(2)),
-    longestHealthStallSeconds: { quiet: quiet.stall, attacked: loud.stall },
-    peakMb: { quiet: quiet.peakMb, attacked: loud.peakMb },
+    p95Seconds: { quiet: p95(quiet.result.seconds), attacked },
+    ratio: Number((attacked / p95(quiet.result.seconds)).toFixed(2)),
+    longestHealthStallSeconds: {
+      quiet: quiet.stall,
+      attacked: Math.max(...rounds.map(({ stall }) => stall)),
+    },
+    peakMb: { quiet: quiet.peakMb, attacked: Math.max(...memoryMb) },
+    minutes: Number(((performance.now() - start) / 60_000).toFixed(1)),
+    /** Peaks of the rounds of the attack, and by how much a straight line through them rises in all. */
+    memoryMb,
+    growthMb: growth,
   };
   console.log(values.json ? JSON.stringify(result) : JSON.stringify(result, null, 2));
-  if (good.answered < good.tried || refused.rightly < refused.tried) process.exitCode = 1;
+  const isFlat = growth < 0.1 * (settled[0] ?? Infinity);
+  if (good.answered < good.tried || refused.rightly < refused.tried || !isFlat)
+    process.exitCode = 1;
+}
+
+interface Round {
+  readonly good: Good;
+  readonly refused: { readonly tried: number; readonly rightly: number };
+  readonly stall: number;
+  readonly peakMb: number;
+}
+
+/** All of it once: good clients, connections that never read, malformed requests. */
+async function attack(base: string): Promise<Round> {
+  const stuck = await Promise.all(
+    Array.from({ length: Number(values.stuck) }, () => neverReads(base)),
+  );
+  const { result, stall, peakMb } = await watched(base, () =>
+    Promise.all([
+      clients(base, numClients, numRequests),
+      malformed(base, Number(values.malformed)),
+    ]),
+  );
+  for (const socket of stuck) socket.destroy();
+  const [good, refused] = result;
+  return { good, refused, stall, peakMb };
+}
+
+/** What the least-squares line through values at equal distances rises from the first to the last. */
+function trend(values: readonly number[]): number {
+  const n = values.length;
+  if (n < 2) return 0;
+  const middle = (n - 1) / 2;
+  const mean = values.reduce((total, value) => total + value, 0) / n;
+  let along = 0;
+  let square = 0;
+  for (const [i, value] of values.entries()) {
+    along += (i - middle) * (value - mean);
+    square += (i - middle) ** 2;
+  }
+  return (along / square) * (n - 1);
 }
 
 /** Where the server listens, as its first line says. */

@@ -31,6 +31,7 @@ import { readCurves, writeReport } from "./eval/report-files.ts";
 import { percent, type Comparison, type Curve, type Report } from "./eval/report.ts";
 import { loadTasks, warmArms, type Recipe, type TaskSet } from "./recipe.ts";
 import {
+  checkInputs,
   evaluateArms,
   openRun,
   rlStage,
@@ -66,10 +67,11 @@ async function runStages(
     trainable,
     signal,
   });
-  const { run, resume } = await openRun(options, "demo", base);
-  const trainedOn = (from: Staged) => onWeights(recipe.engine, from.folder);
   const training = await loadTasks(recipe, "train");
   const heldout = await loadTasks(recipe, "heldout");
+  const inputs = await checkInputs(options, base, [...training, ...heldout]);
+  const { run, resume } = await openRun(options, "demo", base, inputs);
+  const trainedOn = (from: Staged) => onWeights(recipe.engine, from.folder);
   const stage = (name: string, changes: Partial<Recipe> = {}): StageOptions => ({
     ...options,
     resume,
@@ -166,7 +168,8 @@ async function evaluateRecipe(options: StageOptions, command: string): Promise<R
   const needs = { ...needsOf("sample", recipe), purpose: "eval" };
   const plan = await planEngine(recipe, recipe.engine, needs, { signal });
   const heldout = await loadTasks(recipe, "heldout");
-  const { run } = await openRun(options, "eval", plan);
+  const inputs = await checkInputs(options, plan, heldout);
+  const { run } = await openRun(options, "eval", plan, inputs);
   const arm: ArmPlan = { arm: "model", condition: "none", tools: true };
   const plans: [EngineConfig, ArmPlan[]][] = [[recipe.engine, [arm, ...controlsOf(recipe)]]];
   const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, () => {});

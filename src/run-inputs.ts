@@ -1,20 +1,26 @@
 /**
- * What a run is made from: its datasets and the files of the weights that it starts with, by hash. They
- * are kept in the manifest, and a run that is resumed is held to them.
+ * What a run is made from: its datasets, the pictures beside them, and the files of the weights that it
+ * starts with, by hash. They are kept in the manifest, and a run that is resumed is held to them.
  */
+import { createHash } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
 import { join, relative } from "node:path";
+import pLimit from "p-limit";
 import { VigorlError } from "./core/errors.ts";
 import { hashFile, ioError } from "./core/files.ts";
 import { findPath } from "./core/paths.ts";
 import { benchmarkFiles, benchmarkFolder } from "./eval/benchmarks/load.ts";
 import { benchmarkOf } from "./eval/benchmarks/table.ts";
-import type { Recipe } from "./recipe.ts";
+import type { Recipe, TaskSet } from "./recipe.ts";
 
-/** SHA-256 of each dataset, by its path in the recipe, and of each file of the model, as `model/<name>`. */
+/**
+ * SHA-256 of each dataset, by its path in the recipe; of each file of the model, as `model/<name>`; and
+ * of all picture files of a task together, as `pictures of <task>`.
+ */
 export async function inputHashes(
   { data, sft }: Pick<Recipe, "data" | "sft">,
   model: string,
+  tasks: readonly TaskSet[],
 ): Promise<Record<string, string>> {
   const files = new Map<string, string>();
   for (const source of [...data.train, ...data.heldout]) {
@@ -33,31 +39,52 @@ export async function inputHashes(
       (await isFile(findPath(from))) ? findPath(from) : join(findPath(from), "chains.jsonl"),
     );
   const hashes: Record<string, string> = {};
-  for (const [name, path] of files) if (await isFile(path)) hashes[name] = await hashFile(path);
+  for (const [name, path] of files) {
+    const hash = await knownHash(path);
+    if (hash !== null) hashes[name] = hash;
+  }
+  return { ...hashes, ...(await pictureHashes(tasks)) };
+}
+
+/** Pictures in the order of the records; one that is not there counts as such, and is told when it is read. */
+async function pictureHashes(tasks: readonly TaskSet[]): Promise<Record<string, string>> {
+  const paths = new Map<string, Set<string>>();
+  for (const { task, records } of tasks) {
+    const files = records.flatMap(({ images }) => images.filter(({ kind }) => kind === "path"));
+    if (files.length === 0) continue;
+    const ofTask = paths.get(task) ?? new Set();
+    for (const file of files) if (file.kind === "path") ofTask.add(file.path);
+    paths.set(task, ofTask);
+  }
+  const limit = pLimit(4);
+  const hashes: Record<string, string> = {};
+  for (const [task, files] of paths) {
+    const all = createHash("sha256");
+    for (const hash of await limit.map(files, knownHash)) all.update(`${hash ?? "missing"}\n`);
+    hashes[`pictures of ${task}`] = all.digest("hex");
+  }
   return hashes;
 }
 
-/** @throws VigorlError("usage") naming what a run was started on and is no longer the same */
-export function refuseChanges(
-  run: string,
+/** What is no longer the same of what a run was started on: `train.jsonl was changed`. */
+export function changesOf(
   before: Readonly<Record<string, string>>,
   now: Readonly<Record<string, string>>,
-): void {
+): string[] {
   const names = [...new Set([...Object.keys(before), ...Object.keys(now)])];
-  const changed = names
+  return names
     .filter((name) => before[name] !== now[name])
-    .map(
-      (name) =>
-        `${name} ${now[name] === undefined ? "is missing" : before[name] === undefined ? "is new" : "was changed"}`,
-    );
-  if (changed.length === 0) return;
-  throw new VigorlError(
-    "usage",
-    `${run}: its inputs are not those it began with: ${changed.join(", ")}`,
-    {
-      hint: "put the files back, or start again with --overwrite",
-    },
-  );
+    .map((name) => {
+      if (now[name] === undefined) return `${name} is missing`;
+      return before[name] === undefined ? `${name} is new` : `${name} was changed`;
+    });
+}
+
+export function changedInputs(run: string, changes: readonly string[]): VigorlError {
+  const what = changes.join(", ");
+  return new VigorlError("usage", `${run}: its inputs are not those it began with: ${what}`, {
+    hint: "put the files back, start again with --overwrite, or go on with them by --changed-inputs",
+  });
 }
 
 /** Weights with every shard, configuration, tokenizer and templates; not the state of a trainer. */
@@ -70,6 +97,21 @@ async function modelFiles(folder: string): Promise<string[]> {
     .filter((name) => !/^(optimizer|trainer)\.|^state\.json$/.test(name))
     .sort();
 }
+
+/**
+ * The hash of a file, null where none is there. Stages of one process share inputs: a file whose size and
+ * times are those it was read with is not read again.
+ */
+async function knownHash(path: string): Promise<string | null> {
+  const entry = await stat(path, { bigint: true }).catch(() => null);
+  if (entry?.isFile() !== true) return null;
+  const key = [path, entry.ino, entry.size, entry.mtimeNs, entry.ctimeNs].join(" ");
+  const known = hashed.get(key) ?? (await hashFile(path));
+  hashed.set(key, known);
+  return known;
+}
+
+const hashed = new Map<string, string>();
 
 async function isFile(path: string): Promise<boolean> {
   return stat(path).then(

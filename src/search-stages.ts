@@ -34,7 +34,7 @@ import {
   writeShareGpt,
   type WriteChainsOptions,
 } from "./search/write-chains.ts";
-import { openRun, type StageOptions } from "./stages.ts";
+import { checkInputs, openRun, type StageOptions } from "./stages.ts";
 import type { TaskRecord } from "./task/record.ts";
 import { pointCallName } from "./task/tools/table.ts";
 
@@ -70,9 +70,10 @@ async function grow(
     records: records.slice(0, work.records ?? records.length),
   }));
   const records = searched.flatMap((set) => set.records);
+  const inputs = await checkInputs(options, plan, searched);
   const sampler = await openPlanned(plan);
   try {
-    const { run, resume } = await openRun(options, "search", plan);
+    const { run, resume } = await openRun(options, "search", plan, inputs);
     const progress = new Progress({ label: "search", total: records.length, unit: "trees", quiet });
     const result = await runSearch({
       records,

@@ -1,10 +1,18 @@
-import { mkdirSync, mkdtempSync, readdirSync, renameSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, expect, test } from "vitest";
 import { parseConfig } from "./core/config.ts";
-import { recipeSchema, type Recipe } from "./recipe.ts";
-import { checkRun, openRun } from "./stages.ts";
+import { loadTasks, recipeSchema, type Recipe } from "./recipe.ts";
+import { checkInputs, checkRun, openRun } from "./stages.ts";
 
 let root: string;
 let model: string;
@@ -16,34 +24,64 @@ beforeEach(() => {
   for (const name of ["config.json", "model-00001-of-00002.safetensors"])
     writeFileSync(join(model, name), name);
   writeFileSync(join(model, "model-00002-of-00002.safetensors"), "second");
-  writeFileSync(join(root, "train.jsonl"), "{}\n");
+  writeFileSync(join(root, "train.jsonl"), line);
+  writeFileSync(join(root, "p.png"), "pixels");
   const text = `name: a\ndata: { train: [{ file: ${join(root, "train.jsonl")} }] }\n`;
   recipe = parseConfig(text, "a.yaml", recipeSchema);
 });
 
-const open = (name: string, changes: Partial<Recipe> = {}, resume = true) =>
-  openRun(
-    { path: join(root, name), recipe: { ...recipe, name, ...changes }, resume, overwrite: false },
-    "rl",
-    { engine: recipe.engine, folder: model },
-  );
+const line = '{"id": "a", "image": "p.png", "question": "?", "kind": "text", "answer": "b"}\n';
+const engine = { engine: parseConfig("{}", "a.yaml", recipeSchema).engine };
+
+async function open(
+  name: string,
+  changes: Partial<Recipe> = {},
+  how: { resume?: boolean; changedInputs?: boolean } = {},
+) {
+  const named = { ...recipe, name, ...changes };
+  const place = { path: join(root, name), recipe: named, resume: true, overwrite: false, ...how };
+  const inputs = await checkInputs(place, { folder: model }, await loadTasks(named, "train"));
+  return openRun(place, "rl", engine, inputs);
+}
 
 test("a run that is resumed is held to its data and to every file of its weights", async () => {
-  await open("a", {}, false);
+  await open("a", {}, { resume: false });
   expect((await open("a")).resume).toBe(true);
   writeFileSync(join(model, "model-00002-of-00002.safetensors"), "other");
-  writeFileSync(join(root, "train.jsonl"), "{ }\n");
+  writeFileSync(join(root, "train.jsonl"), `${line}\n`);
   await expect(open("a")).rejects.toThrow(
     /not those it began with: .*train\.jsonl was changed, model\/model-00002-of-00002\.safetensors was changed$/,
   );
-  writeFileSync(join(root, "train.jsonl"), "{}\n");
+  writeFileSync(join(root, "train.jsonl"), line);
   writeFileSync(join(model, "model-00002-of-00002.safetensors"), "second");
   writeFileSync(join(model, "model-00003-of-00003.safetensors"), "third");
   await expect(open("a")).rejects.toThrow(/model-00003-of-00003\.safetensors is new$/);
 });
 
+test("pictures beside a dataset are inputs of a run, too", async () => {
+  const picture = join(root, "p.png");
+  await open("a", {}, { resume: false });
+  writeFileSync(picture, "pixelz");
+  await expect(open("a")).rejects.toThrow(/began with: pictures of train was changed$/);
+  rmSync(picture);
+  await expect(open("a")).rejects.toThrow(/pictures of train was changed$/);
+  writeFileSync(picture, "pixels");
+  expect((await open("a")).resume).toBe(true);
+});
+
+test("other inputs are gone on with where that is asked for, and the manifest says so", async () => {
+  await open("a", {}, { resume: false });
+  writeFileSync(join(root, "p.png"), "other");
+  const { run, resume } = await open("a", {}, { changedInputs: true });
+  expect(resume).toBe(true);
+  const written = JSON.parse(readFileSync(join(root, "a/manifest.json"), "utf8")) as unknown;
+  expect(written).toMatchObject({ inputChanges: ["pictures of train was changed"] });
+  expect(run.manifest).toEqual(written);
+  expect((await open("a")).resume).toBe(true);
+});
+
 test("another recipe is refused by the key that differs; another name is none", async () => {
-  await open("a", {}, false);
+  await open("a", {}, { resume: false });
   renameSync(join(root, "a"), join(root, "b"));
   expect((await open("b")).resume).toBe(true);
   const rl = { ...recipe.rl, groupSize: 4 };
@@ -57,7 +95,7 @@ test("another recipe is refused by the key that differs; another name is none", 
 });
 
 test("a resumed run loses what a kill left half-written, in its folder and in those below", async () => {
-  await open("a", {}, false);
+  await open("a", {}, { resume: false });
   const run = join(root, "a");
   mkdirSync(join(run, "stages"));
   for (const name of ["weights.json", "stages/search.json", "checkpoints/step-1"])

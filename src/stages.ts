@@ -34,7 +34,7 @@ import { protocolOf } from "./eval/benchmarks/table.ts";
 import { conditionTable, type Condition } from "./eval/controls.ts";
 import type { Evaluation } from "./eval/evaluate.ts";
 import type { Recipe, TaskSet } from "./recipe.ts";
-import { inputHashes, refuseChanges } from "./run-inputs.ts";
+import { changedInputs, changesOf, inputHashes } from "./run-inputs.ts";
 import { present } from "./task/episode-config.ts";
 import { none } from "./task/tools/controls.ts";
 import { trainRl } from "./train/grpo.ts";
@@ -51,6 +51,8 @@ export interface StageOptions {
   /** Go on where a run of the same recipe was stopped. */
   readonly resume: boolean;
   readonly overwrite: boolean;
+  /** Resume though data or weights are no longer those that the run began with. */
+  readonly changedInputs?: boolean;
   readonly quiet: boolean;
   readonly signal: AbortSignal;
   /** The lock of the run folder, held by the stage itself. */
@@ -94,9 +96,10 @@ async function runSft(
   );
   const collecting =
     collector === undefined ? undefined : await planCollector(options, collector, plan);
+  const inputs = await checkInputs(options, plan, tasks);
   const learner = await openPlannedLearner(plan);
   try {
-    const { run, resume } = await openRun(options, "sft", plan);
+    const { run, resume } = await openRun(options, "sft", plan, inputs);
     const { examples, counts } = await warmStartExamples(
       options,
       run,
@@ -163,9 +166,10 @@ async function runRl(
   const { trainable } = recipe.rl;
   const start = performance.now();
   const plan = await planEngine(recipe, engine, needsOf("rl", recipe), { trainable, signal });
+  const inputs = await checkInputs(options, plan, tasks);
   const learner = await openPlannedLearner(plan);
   try {
-    const { run, resume } = await openRun(options, "rl", plan);
+    const { run, resume } = await openRun(options, "rl", plan, inputs);
     const result = await withProgress(label, recipe.rl.steps, quiet, (onStep) =>
       trainRl({
         learner,
@@ -289,18 +293,42 @@ export async function checkRun({
   });
 }
 
+/** What a run is made from, and the run to go on with, null for a new one. */
+interface Inputs {
+  readonly stopped: RunFolder | null;
+  readonly dataHashes: Readonly<Record<string, string>>;
+  /** How they differ from those that the run began with, where that was allowed. */
+  readonly changes: readonly string[];
+}
+
+/**
+ * Looks at everything that a run is made from, before weights are loaded.
+ * @throws VigorlError("usage") as `checkRun`, and where a run to be resumed began with other inputs
+ */
+export async function checkInputs(
+  options: Omit<StageOptions, "signal" | "quiet">,
+  { folder: model }: Pick<EnginePlan, "folder">,
+  tasks: readonly TaskSet[],
+): Promise<Inputs> {
+  const { path, recipe } = options;
+  const stopped = await checkRun(options);
+  const dataHashes = await inputHashes(recipe, model, tasks);
+  const changes = stopped === null ? [] : changesOf(stopped.manifest.dataHashes, dataHashes);
+  if (changes.length > 0 && options.changedInputs !== true) throw changedInputs(path, changes);
+  return { stopped, dataHashes, changes };
+}
+
 /** Opens a stage's run folder: a new one, or with `resume` the one that was stopped. */
 export async function openRun(
-  { path, recipe, resume, overwrite, lock }: Omit<StageOptions, "signal" | "quiet">,
+  { path, recipe, overwrite, lock }: Omit<StageOptions, "signal" | "quiet">,
   verb: string,
-  { engine, folder: model }: Pick<EnginePlan, "engine" | "folder">,
+  { engine }: Pick<EnginePlan, "engine">,
+  { stopped, dataHashes, changes }: Inputs,
 ): Promise<{ run: RunFolder; resume: boolean }> {
-  const stopped = await checkRun({ path, recipe, resume, overwrite });
-  const dataHashes = await inputHashes(recipe, model);
   if (stopped !== null) {
-    refuseChanges(path, stopped.manifest.dataHashes, dataHashes);
     await stopped.removeUnfinished();
-    return { run: writable(stopped, recipe, lock), resume: true };
+    const run = changes.length === 0 ? stopped : await stopped.withInputs(dataHashes, changes);
+    return { run: writable(run, recipe, lock), resume: true };
   }
   const { name, seed } = recipe;
   const versions = await engineVersions(engine);

@@ -29,6 +29,7 @@ export function recipeCommand(
     .option("--log <sinks>", "log: sinks besides metrics.jsonl, such as tensorboard")
     .option("--out <folder>", "folder that holds the runs", "runs")
     .option("--resume", "go on with a run that was stopped")
+    .option("--changed-inputs", "with --resume: though data or weights were changed meanwhile")
     .option("--overwrite", "remove a run of this name and start again");
 }
 
@@ -51,11 +52,14 @@ export async function recipeRun(
   const recipe = loadRecipe(recipePath ?? "", overrides);
   if (options.resume === true && options.overwrite === true)
     throw new VigorlError("usage", "--resume and --overwrite exclude each other");
+  if (options.changedInputs === true && options.resume !== true)
+    throw new VigorlError("usage", "--changed-inputs is said with --resume");
   const place = {
     recipe,
     path: inside(String(options.out), recipe.name),
     resume: options.resume === true,
     overwrite: options.overwrite === true,
+    changedInputs: options.changedInputs === true,
   };
   const { checkRun } = await import("../stages.ts");
   await checkRun(place);

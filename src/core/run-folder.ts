@@ -36,6 +36,8 @@ export const manifestSchema = z.strictObject({
   gitCommit: z.string().nullable(),
   /** SHA-256 of each dataset and of the start weights, by path. */
   dataHashes: z.record(z.string(), z.string()),
+  /** What was no longer the same each time the run went on with other inputs than it had. */
+  inputChanges: z.array(z.string()).optional(),
 });
 
 export type Manifest = z.infer<typeof manifestSchema>;
@@ -127,6 +129,17 @@ export class RunFolder {
     await this.removeUnfinished();
   }
 
+  /** The run with other inputs; its manifest says what became of those it had. */
+  async withInputs(
+    dataHashes: Readonly<Record<string, string>>,
+    changes: readonly string[],
+  ): Promise<RunFolder> {
+    const inputChanges = [...(this.manifest.inputChanges ?? []), ...changes];
+    const manifest = { ...this.manifest, dataHashes: { ...dataHashes }, inputChanges };
+    await writeManifest(this.path, manifest);
+    return new RunFolder(this.path, manifest, this.lock);
+  }
+
   /** Removes what a killed process left half-written, wherever a run writes in one step. */
   async removeUnfinished(): Promise<void> {
     await removeUnfinished(this.path);
@@ -180,8 +193,13 @@ export async function createRunFolder(
     dataHashes: { ...description.dataHashes },
   };
   const run = new RunFolder(path, manifest);
-  await writeFileAtomic(run.file("manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`);
+  await writeManifest(path, manifest);
   return run;
+}
+
+async function writeManifest(path: string, manifest: Manifest): Promise<void> {
+  const text = `${JSON.stringify(manifest, null, 2)}\n`;
+  await writeFileAtomic(inside(path, "manifest.json"), text);
 }
 
 /** What is said to a new run where another one is. */
