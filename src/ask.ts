@@ -117,7 +117,8 @@ async function answerOf(
 ): Promise<Answer> {
   if (question.trim() === "") throw new VigorlError("usage", "ask: the question is empty");
   const isFile = typeof picture === "string" || picture instanceof Uint8Array;
-  const image = isFile ? await decodeImage(picture) : picture;
+  const { reading = "own" } = config.budget;
+  const image = isFile ? await decodeImage(picture, { reading }) : picture;
   const name = typeof picture === "string" ? picture : "picture";
   const record: TaskRecord = {
     id: name,

@@ -70,7 +70,7 @@ test("what a section says itself stays, its profile and single keys, nested ones
   expect(made.tools.zoom).toMatchObject({ windowPx: 100, outputPx: 392, drawDot: true });
   expect(made.sft.learningRate).toBe(2e-4);
   expect(made.rl.reward).toMatchObject({ profile: "repo", weights: { format: 0.2 } });
-  expect(made.eval.image).toEqual({ minPixels: 4096, maxPixels: 100_000, maxSide: 1260 });
+  expect(made.eval.image).toMatchObject({ minPixels: 4096, maxPixels: 100_000, maxSide: 1260 });
   expect(made.episode).toMatchObject({ maxTurns: 3, maxTotalTokens: 2048 });
 });
 

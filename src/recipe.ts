@@ -22,7 +22,7 @@ import { linearizeConfig } from "./search/linearize-config.ts";
 import { searchConfig } from "./search/search-config.ts";
 import { runProfiles, withRunProfile } from "./recipe-profiles.ts";
 import { episodeSettingsSchema } from "./task/episode-config.ts";
-import type { TaskRecord } from "./task/record.ts";
+import { withReading, type TaskRecord } from "./task/record.ts";
 import { rlSchema } from "./train/rl-config.ts";
 import { sftSchema } from "./train/sft-config.ts";
 
@@ -194,10 +194,11 @@ export async function loadTasks(
       hint: "give each a task: of its own; reports and folders are named by it",
     });
   }
+  const reading = (split === "heldout" ? recipe.eval.image?.reading : null) ?? recipe.image.reading;
   return sets.map(({ task, records, ...rest }) => ({
     ...rest,
     task,
-    records: records.map((record) => ({ ...record, task })),
+    records: records.map((record) => withReading({ ...record, task }, reading)),
   }));
 }
 

@@ -73,7 +73,7 @@ const published: EvalPreset = {
   temperature: 0.5,
   topP: 1,
   judge: "repo",
-  image: { minPixels: 4096, maxPixels: 12_960_000 },
+  image: { minPixels: 4096, maxPixels: 12_960_000, reading: "qwen-vl-utils" },
   episode: { maxTokensPerTurn: 2048, maxTotalTokens: 2048 },
 };
 /** No bound on all turns together is published; this one is above five turns and four crops. */

@@ -21,7 +21,7 @@ const base: ZoomSettings = { windowPx: 40, outputPx: 112, drawDot: false, mode: 
 const tokenPx = 28;
 
 function zoomed(original: RgbImage, at: Point<"resized">, size: Size, settings: ZoomSettings) {
-  const result = zoom(original, at, size, settings, tokenPx);
+  const result = zoom(original, at, size, settings, { tokenPx });
   if (!result.ok) throw new Error(`refused: ${result.reason}`);
   return result.crop;
 }
@@ -85,7 +85,7 @@ it.each(["default", "repo"] as const)("crops have sides of whole tokens in mode 
   const settings: ZoomSettings = { windowPx: 40, outputPx: 100, drawDot: false, mode };
   const image = noiseImage(320, 200, 3);
   for (const side of [28, 32]) {
-    const result = zoom(image, point("resized", 90, 70), image, settings, side);
+    const result = zoom(image, point("resized", 90, 70), image, settings, { tokenPx: side });
     if (!result.ok) throw new Error(result.reason);
     const { widthPx, heightPx } = result.crop.outputSize;
     expect([widthPx % side, heightPx % side]).toEqual([0, 0]);
@@ -110,7 +110,7 @@ describe("zoom in mode default", () => {
       [-1, 10],
       [Number.NaN, 3],
     ])
-      expect(zoom(original, point("resized", x, y), seen, base, tokenPx)).toEqual({
+      expect(zoom(original, point("resized", x, y), seen, base, { tokenPx })).toEqual({
         ok: false,
         reason: "outside",
       });

@@ -19,7 +19,7 @@ import {
   type Point,
   type Size,
 } from "./frames.ts";
-import { resize } from "./resize.ts";
+import { resize, type ResizeOrder } from "./resize.ts";
 import { anyBudget, maxAspectRatio, roundHalfEven, smartResize } from "./smart-resize.ts";
 
 export interface ZoomSettings {
@@ -30,6 +30,12 @@ export interface ZoomSettings {
   /** Mark the point with a red dot, radius 7 px, outlined in white 2 px wide. */
   readonly drawDot: boolean;
   readonly mode: "default" | "repo";
+}
+
+/** How pictures of a model are made: the side of its visual token, and the order of resizing. */
+export interface CropFormat {
+  readonly tokenPx: number;
+  readonly order?: ResizeOrder | undefined;
 }
 
 export interface Crop extends CropPlace {
@@ -49,7 +55,7 @@ export type ZoomResult =
  * window gives a crop as much narrower; the dot is drawn on the finished crop, so that it hides
  * 14 pixels of it at any magnification (published: drawn before enlarging).
  *
- * The crop's sides are multiples of `tokenPx`, the side of a visual token.
+ * The crop's sides are multiples of `tokenPx`.
  *
  * mode "repo": `cropBox` on the resized image, any point up to where Pillow has no crop any more, dot
  * before enlarging, stretched to a square.
@@ -59,10 +65,10 @@ export function zoom(
   at: Point<"resized">,
   resizedSize: Size,
   settings: ZoomSettings,
-  tokenPx: number,
+  format: CropFormat,
 ): ZoomResult {
   if (settings.mode === "repo") {
-    const crop = zoomAsPublished(original, at, resizedSize, settings, tokenPx);
+    const crop = zoomAsPublished(original, at, resizedSize, settings, format);
     return crop === null ? { ok: false, reason: "outside" } : { ok: true, crop };
   }
   if (!contains(resizedSize, at)) return { ok: false, reason: "outside" };
@@ -77,9 +83,9 @@ export function zoom(
   const outputSize = shapedOutput(
     settings.outputPx * Math.min(1, original.widthPx / windowWidth),
     settings.outputPx * Math.min(1, original.heightPx / windowHeight),
-    tokenPx,
+    format.tokenPx,
   );
-  const image = resize(cutBox(original, boxOriginal), outputSize, "bicubic");
+  const image = resize(cutBox(original, boxOriginal), outputSize, "bicubic", format.order);
   if (settings.drawDot)
     drawDot(image, {
       x: ((place.x - x0) * outputSize.widthPx) / (x1 - x0),
@@ -129,11 +135,11 @@ function zoomAsPublished(
   at: Point<"resized">,
   resizedSize: Size,
   settings: ZoomSettings,
-  tokenPx: number,
+  { tokenPx, order }: CropFormat,
 ): Crop | null {
   const exact = cropBox(resizedSize, at, settings.windowPx / 2);
   if (![exact.x0, exact.y0, exact.x1, exact.y1].every(isPillowInt)) return null;
-  const resized = resize(original, resizedSize, "bicubic");
+  const resized = resize(original, resizedSize, "bicubic", order);
   const x0 = roundHalfEven(exact.x0);
   const y0 = roundHalfEven(exact.y0);
   const area = box(
@@ -148,7 +154,7 @@ function zoomAsPublished(
   if (settings.drawDot && isPillowInt(dot.x) && isPillowInt(dot.y)) drawDot(cut, dot);
   const outputSize = smartResize(settings.outputPx, settings.outputPx, anyBudget(tokenPx));
   const boxOriginal = resizedToOriginal(area, original, resizedSize);
-  return { image: resize(cut, outputSize, "bicubic"), boxOriginal, outputSize };
+  return { image: resize(cut, outputSize, "bicubic", order), boxOriginal, outputSize };
 }
 
 /** Whether a side of a box is one that Pillow can crop at: it raises beyond 32 bits. */

@@ -42,7 +42,7 @@ describe("decodeImage", () => {
     ],
     ["one behind the name of a WebP", () => text(`RIFF....WEBP${svg}`), /not an image/, /PNG/],
     ["one behind the name of a GIF", () => text(`GIF89a${svg}`), /damaged/, /again/],
-    ["a bitmap of Windows", () => text(`BM${"\0".repeat(60)}`), /BMP is not read/, /PNG/],
+    ["an icon", () => text(`\0\0\x01\0${"\0".repeat(60)}`), /ICO is not read/, /PNG/],
     ["a document", () => text("%PDF-1.7"), /PDF is not read/, /PNG/],
     ["a cut-off PNG", () => cut("rgb.png"), /cut off or damaged/, /again/],
     ["a cut-off JPEG", () => cut("rgb.jpg"), /cut off or damaged/, /again/],

@@ -1,8 +1,8 @@
 /**
  * Files and bytes in, RGB pixels out, and back. sharp decodes and encodes; it never resizes pixels that
- * a model will see. Everything becomes 8-bit RGB: orientation applied, transparency laid on white,
- * grey, palette, CMYK and 16-bit converted. Colour profiles are ignored, as Pillow does. Of an
- * animation the first frame is taken.
+ * a model will see. Everything becomes 8-bit RGB: grey, palette, CMYK, YCbCr and 16-bit converted,
+ * orientation and transparency by the rule of `reading.ts`. Colour profiles are ignored, as Pillow does.
+ * Of an animation the first frame is taken.
  */
 
 import { resolve } from "node:path";
@@ -11,8 +11,12 @@ import type { Sharp } from "sharp";
 import { errno, VigorlError } from "../core/errors.ts";
 import { ownRequire } from "../core/paths.ts";
 import { isLfsPointer, lfsPointerError, readRegular } from "../core/regular-file.ts";
+import { bmpSize, decodeBmp } from "./bmp.ts";
 import { fileFormats, formatOf, type ImageFormat } from "./formats.ts";
 import type { Size } from "./frames.ts";
+import { readings, type Reading, type ReadingName } from "./reading.ts";
+import { holdsYcbcr } from "./tiff.ts";
+import { cmykToRgb, cutGrey16, toRgb, ycbcrToRgb } from "./to-rgb.ts";
 
 /** An image in memory: 8-bit RGB, row-major, `data.length = heightPx * widthPx * 3`. */
 export interface RgbImage extends Size {
@@ -26,12 +30,14 @@ export interface DecodeOptions {
   readonly name?: string;
   /** Refuse all others, by their first bytes. Default `fileFormats`. */
   readonly formats?: readonly ImageFormat[];
+  /** Whose rule is followed where readers disagree; default our own. */
+  readonly reading?: ReadingName;
   /** Where relative paths start, in words for the message of a missing file. */
   readonly relativeTo?: string;
 }
 
 /**
- * Decodes a file or its bytes (PNG, JPEG, WebP, GIF, TIFF, AVIF) to RGB.
+ * Decodes a file or its bytes (PNG, JPEG, WebP, GIF, TIFF, AVIF, BMP) to RGB.
  * Throws VigorlError("input") when it is missing, no image, cut off, larger than `maxPixels`, or not
  * decoded within 20 s.
  */
@@ -42,7 +48,14 @@ export async function decodeImage(
   const name = options.name ?? nameOf(source);
   const { relativeTo = "the current folder" } = options;
   const bytes = typeof source === "string" ? await readBytes(source, name, relativeTo) : source;
-  return asked(bytes, name, options, (open) => pixels(open));
+  const reading = readings[options.reading ?? "own"];
+  return asked(bytes, name, options, {
+    bmp: (maxPixels) => {
+      const { data, channels, ...size } = decodeBmp(bytes, name, maxPixels);
+      return { ...size, data: toRgb(data, channels, reading.white !== "none") };
+    },
+    other: (open) => pixels(open, bytes, name, reading),
+  });
 }
 
 /**
@@ -51,10 +64,19 @@ export async function decodeImage(
  */
 export function imageSize(bytes: Uint8Array, options: DecodeOptions = {}): Promise<Size> {
   const name = options.name ?? nameOf(bytes);
-  return asked(bytes, name, options, async (open) => {
-    const { width, height } = await open().metadata();
-    return { widthPx: width, heightPx: height };
+  return asked(bytes, name, options, {
+    bmp: () => bmpSize(bytes, name),
+    other: async (open) => {
+      const { width, height } = await open().metadata();
+      return { widthPx: width, heightPx: height };
+    },
   });
+}
+
+/** What is done with an image: sharp reads all formats but one. */
+interface Work<T> {
+  readonly bmp: (maxPixels: number) => T;
+  readonly other: (open: () => Sharp) => Promise<T>;
 }
 
 /** What `work` makes of an image in a format that is allowed; whatever is wrong is an error of ours. */
@@ -62,7 +84,7 @@ async function asked<T>(
   bytes: Uint8Array,
   name: string,
   { maxPixels = 100_000_000, formats = fileFormats }: DecodeOptions,
-  work: (open: () => Sharp) => Promise<T>,
+  work: Work<T>,
 ): Promise<T> {
   if (bytes.length === 0)
     throw new VigorlError("input", `${name}: the image is empty (0 bytes)`, {
@@ -77,11 +99,13 @@ async function asked<T>(
       hint: `use ${formats.slice(0, -1).join(", ")} or ${formats.at(-1)}`,
     });
   }
+  if (format === "BMP") return work.bmp(maxPixels);
   const options = { limitInputPixels: maxPixels, failOn: "error", ignoreIcc: true } as const;
   const sharp = loadSharp();
   try {
-    return await work(() => sharp(bytes, options).timeout({ seconds: DECODE_SECONDS }));
+    return await work.other(() => sharp(bytes, options).timeout({ seconds: DECODE_SECONDS }));
   } catch (cause) {
+    if (cause instanceof VigorlError) throw cause;
     throw decodeError(name, cause, maxPixels);
   }
 }
@@ -105,7 +129,7 @@ function loadSharp(): typeof SharpModule {
     loaded = ownRequire()("sharp") as typeof SharpModule;
     // What is not asked for cannot be reached by bytes that look like two formats at once.
     loaded.block({ operation: ["VipsForeignLoad"] });
-    loaded.unblock({ operation: fileFormats.map((format) => LOADERS[format]) });
+    loaded.unblock({ operation: Object.values(LOADERS) });
   }
   return loaded;
 }
@@ -117,7 +141,7 @@ export function loadDecoder(): void {
   loadSharp();
 }
 
-const LOADERS: Readonly<Record<ImageFormat, string>> = {
+const LOADERS: Readonly<Record<Exclude<ImageFormat, "BMP">, string>> = {
   PNG: "VipsForeignLoadPng",
   JPEG: "VipsForeignLoadJpeg",
   WebP: "VipsForeignLoadWebp",
@@ -155,55 +179,45 @@ async function readBytes(path: string, name: string, relativeTo: string): Promis
   }
 }
 
-async function pixels(open: () => Sharp): Promise<RgbImage> {
-  const { space } = await open().metadata();
-  const upright = open().autoOrient();
-  const isCmyk = space === "cmyk";
-  const { data, info } = await (
-    isCmyk
-      ? upright.pipelineColourspace("cmyk").toColourspace("cmyk")
-      : upright.toColourspace("srgb")
-  )
-    .raw({ depth: "uchar" })
-    .toBuffer({ resolveWithObject: true });
-  const rgb = isCmyk ? cmykToRgb(data, info.channels) : toRgb(data, info.channels);
-  return { widthPx: info.width, heightPx: info.height, data: rgb };
-}
-
-/** Subtracts inks from white with Pillow's rounding; no ink profile. */
-function cmykToRgb(data: Uint8Array, numChannels: number): Uint8Array {
-  const numPixels = data.length / numChannels;
-  const result = new Uint8Array(numPixels * 3);
-  for (let i = 0; i < numPixels; i++) {
-    const light = 255 - data[i * numChannels + 3];
-    for (let c = 0; c < 3; c++)
-      result[i * 3 + c] = light - divideBy255(data[i * numChannels + c] * light);
+async function pixels(
+  open: () => Sharp,
+  bytes: Uint8Array,
+  name: string,
+  { turns, white, grey16 }: Reading,
+): Promise<RgbImage> {
+  const { space, depth, channels, hasAlpha, format } = await open().metadata();
+  const upright = turns ? open().autoOrient() : open();
+  const asIs = async (sharp: Sharp, sample: "uchar" | "ushort" = "uchar") => {
+    const { data, info } = await sharp.raw({ depth: sample }).toBuffer({ resolveWithObject: true });
+    const image = (rgb: Uint8Array): RgbImage => ({
+      widthPx: info.width,
+      heightPx: info.height,
+      data: rgb,
+    });
+    return { data, numChannels: info.channels, image };
+  };
+  if (space === "cmyk") {
+    const inks = upright.pipelineColourspace("cmyk").toColourspace("cmyk");
+    const { data, numChannels, image } = await asIs(inks);
+    return image(cmykToRgb(data, numChannels));
   }
-  return result;
-}
-
-/** Keeps RGB, widens grey, and lays RGBA on white with Pillow's rounding. */
-function toRgb(data: Uint8Array, numChannels: number): Uint8Array {
-  if (numChannels === 3) return new Uint8Array(data.buffer, data.byteOffset, data.length);
-  const numPixels = data.length / numChannels;
-  const result = new Uint8Array(numPixels * 3);
-  const hasAlpha = numChannels === 2 || numChannels === 4;
-  const isGrey = numChannels < 3;
-  for (let i = 0; i < numPixels; i++) {
-    const from = i * numChannels;
-    const alpha = hasAlpha ? data[from + numChannels - 1] : 255;
-    for (let c = 0; c < 3; c++) {
-      const level = data[from + (isGrey ? 0 : c)];
-      result[i * 3 + c] = divideBy255(level * alpha + 255 * (255 - alpha));
-    }
+  if (grey16 === "cut" && depth === "ushort" && channels === 1) {
+    const { data, image } = await asIs(upright.toColourspace("grey16"), "ushort");
+    return image(cutGrey16(new Uint16Array(data.buffer, data.byteOffset, data.length / 2)));
   }
-  return result;
+  const { data, numChannels, image } = await asIs(upright.toColourspace("srgb"));
+  if (format === "tiff" && holdsYcbcr(bytes, name)) return image(ycbcrToRgb(data, numChannels));
+  const isOnWhite =
+    white === "all" || (white === "rgba" && hasAlpha && storesRgba(bytes, format, channels));
+  return image(toRgb(data, numChannels, isOnWhite));
 }
 
-/** Rounds value / 255 for values up to 255². */
-function divideBy255(value: number): number {
-  const moved = value + 128;
-  return ((moved >> 8) + moved) >> 8;
+/** Whether Pillow opens a file that has transparency as RGBA, and not as grey or a palette with some. */
+function storesRgba(bytes: Uint8Array, format: string, channels: number): boolean {
+  if (format !== "png") return format !== "gif" && channels === 4;
+  const [bits, colourType] = bytes.subarray(24, 26);
+  const isGreyWithAlpha = colourType === 4;
+  return colourType === 6 || (isGreyWithAlpha && bits === 16);
 }
 
 function decodeError(name: string, cause: unknown, maxPixels: number): VigorlError {

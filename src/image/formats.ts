@@ -3,10 +3,12 @@
  * asked before any decoder sees them: formats that are programs (SVG) or that nobody needs stay outside.
  */
 
-export type ImageFormat = "PNG" | "JPEG" | "WebP" | "GIF" | "TIFF" | "AVIF";
+export type ImageFormat = "PNG" | "JPEG" | "WebP" | "GIF" | "TIFF" | "AVIF" | "BMP";
 
 /** What files of data sets may be. */
-export const fileFormats: readonly ImageFormat[] = ["PNG", "JPEG", "WebP", "GIF", "TIFF", "AVIF"];
+export const fileFormats: readonly ImageFormat[] = [
+  ...(["PNG", "JPEG", "WebP", "GIF", "TIFF", "AVIF", "BMP"] as const),
+];
 /** What every client of the protocol sends. */
 export const webFormats: readonly ImageFormat[] = ["PNG", "JPEG", "WebP", "GIF"];
 

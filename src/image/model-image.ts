@@ -10,7 +10,8 @@ import { createHash } from "node:crypto";
 import type { RgbImage } from "./decode.ts";
 import type { Size } from "./frames.ts";
 import { tokenSide, type PreprocessorConfig } from "./preprocessor-config.ts";
-import { resize } from "./resize.ts";
+import type { ReadingName } from "./reading.ts";
+import { resize, type ResizeOrder } from "./resize.ts";
 import { smartResize, withinSide } from "./smart-resize.ts";
 
 export interface ModelImage extends RgbImage {
@@ -22,11 +23,16 @@ export interface ModelImage extends RgbImage {
   readonly numTokens: number;
 }
 
-/** The area and the longest side, in pixels, that an image is brought into before the model sees it. */
+/**
+ * The area and the longest side, in pixels, that an image is brought into before the model sees it, and
+ * whose rules are followed where references disagree.
+ */
 export interface PixelBudget {
   readonly minPixels: number;
   readonly maxPixels: number;
   readonly maxSide?: number;
+  readonly reading?: ReadingName;
+  readonly resize?: ResizeOrder;
 }
 
 /**
@@ -39,12 +45,11 @@ export function toModelImage(
   config: PreprocessorConfig,
 ): ModelImage {
   const { patchSize, mergeSize } = config;
-  const { minPixels, maxPixels } = budget;
   const factor = tokenSide(config);
-  const limited = resize(image, withinSide(image, budget.maxSide), "bicubic");
+  const limited = resize(image, withinSide(image, budget.maxSide), "bicubic", budget.resize);
   const { heightPx, widthPx } = limited;
-  const size = smartResize(heightPx, widthPx, { factor, minPixels, maxPixels });
-  const seen = resize(limited, size, "bicubic");
+  const size = smartResize(heightPx, widthPx, { ...budget, factor });
+  const seen = resize(limited, size, "bicubic", budget.resize);
   const h = seen.heightPx / patchSize;
   const w = seen.widthPx / patchSize;
   const numTokens = (h * w) / (mergeSize * mergeSize);
@@ -56,10 +61,9 @@ export function toModelImage(
  * to tokens only where the area is too large, though the model's processor then rounds them always.
  */
 export function unroundedSize(own: Size, budget: PixelBudget, config: PreprocessorConfig): Size {
-  const { minPixels, maxPixels, maxSide } = budget;
-  const { widthPx, heightPx } = withinSide(own, maxSide);
-  if (widthPx * heightPx <= maxPixels) return { widthPx, heightPx };
-  return smartResize(heightPx, widthPx, { factor: tokenSide(config), minPixels, maxPixels });
+  const { widthPx, heightPx } = withinSide(own, budget.maxSide);
+  if (widthPx * heightPx <= budget.maxPixels) return { widthPx, heightPx };
+  return smartResize(heightPx, widthPx, { ...budget, factor: tokenSide(config) });
 }
 
 /**

@@ -2,13 +2,14 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { readFixture, sha256 } from "./fixtures/digest.ts";
 import { noiseImage } from "./fixtures/noise.ts";
-import { resize, type Filter } from "./resize.ts";
+import { resize, type Filter, type ResizeOrder } from "./resize.ts";
 
 interface Case {
   seed: number;
   from: [number, number];
   to: [number, number];
   filter: Filter;
+  order?: ResizeOrder;
   sha256: string;
 }
 
@@ -17,9 +18,10 @@ const filters = fc.constantFrom<Filter>("bicubic", "lanczos", "bilinear");
 const side = fc.integer({ min: 1, max: 40 });
 
 describe(`resize equals Pillow ${pillow} bit for bit`, () => {
-  for (const { seed, from, to, filter, sha256: expected } of cases)
-    it(`${from.join("×")} → ${to.join("×")} ${filter}`, () => {
-      const result = resize(noiseImage(...from, seed), { widthPx: to[0], heightPx: to[1] }, filter);
+  for (const { seed, from, to, filter, order, sha256: expected } of cases)
+    it(`${from.join("×")} → ${to.join("×")} ${filter} ${order ?? ""}`, () => {
+      const size = { widthPx: to[0], heightPx: to[1] };
+      const result = resize(noiseImage(...from, seed), size, filter, order);
       expect([result.widthPx, result.heightPx]).toEqual(to);
       expect(sha256(result.data)).toBe(expected);
     });

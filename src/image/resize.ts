@@ -11,10 +11,23 @@ import type { Size } from "./frames.ts";
 export type Filter = "bicubic" | "lanczos" | "bilinear";
 
 /**
+ * Which axis goes first. Bytes clip between the passes, so it shows: on pure noise, 640×480 → 644×476,
+ * by up to 22 levels. Pillow 13 starts with the columns when the height loses more than twice as many
+ * pixels as the width; Pillow up to 12, and torchvision, always with the rows.
+ */
+export const resizeOrders = ["pillow-13", "rows-first"] as const;
+export type ResizeOrder = (typeof resizeOrders)[number];
+
+/**
  * Resizes an RGB image to `size` and returns a new image; an axis whose size does not change is
  * passed over, and an image of the same size is copied. Equal to Pillow bit for bit.
  */
-export function resize(image: RgbImage, size: Size, filter: Filter): RgbImage {
+export function resize(
+  image: RgbImage,
+  size: Size,
+  filter: Filter,
+  order: ResizeOrder = "pillow-13",
+): RgbImage {
   const { widthPx, heightPx } = size;
   const rows = (data: Uint8Array, numRows: number) =>
     widthPx === image.widthPx
@@ -24,9 +37,10 @@ export function resize(image: RgbImage, size: Size, filter: Filter): RgbImage {
     heightPx === image.heightPx
       ? data
       : resampleColumns(data, width, kernel(image.heightPx, heightPx, filter));
-  const data = columnsFirst(image, size)
-    ? rows(columns(image.data, image.widthPx), heightPx)
-    : columns(rows(image.data, image.heightPx), widthPx);
+  const data =
+    order === "pillow-13" && columnsFirst(image, size)
+      ? rows(columns(image.data, image.widthPx), heightPx)
+      : columns(rows(image.data, image.heightPx), widthPx);
   return { widthPx, heightPx, data: data === image.data ? data.slice() : data };
 }
 
@@ -38,11 +52,7 @@ export function shrinkTo(image: RgbImage, sidePx: number): RgbImage {
   return resize(image, { widthPx: side(image.widthPx), heightPx: side(image.heightPx) }, "bicubic");
 }
 
-/**
- * Pillow 13 starts with the columns when the height loses more than twice as many pixels as the width.
- * differs: before version 13 Pillow always started with the rows. Bytes clip between the passes, so the
- * order shows: on pure noise, 640×480 → 644×476, by up to 22 levels.
- */
+/** Pillow 13's rule. */
 function columnsFirst(from: Size, to: Size): boolean {
   const fewerRows = from.heightPx - to.heightPx;
   return fewerRows > 0 && fewerRows > 2 * (from.widthPx - to.widthPx);

@@ -6,6 +6,7 @@
 
 import { VigorlError } from "../core/errors.ts";
 import type { Size } from "./frames.ts";
+import { readings, type ReadingName } from "./reading.ts";
 
 export interface SmartResizeOptions {
   /** Side of one visual token in pixels: patch size × merge size. */
@@ -14,6 +15,8 @@ export interface SmartResizeOptions {
   readonly minPixels: number;
   /** Largest area in pixels. */
   readonly maxPixels: number;
+  /** Whose rule is followed for sides that round to no token; default ours, one token. */
+  readonly reading?: ReadingName;
 }
 
 /** From 4 visual tokens to 16,384: what a picture that nobody sets a budget for may have. */
@@ -42,7 +45,7 @@ export function withinSide({ widthPx, heightPx }: Size, maxSide: number | undefi
 export function smartResize(
   heightPx: number,
   widthPx: number,
-  { factor, minPixels, maxPixels }: SmartResizeOptions,
+  { factor, minPixels, maxPixels, reading = "own" }: SmartResizeOptions,
 ): Size {
   if (!(heightPx > 0 && widthPx > 0))
     throw new VigorlError("input", `image size ${widthPx}×${heightPx} is empty`, {
@@ -55,8 +58,9 @@ export function smartResize(
       `image ${widthPx}×${heightPx} has an aspect ratio of ${aspect.toFixed(1)}, the model takes at most ${maxAspectRatio}`,
       { hint: "cut the image into parts" },
     );
-  let height = Math.max(factor, roundHalfEven(heightPx / factor) * factor);
-  let width = Math.max(factor, roundHalfEven(widthPx / factor) * factor);
+  const shortest = readings[reading].thin === "one token" ? factor : 0;
+  let height = Math.max(shortest, roundHalfEven(heightPx / factor) * factor);
+  let width = Math.max(shortest, roundHalfEven(widthPx / factor) * factor);
   if (height * width > maxPixels) {
     const beta = Math.sqrt((heightPx * widthPx) / maxPixels);
     height = Math.max(factor, Math.floor(heightPx / beta / factor) * factor);

@@ -79,7 +79,7 @@ test("crops for training are the zoom tool's crops", () => {
   for (const object of scene.objects) {
     const at = viewPlace(object);
     const settings = { windowPx, outputPx: viewPx, drawDot: false, mode: "default" } as const;
-    const result = zoom(canvas, at, size, settings, tokenPx);
+    const result = zoom(canvas, at, size, settings, { tokenPx });
     if (!result.ok) throw new Error("outside");
     expect(result.crop.image).toEqual(cropAt(scene, at));
   }

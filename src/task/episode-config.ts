@@ -7,6 +7,8 @@ import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
 import { withPreset } from "../core/preset.ts";
 import type { PixelBudget } from "../image/model-image.ts";
+import { readingNames } from "../image/reading.ts";
+import { resizeOrders } from "../image/resize.ts";
 import type { PreprocessorConfig } from "../image/preprocessor-config.ts";
 import type { Coordinates } from "../image/frames.ts";
 import { readProfile, type ModelProfile } from "../model/profile.ts";
@@ -100,16 +102,32 @@ export const imageBounds = z.strictObject({
     .positive()
     .optional()
     .describe("longest side, to which a picture is brought first; default: any"),
+  reading: z
+    .enum(readingNames)
+    .optional()
+    .describe(
+      "whose rules files are read by where references disagree (rotation, transparency, 16-bit grey, thin pictures); default: own; see pixels.md",
+    ),
+  resize: z
+    .enum(resizeOrders)
+    .optional()
+    .describe(
+      "which axis is resampled first: as Pillow 13 chooses (the default), or always the rows, as Pillow up to 12 and torchvision",
+    ),
 });
 
 /** For training: the paper says nothing of it, so its profiles have the repository's. */
 export const imageProfiles: Readonly<Record<ProfileName, z.input<typeof imageBounds>>> = {
   default: {},
-  paper: { minPixels: 3136, maxPixels: 4_194_304 },
-  "paper-multi": { minPixels: 3136, maxPixels: 2_850_000 },
-  repo: { minPixels: 3136, maxPixels: 4_194_304 },
-  "repo-multi": { minPixels: 3136, maxPixels: 2_850_000 },
+  paper: publishedImage(4_194_304),
+  "paper-multi": publishedImage(2_850_000),
+  repo: publishedImage(4_194_304),
+  "repo-multi": publishedImage(2_850_000),
 };
+
+function publishedImage(maxPixels: number): z.input<typeof imageBounds> {
+  return { minPixels: 3136, maxPixels, reading: "qwen-vl-utils" };
+}
 
 const imageSchema = z.preprocess(
   (input) => withPreset(input, imageProfiles),
@@ -284,7 +302,8 @@ function budgetOf({ image }: EpisodeSettings, preprocessor: PreprocessorConfig):
       hint: "set both image.minPixels and image.maxPixels; what is not set comes from the model folder",
     });
   }
-  return { minPixels, maxPixels, ...present({ maxSide: image.maxSide }) };
+  const { maxSide, reading, resize } = image;
+  return { minPixels, maxPixels, ...present({ maxSide, reading, resize }) };
 }
 
 /** Without the keys that are undefined. */

@@ -8,15 +8,26 @@ import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
 import { parseAt, readJsonlPlaced } from "../core/jsonl.ts";
 import { decodeImage, type RgbImage } from "../image/decode.ts";
+import type { ReadingName } from "../image/reading.ts";
 import { guessRecordKind } from "./guess-kind.ts";
 import { kindNames, truthProblem, type KindName, type Truth } from "./kinds.ts";
 
-/** Where an image comes from; `name` is how errors call it. */
+/** Where an image comes from; `name` is how errors call it, `reading` by whose rules a file is read. */
 export type ImageSource =
-  | { readonly kind: "path"; readonly path: string }
-  | { readonly kind: "bytes"; readonly bytes: Uint8Array; readonly name: string }
+  | { readonly kind: "path"; readonly path: string; readonly reading?: ReadingName }
+  | {
+      readonly kind: "bytes";
+      readonly bytes: Uint8Array;
+      readonly name: string;
+      readonly reading?: ReadingName;
+    }
   /** Bytes that lie inside a larger file and are read when they are needed. */
-  | { readonly kind: "stored"; readonly name: string; readonly read: () => Promise<Uint8Array> }
+  | {
+      readonly kind: "stored";
+      readonly name: string;
+      readonly read: () => Promise<Uint8Array>;
+      readonly reading?: ReadingName;
+    }
   | {
       readonly kind: "render";
       readonly name: string;
@@ -213,6 +224,19 @@ export function pathsOf(line: RecordLine): readonly string[] {
   return line.images ?? (line.image === undefined ? [] : [line.image]);
 }
 
+function readBy({ reading }: { readonly reading?: ReadingName }): { reading?: ReadingName } {
+  return reading === undefined ? {} : { reading };
+}
+
+/** A record whose files are read by somebody's rules. */
+export function withReading(record: TaskRecord, reading: ReadingName | undefined): TaskRecord {
+  if (reading === undefined) return record;
+  const images = record.images.map((source) =>
+    source.kind === "render" ? source : { ...source, reading },
+  );
+  return { ...record, images };
+}
+
 /**
  * Decodes or renders the images of a record.
  * @throws VigorlError("input") naming record and image when one is missing or broken.
@@ -226,13 +250,17 @@ export async function loadImages(record: TaskRecord): Promise<RgbImage[]> {
         case "path":
           return decodeImage(source.path, {
             name: `record ${record.id}: ${source.path}`,
+            ...readBy(source),
             relativeTo: "the folder of the dataset, or at --images",
           });
         case "bytes":
-          return decodeImage(source.bytes, { name: `record ${record.id}: ${source.name}` });
+          return decodeImage(source.bytes, {
+            name: `record ${record.id}: ${source.name}`,
+            ...readBy(source),
+          });
         case "stored": {
           const name = `record ${record.id}: ${source.name}`;
-          return decodeImage(await source.read(), { name });
+          return decodeImage(await source.read(), { name, ...readBy(source) });
         }
         case "render":
           return source.render();

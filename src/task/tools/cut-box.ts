@@ -1,5 +1,5 @@
 /** A box of a picture, enlarged: what the box zoom shows, and the point zoom for a call with a box. */
-import { cutBox, type Crop } from "../../image/crop.ts";
+import { cutBox, type Crop, type CropFormat } from "../../image/crop.ts";
 import type { RgbImage } from "../../image/decode.ts";
 import {
   box,
@@ -8,21 +8,28 @@ import {
   type Box,
   type Size,
 } from "../../image/frames.ts";
+import { tokenSide } from "../../image/preprocessor-config.ts";
 import { resize } from "../../image/resize.ts";
 import { anyBudget, maxAspectRatio, smartResize } from "../../image/smart-resize.ts";
 import { clip } from "./place-args.ts";
+import type { ToolScene } from "./tool.ts";
+
+/** How crops are made for the model of a scene. */
+export function cropFormat({ budget, preprocessor }: ToolScene): CropFormat {
+  return { tokenPx: tokenSide(preprocessor), order: budget.resize };
+}
 
 /**
  * Cuts the part of `area` (pixels of the picture as the model sees it, `seen` large) that lies in the
  * picture out of its own pixels, in whole pixels, and makes its longer side `outputPx` long; sides are
- * multiples of `tokenPx`, the side of a visual token.
+ * multiples of `tokenPx`.
  */
 export function cutSeenBox(
   pixels: RgbImage,
   area: Box<"resized">,
   seen: Size,
   outputPx: number,
-  tokenPx: number,
+  { tokenPx, order }: CropFormat,
 ): Crop {
   const exact = resizedToOriginal(clip(area, seen), pixels, seen);
   const x0 = Math.floor(exact.x0);
@@ -44,7 +51,7 @@ export function cutSeenBox(
   const width = side(shown.x1 - shown.x0);
   const outputSize = smartResize(height, width, anyBudget(tokenPx));
   return {
-    image: resize(cutBox(pixels, boxOriginal), outputSize, "bicubic"),
+    image: resize(cutBox(pixels, boxOriginal), outputSize, "bicubic", order),
     boxOriginal,
     outputSize,
   };

@@ -90,7 +90,7 @@ function run(given: MarkArgs, scene: ToolScene, widthPx: number): ToolOutcome {
   return {
     located: { ...located, place: writtenMark(given) },
     gives: {
-      seen: seenAsIs(resize(marked, size, "bicubic"), scene.preprocessor),
+      seen: seenAsIs(resize(marked, size, "bicubic", scene.budget.resize), scene.preprocessor),
       pixels: () => marked,
       of: picture.of,
       box: picture.box,

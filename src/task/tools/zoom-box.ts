@@ -5,8 +5,7 @@
  * ones; here every crop of a recipe costs about the same.
  */
 import { z } from "zod";
-import { tokenSide } from "../../image/preprocessor-config.ts";
-import { cutSeenBox } from "./cut-box.ts";
+import { cropFormat, cutSeenBox } from "./cut-box.ts";
 import { boxArg, pictureArg, toolArgs, type PlaceArgs } from "./place-args.ts";
 import { refused, type Tool, type ToolKind, type ToolOutcome, type ToolScene } from "./tool.ts";
 import { enlarged, observation } from "./zoom.ts";
@@ -62,8 +61,8 @@ function run(given: PlaceArgs, scene: ToolScene, outputPx: number): ToolOutcome 
   const { picture, target, fault } = located;
   if (picture === null || target === null || !("x0" in target) || fault !== null)
     return refused(fault ?? "noPlace", prompts, located);
-  const tokenPx = tokenSide(scene.preprocessor);
-  const crop = cutSeenBox(picture.pixels(), target, picture.seen, outputPx, tokenPx);
+  const format = cropFormat(scene);
+  const crop = cutSeenBox(picture.pixels(), target, picture.seen, outputPx, format);
   return {
     located,
     gives: enlarged(crop, picture, scene),

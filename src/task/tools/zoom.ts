@@ -6,13 +6,12 @@
 import { z } from "zod";
 import { withPreset } from "../../core/preset.ts";
 import { cutBox, zoom, type Crop } from "../../image/crop.ts";
-import { tokenSide } from "../../image/preprocessor-config.ts";
 import { roundHalfEven } from "../../image/smart-resize.ts";
 import type { Box, Size } from "../../image/frames.ts";
 import { unroundedSize } from "../../image/model-image.ts";
 import { fillPlace, type PromptSet } from "../../text/prompts.ts";
 import { partOfRecord, seenAsIs, type Picture } from "../pictures.ts";
-import { cutSeenBox } from "./cut-box.ts";
+import { cropFormat, cutSeenBox } from "./cut-box.ts";
 import {
   boxArg,
   coordinateArg,
@@ -173,11 +172,11 @@ function cut(
   scene: ToolScene,
 ): Crop | null {
   if (target === null) return null;
-  const tokenPx = tokenSide(scene.preprocessor);
+  const format = cropFormat(scene);
   if ("x0" in target)
-    return cutSeenBox(picture.pixels(), target, picture.seen, chosen.outputPx, tokenPx);
+    return cutSeenBox(picture.pixels(), target, picture.seen, chosen.outputPx, format);
   const size = frameOf(picture, chosen, scene);
-  const result = zoom(picture.pixels(), target, size, chosen, tokenPx);
+  const result = zoom(picture.pixels(), target, size, chosen, format);
   return result.ok ? result.crop : null;
 }
 

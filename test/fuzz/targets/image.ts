@@ -1,24 +1,29 @@
-/** Pictures in the formats that are read, cut and changed. */
-import sharp from "sharp";
+/** Pictures in every form that is read, cut and changed, by the rules of any reader. */
+import { readFileSync } from "node:fs";
 import { decodeImage } from "../../../src/image/decode.ts";
+import { fixturePath, readFixture } from "../../../src/image/fixtures/digest.ts";
+import { readingNames } from "../../../src/image/reading.ts";
 import { mutateBytes } from "../mutate.ts";
 import type { Target } from "../target.ts";
 
-const pixels = Buffer.from(Array.from({ length: 24 * 16 * 3 }, (_, i) => (i * 37) % 256));
-const drawn = () => sharp(pixels, { raw: { width: 24, height: 16, channels: 3 } });
-const seeds = await Promise.all([
-  drawn().png().toBuffer(),
-  drawn().png({ palette: true }).toBuffer(),
-  drawn().jpeg().withMetadata({ orientation: 6 }).toBuffer(),
-  drawn().jpeg({ progressive: true }).toBuffer(),
-  drawn().webp().toBuffer(),
-  drawn().gif().toBuffer(),
-  drawn().tiff().toBuffer(),
-]);
+const { files } = readFixture<{ files: { kind: string; length: number }[] }>("processors.json");
+const all = readFileSync(fixturePath("processors.bin"));
+const byKind = new Map<string, Uint8Array[]>();
+let at = 0;
+for (const { kind, length } of files) {
+  const some = byKind.get(kind) ?? [];
+  some.push(all.subarray(at, (at += length)));
+  byKind.set(kind, some);
+}
+const kinds = [...byKind.values()];
 
 export const image: Target = {
   name: "image",
   extension: ".img",
-  input: (random) => mutateBytes(random.pick(seeds), random),
-  run: (file) => decodeImage(file, { maxPixels: 16_000_000 }),
+  input: (random) => mutateBytes(random.pick(random.pick(kinds)), random),
+  run: (file, input) =>
+    decodeImage(file, {
+      maxPixels: 16_000_000,
+      reading: readingNames[input.length % readingNames.length],
+    }),
 };
