@@ -1,11 +1,13 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { encodePng } from "../image/decode.ts";
+import { conditionTable } from "../eval/controls.ts";
+import { fixturePath } from "../image/fixtures/digest.ts";
 import { gradientImage } from "./fixtures/scene.ts";
 import { letterIndex } from "./kinds/choice.ts";
-import { loadImages, readRecords, toLine, type TaskRecord } from "./record.ts";
+import { loadImages, readRecords, toLine, withReading, type TaskRecord } from "./record.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -31,6 +33,20 @@ test("reads records with their images beside the file", async () => {
   expect(record).toMatchObject({ id: "a", kind: "text", answer: "7", category: "digits" });
   expect(await loadImages(record)).toEqual([gradientImage(6, 4)]);
   expect(toLine(record, ["a.png"])).toEqual({ ...line, category: "digits", source: "made" });
+});
+
+test("a record's files are read by the rules that it was given, its controls too", async () => {
+  const turned = await readFile(fixturePath("turned.jpg"));
+  await writeFile(join(folder, "a.png"), turned);
+  const [record] = await read(line);
+  const sizeOf = async (one: TaskRecord) => {
+    const [{ widthPx, heightPx }] = await loadImages(one);
+    return [widthPx, heightPx];
+  };
+  expect(await sizeOf(record)).toEqual([32, 48]);
+  const stored = withReading(record, "qwen-vl-utils");
+  expect(await sizeOf(stored)).toEqual([48, 32]);
+  expect(await sizeOf(conditionTable["no-image"].record(stored))).toEqual([48, 32]);
 });
 
 test.each<[string, object, RegExp]>([
