@@ -6,6 +6,7 @@
 import { VigorlError } from "../core/errors.ts";
 import type { Size } from "../image/frames.ts";
 import { loadImages, type PlacedRecord, type TaskRecord } from "../task/record.ts";
+import { boundsOf } from "../task/kinds/polygon.ts";
 import { distinctRecords, openPlaced, type DatasetOptions } from "./dataset.ts";
 
 /** Findings that are told in full; of the rest only the number. */
@@ -110,12 +111,13 @@ interface Region {
 }
 
 function regionOf({ answer }: TaskRecord): Region | null {
-  if (typeof answer === "string") return null;
-  if ("box" in answer) {
-    const [x0, y0, x1, y1] = answer.box;
+  if (typeof answer === "string" || "absent" in answer) return null;
+  if ("box" in answer || "polygon" in answer) {
+    const [x0, y0, x1, y1] = "box" in answer ? answer.box : boundsOf(answer.polygon);
     const isHit = ({ widthPx, heightPx }: Size) =>
       x0 < widthPx && y0 < heightPx && x1 > 0 && y1 > 0;
-    return { text: `box [${answer.box.join(", ")}]`, x0, y0, x1, y1, isHit };
+    const text = `${"box" in answer ? "box" : "polygon in"} [${[x0, y0, x1, y1].join(", ")}]`;
+    return { text, x0, y0, x1, y1, isHit };
   }
   const [x, y] = answer.point;
   const { radius } = answer;

@@ -100,7 +100,7 @@ function toRecord(
   if (rest.kind === "point" && typeof rest.answer === "string")
     rest.answer = parseJson(
       rest.answer,
-      `${place}: answer: kind "point" wants {box} or {point, radius}`,
+      `${place}: answer: kind "point" wants {box}, {point, radius}, {polygon} or {absent: true}`,
     );
   if (typeof rest.evidence === "string")
     rest.evidence = parseJson(

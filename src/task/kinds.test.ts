@@ -11,6 +11,8 @@ const samples: Record<KindName, { asked: Omit<Asked, "kind">; right: string; wro
   number: { asked: { answer: "1250" }, right: "1,250", wrong: "125" },
   point: { asked: { answer: { box: [1, 2, 5, 6] } }, right: "(1, 2)", wrong: "(5, 6)" },
   action: { asked: { answer: "scroll [down]" }, right: "scroll [down]", wrong: "scroll [up]" },
+  "yes-no": { asked: { answer: "no" }, right: "No.", wrong: "not sure" },
+  maths: { asked: { answer: "\\frac{1}{2}" }, right: "0.5", wrong: "0.51" },
 };
 
 test.each(kindNames)("%s: a truth is checked, judged by and shown", (kind) => {

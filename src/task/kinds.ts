@@ -5,13 +5,15 @@
 import { action } from "./kinds/action.ts";
 import { choice } from "./kinds/choice.ts";
 import type { Kind, ShownTruth, TruthProblem } from "./kinds/kind.ts";
+import { maths } from "./kinds/maths.ts";
 import { number } from "./kinds/number.ts";
 import { point } from "./kinds/point.ts";
 import { text } from "./kinds/text.ts";
+import { yesNo } from "./kinds/yes-no.ts";
 import type { AnswerView } from "./trajectory.ts";
 import type { z } from "zod";
 
-export const kinds = { text, choice, number, point, action } as const;
+export const kinds = { text, choice, number, point, action, "yes-no": yesNo, maths } as const;
 
 export type KindName = keyof typeof kinds;
 export const kindNames = Object.keys(kinds) as [KindName, ...KindName[]];

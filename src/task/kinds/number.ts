@@ -1,5 +1,5 @@
 /**
- * A number in digits, with a unit or without. One parser reads truths and answers alike, so that a
+ * A number in digits, with a unit or without; a truth may say how far off is still right, `3.43 ± 0.005`. One parser reads truths and answers alike, so that a
  * truth that is accepted can be met. Values are compared exactly, as decimals. Left out: number
  * words, fractions, decimal commas, and conversion between units.
  */
@@ -15,11 +15,13 @@ export const number: Kind<string> = {
   wants: "a text",
   problem: (truth) =>
     emptyProblem(truth) ??
-    (firstNumber(truth) === null ? { message: `"${truth}" is no number; use kind "text"` } : null),
+    (targetIn(truth) === null ? { message: `"${truth}" is no number; use kind "text"` } : null),
   isRight: (answer, truth) => {
-    const right = firstNumber(truth);
-    const said = firstNumber(answer);
-    return right !== null && said !== null && said.value === right.value && unitsAgree(said, right);
+    const target = targetIn(truth);
+    const said = quantityIn(answer);
+    if (target === null || said === null) return false;
+    const { right, tolerance } = target;
+    return tolerance === null ? sameQuantity(said, right) : isNear(said, right, tolerance);
   },
   isRightRepo: (answer, truth) => stringMatch(truth, answer),
   words: {
@@ -70,6 +72,25 @@ const QUANTITY = new RegExp(
   "s",
 );
 
+/** The truth's number, and how far an answer may lie from it; null: not at all. */
+function targetIn(truth: string): { right: Quantity; tolerance: number | null } | null {
+  const match = /^([^]+?)\s*(?:±|\+\/-|\\pm)\s*(\d+(?:\.\d+)?)$/.exec(truth.trim());
+  const right = quantityIn(match?.[1] ?? truth);
+  return right === null ? null : { right, tolerance: match === null ? null : Number(match[2]) };
+}
+
+/** Edges belong to it, as decimals: a distance of 0.1 in doubles is a little more than that. */
+function isNear(said: Quantity, right: Quantity, tolerance: number): boolean {
+  const distance = Math.abs(Number(said.value) - Number(right.value));
+  const slack = 1e-12 * Math.max(1, Math.abs(Number(right.value)));
+  return unitsAgree(said, right) && distance <= tolerance + slack;
+}
+
+/** The same value, exactly, with units that agree. */
+export function sameQuantity(a: Quantity, b: Quantity): boolean {
+  return a.value === b.value && unitsAgree(a, b);
+}
+
 /** A percentage is a number of its own; any other unit may be left out, but not be another one. */
 function unitsAgree(said: Quantity, right: Quantity): boolean {
   if (said.unit === right.unit) return true;
@@ -77,7 +98,8 @@ function unitsAgree(said: Quantity, right: Quantity): boolean {
   return said.unit === null || right.unit === null;
 }
 
-function firstNumber(text: string): Quantity | null {
+/** The quantity that an answer consists of, dressed or not; null for anything else. */
+export function quantityIn(text: string): Quantity | null {
   for (const reading of readings(text)) {
     const quantity = parseNumber(reading);
     if (quantity !== null) return quantity;

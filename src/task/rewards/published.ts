@@ -7,6 +7,8 @@
 import { parseIntsLiteral, PYTHON_BLANKS, pythonStrip } from "../../text/python.ts";
 import { acceptsStructure } from "../../text/structure.ts";
 import type { Asked, Truth } from "../kinds.ts";
+import { point } from "../../image/frames.ts";
+import { hitsTarget } from "../kinds/point.ts";
 import { inBbox, inclusiveBox } from "../kinds/published-judges.ts";
 import type { FormRules, Scored } from "./term.ts";
 
@@ -101,8 +103,7 @@ function hits(answer: string, target: Exclude<Truth, string>): boolean {
   const at = pair(answer);
   if (at === null) return false;
   if ("box" in target) return inBbox(inclusiveBox(target.box), at);
-  const [x, y] = target.point;
-  return Math.hypot(at[0] - x, at[1] - y) <= target.radius;
+  return hitsTarget(point("original", at[0], at[1]), target);
 }
 
 /** By the first verb that stands anywhere in the answer; typed text and the text of stop are not read. */
