@@ -120,7 +120,7 @@ export function blankLike(image: ModelImage): ModelImage {
 }
 
 /** For each channel, the normalised value of every 8-bit level. */
-function normalisationTables(config: PreprocessorConfig): Float32Array[] {
+export function normalisationTables(config: PreprocessorConfig): Float32Array[] {
   return [0, 1, 2].map((channel) =>
     Float32Array.from(
       { length: 256 },

@@ -19,7 +19,11 @@ describe.each([
 ])("heads of size $size", ({ size, numHeads, numKeyValueHeads }) => {
   it.each([[[5, 5, 5]], [[4, 7, 1, 6]]])("in segments of %j", (lengths) => {
     scope(() => {
-      const { rows, longest } = segment(lengths, "cpu");
+      const { rows, longest } = segment(lengths, {
+        dtype: "float32",
+        device: "cpu",
+        headDim: size,
+      });
       const padding = rows && { rows, numRows: lengths.length * longest };
       const numRows = lengths.reduce((sum, length) => sum + length, 0);
       const factors = randn([numRows, size / 2, 2]).viewAsComplex();

@@ -1,16 +1,17 @@
 /**
- * Attention over flat rows that fall into segments (sequences, windows, images). Segments of one
- * length are a plain reshape; others are laid out padded on the right, or, where padding would more
- * than double the work, one by one. Causal attention needs no mask for right padding: no real query
- * looks that far; two-sided attention masks the padded keys.
+ * Attention over flat rows that fall into segments (sequences, windows, images). In half precision on a
+ * GPU they stay flat. Elsewhere segments of one length are a plain reshape; others are laid out padded on
+ * the right, or, where padding would more than double the work, one by one. Causal attention needs no
+ * mask for right padding: no real query looks that far; two-sided attention masks the padded keys.
  * Legend: N flat rows, S segments, T longest segment, H query heads, KV key-value heads, D head size.
  */
 import { hasKernels, kernels } from "../torch/kernels.ts";
 import { attention } from "../torch/nn.ts";
 import { cat, zeros, type Tensor } from "../torch/ops.ts";
-import { tensor, type Device } from "../torch/tensor.ts";
+import { tensor, type Device, type DType } from "../torch/tensor.ts";
+import { hasVarlen, spansOf, varlenAttention, type Spans } from "../torch/varlen.ts";
 
-export type SegmentLayout = "equal" | "padded" | "separate";
+export type SegmentLayout = "flat" | "equal" | "padded" | "separate";
 
 export interface Segments {
   readonly layout: SegmentLayout;
@@ -21,12 +22,22 @@ export interface Segments {
   readonly rows?: Tensor;
   /** True where a padded key is real, [S, 1, 1, T]; only where padded. */
   readonly keyMask?: Tensor;
+  /** Only where flat. */
+  readonly spans?: Spans;
 }
 
-/** Lays segments out; `layout` overrides the choice for unequal lengths. */
+/** What the rows of segments are made of. */
+export interface RowKind {
+  readonly dtype: DType;
+  readonly device: Device;
+  /** D. */
+  readonly headDim: number;
+}
+
+/** Lays segments out; `layout` overrides the choice. */
 export function segment(
   lengths: readonly number[],
-  device: Device,
+  { dtype, device, headDim }: RowKind,
   layout?: "padded" | "separate",
 ): Segments {
   let longest = 0;
@@ -35,6 +46,8 @@ export function segment(
     if (length > longest) longest = length;
     total += length;
   }
+  if (layout === undefined && hasVarlen(dtype, device, headDim))
+    return { layout: "flat", lengths, longest, spans: spansOf(lengths, device) };
   if (lengths.every((length) => length === longest)) return { layout: "equal", lengths, longest };
   const padded = lengths.length * longest;
   if ((layout ?? (padded > 2 * total ? "separate" : "padded")) === "separate") {
@@ -83,6 +96,11 @@ export function attendSegments(
   const parts = hasKernels(qkv)
     ? kernels.heads(qkv, factors, numHeads, numKeyValueHeads, padding)
     : plainHeads(qkv, factors, numHeads, numKeyValueHeads, padding);
+  if (segments.spans !== undefined) {
+    const [queries, keys, values] = parts;
+    const own = { queries: segments.spans, keys: segments.spans, causal };
+    return pick(varlenAttention(queries, keys, values, own).flatten(1), rows);
+  }
   if (layout === "separate") {
     const split = parts.map((part) => part.splitWithSizes([...lengths], 0));
     const mixed = lengths.map((length, s) =>

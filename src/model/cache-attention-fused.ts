@@ -41,7 +41,7 @@ export class FusedAttention implements CacheAttention {
     });
   }
 
-  prefill({ slot, offset, length }: PrefillPlace, factors: Tensor): AttendLayer {
+  prefill([{ slot, offset, length }]: readonly PrefillPlace[], factors: Tensor): AttendLayer {
     const columns = new Int32Array(COLUMNS * length);
     for (let t = 0; t < length; t++) columns.set([slot, offset + t, t, slot, 0], COLUMNS * t);
     const rows = tensor(columns, { shape: [length, COLUMNS], dtype: "int64" });

@@ -88,7 +88,7 @@ export class PlainAttention implements CacheAttention {
     ).keep();
   }
 
-  prefill({ slot, offset, length }: PrefillPlace, factors: Tensor): AttendLayer {
+  prefill([{ slot, offset, length }]: readonly PrefillPlace[], factors: Tensor): AttendLayer {
     return attendPrompt(this.#config, factors, offset, (layer, fresh) => {
       const [keys, values] = (["keys", "values"] as const).map((part, i) => {
         this.#cache.slot(layer, part, slot, offset, length).copy_(fresh[i]);
@@ -138,7 +138,7 @@ export class PlainAttention implements CacheAttention {
     const attend: AttendLayer = (layer, projected) => {
       const heads = projected.view([numRows, this.#groups + 2, this.#headDim]);
       rotate_(heads.narrow(1, 0, this.#groups + 1), factors);
-      this.#cache.rows(layer).indexCopy_(0, rows, heads.narrow(1, this.#groups, 2));
+      this.#cache.headRows(layer).indexCopy_(0, rows, heads.narrow(1, this.#groups, 2));
       return this.#attend(layer, heads.narrow(1, 0, this.#groups), mask, reach).view([
         numSlots,
         -1,

@@ -1,9 +1,9 @@
 /**
- * Attention over the cache of keys and values: many new positions of one slot in a prefill, one of each
- * of several slots in a decode step. It has two forms: one operator of our own, on a CPU in float32, to
- * which every new position is a row of its own, and libtorch's operators, which have one length for all
- * slots and always run them all. Either way what a decode step gives a slot depends, to the bit, on what
- * the slot holds and on nothing else.
+ * Attention over the cache of keys and values: many new positions in a prefill, one of each of several
+ * slots in a decode step. It has three forms: one operator of our own, on a CPU in float32, to which
+ * every new position is a row of its own; flash attention over rows, on a GPU in half precision; and
+ * libtorch's products, which have one length for all slots and always run them all. On a CPU what a
+ * decode step gives a slot depends, to the bit, on what the slot holds and on nothing else.
  * Legend: N rows, S slots, T new positions, P positions of the cache, H query heads, KV key-value heads,
  * G = H / KV, D head size.
  */
@@ -43,8 +43,11 @@ export interface DecodeStep {
 
 /** The attention of one cache size. */
 export interface CacheAttention {
-  /** @param factors complex [T, D / 2], of the new positions */
-  prefill(place: PrefillPlace, factors: Tensor): AttendLayer;
+  /**
+   * @param places one, or several of a cache of rows
+   * @param factors complex [N, D / 2], of the new positions of all places one after another
+   */
+  prefill(places: readonly PrefillPlace[], factors: Tensor): AttendLayer;
   /** Writes a step's integers to where its tape reads them; its shape, on which the tape depends. */
   describe(rows: readonly DecodeRow[]): number;
   decode(shape: number): DecodeStep;

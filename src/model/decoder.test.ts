@@ -10,6 +10,7 @@ import { Decoder } from "./decoder.ts";
 import { goldenNames, goldenPatches, maxDifference, readGolden } from "./fixtures/golden.ts";
 import { loadModelFolder } from "./folder.ts";
 import { initModel } from "./init.ts";
+import type { CacheForm } from "./kv-cache.ts";
 import type { VisionLanguageModel } from "./vision-language-model.ts";
 
 const numSlots = 3;
@@ -29,11 +30,11 @@ class Slots {
   constructor(
     model: VisionLanguageModel,
     patches: (image: ImageRef) => Float32Array,
-    fused?: boolean,
+    form?: CacheForm,
   ) {
     this.#model = model;
     this.#patches = patches;
-    this.decoder = new Decoder(model, { numSlots, maxPositions: 200, fused });
+    this.decoder = new Decoder(model, { numSlots, maxPositions: 200, form });
   }
 
   /** Appends chunks to a slot; logits of the last position. */
@@ -45,7 +46,9 @@ class Slots {
         images.length === 0
           ? undefined
           : noGrad(() => this.#model.encodeImages(images, this.#patches));
-      const logits = this.decoder.prefill(slot, this.lengths[slot], batch, features).toNumbers();
+      const logits = this.decoder
+        .prefill([{ slot, offset: this.lengths[slot] }], batch, features)
+        .toNumbers();
       this.lengths[slot] += batch.lengths[0];
       this.positions[slot] = batch.next[0];
       this.active[slot] = 1;
@@ -132,23 +135,30 @@ describe.each(goldenNames)("Decoder against transformers, %s", (name) => {
   });
 });
 
-/** Both forms on a CPU, the one there is elsewhere. */
-const forms = hasKernelsFor("float32", testDevice) ? [true, false] : [false];
-const cases = forms.flatMap((fused) => [
-  { heads: 4, keyHeads: 2, fused },
-  { heads: 8, keyHeads: 1, fused },
+/** All forms on a CPU; elsewhere the one that float32 has there. */
+const forms: CacheForm[] = hasKernelsFor("float32", testDevice)
+  ? ["packed", "rows", "matrices"]
+  : ["matrices"];
+const cases = forms.flatMap((form) => [
+  { heads: 4, keyHeads: 2, form },
+  { heads: 8, keyHeads: 1, form },
 ]);
 describe.each(cases)(
-  "Decoder with $heads heads on $keyHeads, fused $fused",
-  ({ heads, keyHeads, fused }) => {
+  "Decoder with $heads heads on $keyHeads, $form",
+  ({ heads, keyHeads, form }) => {
     const model = initModel(textConfig(heads, keyHeads), { seed: 3, device: testDevice });
     const text = (seed: number, length: number): InputChunk<ImageRef>[] => [
       { type: "text", tokens: Array.from({ length }, (_, i) => (i * seed + 7) % 60) },
     ];
     const noImages = (): Float32Array => new Float32Array(0);
+    /** Equal to the bit where that is promised; products of other shapes round differently. */
+    const expectSame = (got: number[], expected: number[]): void => {
+      if (form !== "rows") expect(got).toEqual(expected);
+      else expect(maxDifference(got, expected)).toBeLessThan(5e-4);
+    };
     const opened: Slots[] = [];
     const open = (): Slots => {
-      const slots = new Slots(model, noImages, fused);
+      const slots = new Slots(model, noImages, form);
       opened.push(slots);
       return slots;
     };
@@ -162,18 +172,19 @@ describe.each(cases)(
       const crowded = open();
       const first = alone.prefill(1, text(5, 9));
       crowded.prefill(0, text(3, 150));
-      expect(crowded.prefill(1, text(5, 9))).toEqual(first);
+      expectSame(crowded.prefill(1, text(5, 9)), first);
       for (let n = 0; n < 30; n++) {
         if (n === 4) crowded.prefill(2, text(11, 70));
         const expected = alone.decode(noTokens.slice().fill(n))[1];
         const tokens = Int32Array.from([(n * 13) % 60, n, (n * 29) % 60]);
-        expect(crowded.decode(tokens)[1]).toEqual(expected);
+        expectSame(crowded.decode(tokens)[1], expected);
       }
     });
 
-    it("gives a prompt the same bits every time, recorded or not, also under other weights", () => {
+    const isExact = form !== "rows";
+    it.runIf(isExact)("gives a prompt the same bits every time, also under other weights", () => {
       const copy = model.clone();
-      const slots = new Slots(copy, noImages, fused);
+      const slots = new Slots(copy, noImages, form);
       const answers = (): number[][][] =>
         Array.from({ length: 5 }, (_, n) => {
           const slot = n % numSlots;
@@ -194,24 +205,27 @@ describe.each(cases)(
       copy.dispose();
     });
 
-    it.runIf(fused)("gives a position the same bits however its sequence was cut", () => {
-      const [whole, cut] = [open(), open()];
-      const tokens = Array.from({ length: 150 }, (_, i) => (i * 5 + 7) % 60);
-      const piece = (from: number, to: number): InputChunk<ImageRef>[] => [
-        { type: "text", tokens: tokens.slice(from, to) },
-      ];
-      const expected = whole.prefill(1, piece(0, 150));
-      cut.prefill(1, piece(0, 1));
-      cut.prefill(1, piece(1, 38));
-      for (let t = 38; t < 77; t++) cut.decode(noTokens.slice().fill(tokens[t]));
-      cut.prefill(1, piece(77, 131));
-      for (let t = 131; t < 149; t++) cut.decode(noTokens.slice().fill(tokens[t]));
-      expect(cut.decode(noTokens.slice().fill(tokens[149]))[1]).toEqual(expected);
-      for (let n = 0; n < 20; n++) {
-        const newest = noTokens.slice().fill(n);
-        expect(cut.decode(newest)[1]).toEqual(whole.decode(newest)[1]);
-      }
-    });
+    it.runIf(form === "packed")(
+      "gives a position the same bits however its sequence was cut",
+      () => {
+        const [whole, cut] = [open(), open()];
+        const tokens = Array.from({ length: 150 }, (_, i) => (i * 5 + 7) % 60);
+        const piece = (from: number, to: number): InputChunk<ImageRef>[] => [
+          { type: "text", tokens: tokens.slice(from, to) },
+        ];
+        const expected = whole.prefill(1, piece(0, 150));
+        cut.prefill(1, piece(0, 1));
+        cut.prefill(1, piece(1, 38));
+        for (let t = 38; t < 77; t++) cut.decode(noTokens.slice().fill(tokens[t]));
+        cut.prefill(1, piece(77, 131));
+        for (let t = 131; t < 149; t++) cut.decode(noTokens.slice().fill(tokens[t]));
+        expect(cut.decode(noTokens.slice().fill(tokens[149]))[1]).toEqual(expected);
+        for (let n = 0; n < 20; n++) {
+          const newest = noTokens.slice().fill(n);
+          expect(cut.decode(newest)[1]).toEqual(whole.decode(newest)[1]);
+        }
+      },
+    );
 
     it("leaves idle slots as they are", () => {
       const slots = open();
@@ -222,7 +236,7 @@ describe.each(cases)(
       slots.active[0] = 0;
       for (let n = 0; n < 5; n++) slots.decode(noTokens.slice().fill(n));
       slots.active[0] = 1;
-      expect(slots.prefill(0, text(9, 3))).toEqual(other.prefill(0, text(9, 3)));
+      expectSame(slots.prefill(0, text(9, 3)), other.prefill(0, text(9, 3)));
     });
 
     it("shares a prefix with the same bits as a prefill of its own", () => {
@@ -235,7 +249,7 @@ describe.each(cases)(
       shared.active[2] = 1;
       own.prefill(2, text(5, 20));
       const tokens = Int32Array.from([1, 2, 3]);
-      expect(shared.decode(tokens)[2]).toEqual(own.decode(tokens)[2]);
+      expectSame(shared.decode(tokens)[2], own.decode(tokens)[2]);
     });
 
     it("reads a shared prefix where another slot holds it, with the same bits", () => {
@@ -259,9 +273,9 @@ describe.each(cases)(
       }
     });
 
-    it.runIf(forms.length > 1)("agrees with the other form", () => {
+    it.runIf(form !== forms[0])(`agrees with the form ${forms[0]}`, () => {
       const one = open();
-      const other = new Slots(model, noImages, !fused);
+      const other = new Slots(model, noImages, forms[0]);
       opened.push(other);
       for (const slots of [one, other]) {
         slots.prefill(0, text(5, 20));
@@ -278,7 +292,11 @@ describe.each(cases)(
       const copy = model.clone();
       const decoder = new Decoder(copy, { numSlots, maxPositions: 50 });
       const ask = (): number[] =>
-        scope(() => decoder.prefill(0, 0, planBatch([text(5, 8)], copy.config)).toNumbers());
+        scope(() =>
+          decoder
+            .prefill([{ slot: 0, offset: 0 }], planBatch([text(5, 8)], copy.config))
+            .toNumbers(),
+        );
       const before = ask();
       noGrad(() => {
         for (const parameter of copy.params.values()) parameter.mul_(1.5);
@@ -292,7 +310,7 @@ describe.each(cases)(
     it("leaves no tensors behind", () => {
       open().prefill(0, text(5, 8)); // the model's rotary tables are made once and stay
       const before = liveTensors();
-      const slots = new Slots(model, noImages, fused);
+      const slots = new Slots(model, noImages, form);
       const held = liveTensors();
       slots.prefill(0, text(5, 8));
       slots.decoder.copyPrefix(0, [1, 2], 8);

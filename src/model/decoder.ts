@@ -12,14 +12,16 @@ import { VigorlError } from "../core/errors.ts";
 import type { Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { Tape } from "../torch/tape.ts";
+import { tensor } from "../torch/tensor.ts";
 import type { Batch } from "./batch.ts";
 import { FusedAttention } from "./cache-attention-fused.ts";
 import { PlainAttention } from "./cache-attention-plain.ts";
+import { RowAttention } from "./cache-attention-rows.ts";
 import type { AttendLayer, CacheAttention, DecodeRow } from "./cache-attention.ts";
 import { PackedLanguage } from "./fused-packed.ts";
 import { PlainLanguage } from "./fused-plain.ts";
 import type { FusedLanguage } from "./fused.ts";
-import { KvCache } from "./kv-cache.ts";
+import { KvCache, type CacheForm } from "./kv-cache.ts";
 import { withDeepstack, type Deepstack } from "./language.ts";
 import { PrefillTapes } from "./prefill-tapes.ts";
 import type { VisionLanguageModel } from "./vision-language-model.ts";
@@ -51,8 +53,11 @@ export class Decoder {
    * same however a sequence is cut, and on devices where they are not promised to be.
    */
   readonly pieceLength: number | null;
+  /** Whether `prefill` takes sequences of several slots at once. */
+  readonly takesMany: boolean;
   readonly #model: VisionLanguageModel;
   readonly #fused: FusedLanguage;
+  readonly #canTape: boolean;
   /** The copies of the weights are another decoder's, and keeping them fresh is its affair. */
   readonly #borrows: boolean;
   /** Where libtorch's operators do the work: ours are few enough. */
@@ -66,8 +71,8 @@ export class Decoder {
       /** All slots, unless told otherwise; libtorch's operators always run all. */
       readonly numRows?: number;
       readonly maxPositions: number;
-      /** Whether operators of our own do the work; where they can, unless told otherwise. */
-      readonly fused?: boolean;
+      /** Which operators do the work; chosen by dtype and device, unless told otherwise. */
+      readonly form?: CacheForm;
       /** `weights` of another decoder of this model, whose copies serve both; taken over. */
       readonly weights?: Tensor;
     },
@@ -76,16 +81,21 @@ export class Decoder {
     const { dtype, device } = model;
     this.cache = new KvCache(model.config.text, { ...options, dtype, device });
     this.numRows = options.numRows ?? options.numSlots;
-    this.pieceLength = this.cache.fused || device !== "cpu" ? null : PIECE_LENGTH;
-    this.#fused = this.cache.fused
-      ? new PackedLanguage(model, options.weights)
-      : new PlainLanguage(model, options.weights);
+    const { form } = this.cache;
+    this.pieceLength = form === "packed" || device !== "cpu" ? null : PIECE_LENGTH;
+    this.takesMany = form === "rows";
+    this.#fused =
+      form === "packed"
+        ? new PackedLanguage(model, options.weights)
+        : new PlainLanguage(model, form === "rows" ? "apart" : "grouped", options.weights);
+    // The plain form of attention over rows asks the host how long they are.
+    this.#canTape = this.#fused.canTape && !(form === "rows" && device === "cpu");
     this.#borrows = options.weights !== undefined;
     this.refresh();
     // Experts of a prompt are found out while it runs.
     const isFixed = model.config.text.experts === undefined;
-    if (!this.cache.fused && isFixed)
-      this.#prompts = new PrefillTapes(model, this.#prompt.bind(this));
+    if (form === "matrices" && isFixed)
+      this.#prompts = new PrefillTapes(model, (x, attend) => this.#prompt(x, attend, lastRow));
     this.#state = noGrad(() => this.#newState());
   }
 
@@ -100,28 +110,36 @@ export class Decoder {
   }
 
   /**
-   * Writes one sequence into a slot, after the `offset` positions it holds, and returns the logits of
-   * its last position, [1, V] (owned by the caller's scope).
-   * @param batch one sequence, planned with `starts: [next of what came before]`
+   * Writes sequences into slots, each after the `offset` positions that its slot holds, and returns the
+   * logits of their last positions, [sequences, V] (owned by the caller's scope).
+   * @param where slot and offset of each; one, unless the decoder `takesMany`
+   * @param batch planned with `starts`: the `next` of what came before each
    * @param features encoded images of the batch, where it has any
    */
-  prefill(slot: number, offset: number, batch: Batch, features?: Tensor): Tensor {
-    if (batch.lengths.length !== 1) throw new Error("prefill takes one sequence");
-    const length = batch.lengths[0];
-    this.cache.checkRoom(offset + length);
+  prefill(
+    where: readonly { readonly slot: number; readonly offset: number }[],
+    batch: Batch,
+    features?: Tensor,
+  ): Tensor {
+    const { lengths } = batch;
+    if (lengths.length !== where.length || (where.length > 1 && !this.takesMany))
+      throw new Error(`${lengths.length} sequences for ${where.length} slots`);
+    const places = where.map(({ slot, offset }, s) => ({ slot, offset, length: lengths[s] }));
+    this.cache.checkRoom(Math.max(...places.map(({ offset, length }) => offset + length)));
     return noGrad(() =>
       scope(() => {
         const factors = this.#model.textRotary.at(batch.axes);
         const x = this.#model.embed(batch, features);
         const deepstack = this.#model.deepstack(batch, features);
+        const [{ slot, offset }] = places;
         const canTape = offset === 0 && deepstack === undefined;
         const taped = canTape ? this.#prompts?.run(x, factors) : undefined;
         if (taped !== undefined) {
           this.cache.write(slot, taped.keysValues);
           return taped.logits;
         }
-        const { attention: attend } = this.#present();
-        return this.#prompt(x, attend.prefill({ slot, offset, length }, factors), deepstack);
+        const attend = this.#present().attention.prefill(places, factors);
+        return this.#prompt(x, attend, lastRowsOf(lengths, x), deepstack);
       }),
     );
   }
@@ -156,7 +174,7 @@ export class Decoder {
       const state = this.#present();
       const shape = state.attention.describe(rows);
       const rowOf = (i: number): number => state.attention.rowOf(rows, i);
-      if (!this.#fused.canTape) return { logits: scope(() => this.#step(state, shape)), rowOf };
+      if (!this.#canTape) return { logits: scope(() => this.#step(state, shape)), rowOf };
       let tape = state.tapes.get(shape);
       if (tape === undefined) {
         tape = scope(() => new Tape(() => [this.#step(state, shape)]));
@@ -186,11 +204,21 @@ export class Decoder {
   #newState(): StepState {
     return scope(() => ({
       capacity: this.cache.capacity,
-      attention: this.cache.fused
-        ? new FusedAttention(this.#model, this.cache, this.numRows)
-        : new PlainAttention(this.#model, this.cache),
+      attention: this.#newAttention(),
       tapes: new Map<number, Tape>(),
     }));
+  }
+
+  #newAttention(): CacheAttention {
+    const { cache, numRows } = this;
+    switch (cache.form) {
+      case "packed":
+        return new FusedAttention(this.#model, cache, numRows);
+      case "rows":
+        return new RowAttention(this.#model, cache, numRows);
+      case "matrices":
+        return new PlainAttention(this.#model, cache);
+    }
   }
 
   #dropState(): void {
@@ -198,8 +226,13 @@ export class Decoder {
     for (const own of [...tapes.values(), attend]) own.dispose();
   }
 
-  /** All layers of new positions [T, hidden]; logits [1, V] of the last. */
-  #prompt(x: Tensor, attend: AttendLayer, deepstack?: Deepstack): Tensor {
+  /** All layers of new positions [T, hidden]; logits of those that `last` picks out. */
+  #prompt(
+    x: Tensor,
+    attend: AttendLayer,
+    last: (x: Tensor) => Tensor,
+    deepstack?: Deepstack,
+  ): Tensor {
     const { numLayers } = this.#model.config.text;
     // What is added after the last layer needs all of its rows.
     const lastAlone = (deepstack?.levels.length ?? 0) < numLayers;
@@ -208,11 +241,11 @@ export class Decoder {
       x = scope(() => {
         const mixed = attend(layer, this.#fused.heads(layer, input));
         if (lastAlone && layer === numLayers - 1)
-          return this.#rest(layer, lastRow(mixed), lastRow(input));
+          return this.#rest(layer, last(mixed), last(input));
         return withDeepstack(this.#rest(layer, mixed, input), layer, deepstack);
       });
     }
-    return this.#fused.logits(lastAlone ? x : lastRow(x));
+    return this.#fused.logits(lastAlone ? x : last(x));
   }
 
   /** The operators of a step; its logits. */
@@ -234,4 +267,13 @@ export class Decoder {
 
 function lastRow(x: Tensor): Tensor {
   return x.narrow(0, x.shape[0] - 1, 1);
+}
+
+/** Picks the last row of each sequence out of rows like `x`. */
+function lastRowsOf(lengths: readonly number[], { device }: Tensor): (x: Tensor) => Tensor {
+  if (lengths.length === 1) return lastRow;
+  let end = 0;
+  const rows = Int32Array.from(lengths, (length) => (end += length) - 1);
+  const index = tensor(rows, { dtype: "int64", device });
+  return (x) => x.indexSelect(0, index);
 }

@@ -7,7 +7,13 @@ import { linear, rmsNorm, swiglu } from "../torch/nn.ts";
 import type { Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { everyExpert, expertRunner, mixture, route } from "./experts.ts";
-import { headsProjection, headsWidth, normHeads_, type FusedLanguage } from "./fused.ts";
+import {
+  headsProjection,
+  headsWidth,
+  normHeads_,
+  type FusedLanguage,
+  type HeadOrder,
+} from "./fused.ts";
 import { activeOf, type Mlp } from "./language.ts";
 import type { VisionLanguageModel } from "./vision-language-model.ts";
 
@@ -29,11 +35,13 @@ export class PlainLanguage implements FusedLanguage {
   readonly block: Tensor;
   readonly canTape = true;
   readonly #model: VisionLanguageModel;
+  readonly #order: HeadOrder;
   readonly #layers: readonly PlainLayer[];
   readonly #head: Tensor;
 
   /** @param block of another one of this model, whose copies are used; taken over. Else to be filled. */
-  constructor(model: VisionLanguageModel, block?: Tensor) {
+  constructor(model: VisionLanguageModel, order: HeadOrder, block?: Tensor) {
+    this.#order = order;
     const { dtype, device, language } = model;
     const { text } = model.config;
     const width = headsWidth(text);
@@ -62,7 +70,7 @@ export class PlainLanguage implements FusedLanguage {
       for (const [i, layer] of language.layers.entries())
         scope(() => {
           const to = this.#layers[i];
-          const { weight, bias } = headsProjection(layer, config.text);
+          const { weight, bias } = headsProjection(layer, config.text, this.#order);
           to.heads.t().copy_(weight);
           if (bias !== undefined) to.bias?.copy_(bias);
           if (to.mlp === undefined) return;
@@ -80,7 +88,7 @@ export class PlainLanguage implements FusedLanguage {
     const own = language.layers[layer];
     const inner = this.#norm(x, own.inputNorm);
     const projected = bias === undefined ? inner.mm(heads) : bias.addmm(inner, heads);
-    return normHeads_(projected, own, config.text);
+    return normHeads_(projected, own, config.text, this.#order);
   }
 
   output(layer: number, mixed: Tensor, residual: Tensor): Tensor {

@@ -2,7 +2,8 @@
  * The language model's weights as generation wants them, in two forms with one face: packed for our own
  * products, on a CPU in float32, and matrices for libtorch's everywhere else. Both hold copies in which
  * projections that share an input are one. Rows of q, k and v lie by key-value head, its G query heads
- * first, then its key, then its value, so that a step's result is a batch of small matrices as it comes.
+ * first, then its key, then its value, so that a step's result is a batch of small matrices as it comes;
+ * for a cache of rows they lie side by side: all queries, all keys, all values.
  * Within a query or key head the two halves that rotate together are interleaved into pairs (a
  * permutation of both sides leaves their products alone): a rotation is then one complex product.
  * Legend: N rows, H query heads, KV key-value heads, G = H / KV, D head size.
@@ -36,16 +37,24 @@ export interface FusedLanguage {
   dispose(): void;
 }
 
+/** How the heads of a row lie: by key-value head, or all queries, then all keys, then all values. */
+export type HeadOrder = "grouped" | "apart";
+
 /** Length of a row of `FusedLanguage.heads`. */
 export function headsWidth({ numHeads, numKeyValueHeads, headDim }: TextConfig): number {
   return (numHeads + 2 * numKeyValueHeads) * headDim;
 }
 
 /** The projections to q, k and v as one, to rows in the order of `FusedLanguage.heads`. */
-export function headsProjection(layer: LanguageLayer, config: TextConfig): Linear {
-  const weight = arrange(layer, config, (linear) => linear.weight);
+export function headsProjection(
+  layer: LanguageLayer,
+  config: TextConfig,
+  order: HeadOrder = "grouped",
+): Linear {
+  const lay = order === "grouped" ? arrange : sideBySide;
+  const weight = lay(layer, config, (linear) => linear.weight);
   if (!config.attentionBias) return { weight };
-  return { weight, bias: arrange(layer, config, biasOf).view([-1]) };
+  return { weight, bias: lay(layer, config, biasOf).view([-1]) };
 }
 
 /** Rows of `FusedLanguage.heads` with their queries and keys normed in place, where a layer does that. */
@@ -53,13 +62,15 @@ export function normHeads_(
   heads: Tensor,
   { headNorms }: LanguageLayer,
   { numHeads, numKeyValueHeads, headDim, rmsNormEps }: TextConfig,
+  order: HeadOrder = "grouped",
 ): Tensor {
   if (headNorms === undefined) return heads;
-  const groups = numHeads / numKeyValueHeads;
-  const all = heads.view([-1, numKeyValueHeads, groups + 2, headDim]);
+  const [numQueries, numKeys] =
+    order === "grouped" ? [numHeads / numKeyValueHeads, 1] : [numHeads, numKeyValueHeads];
+  const all = heads.view([heads.size(0), -1, numQueries + 2 * numKeys, headDim]);
   const parts = [
-    [all.narrow(2, 0, groups), headNorms.q],
-    [all.narrow(2, groups, 1), headNorms.k],
+    [all.narrow(2, 0, numQueries), headNorms.q],
+    [all.narrow(2, numQueries, numKeys), headNorms.k],
   ] as const;
   for (const [part, gain] of parts)
     part.copy_(rmsNorm(part, interleaved(gain, headDim), rmsNormEps));
@@ -83,6 +94,16 @@ function arrange(
     interleaved(rowsOf(linear), headDim).view([heads, count, headDim, -1]);
   const values = rowsOf(layer.v).view([heads, 1, headDim, -1]);
   return cat([turned(layer.q, groups), turned(layer.k, 1), values], 1).flatten(0, 2);
+}
+
+/** The rows of q, k and v one after another. */
+function sideBySide(
+  layer: LanguageLayer,
+  { headDim }: TextConfig,
+  rowsOf: (linear: Linear) => Tensor,
+): Tensor {
+  const turned = (linear: Linear): Tensor => interleaved(rowsOf(linear), headDim);
+  return cat([turned(layer.q), turned(layer.k), rowsOf(layer.v)], 0);
 }
 
 /** Rotates heads [..., D] of interleaved pairs in place by factors that broadcast to [..., D / 2]. */

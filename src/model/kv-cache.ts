@@ -8,6 +8,7 @@ import { hasKernelsFor } from "../torch/kernels.ts";
 import type { Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { tensor, type Device, type DType } from "../torch/tensor.ts";
+import { hasVarlen } from "../torch/varlen.ts";
 import { VigorlError } from "../core/errors.ts";
 import type { TextConfig } from "./config.ts";
 
@@ -18,8 +19,23 @@ const firstPositions = 63;
  * and reads fastest what lies close together; copying is rare beside it.
  */
 const growth = 1.25;
+/** Of rows, where what is not used is not read, and every size has graphs of its own. */
+const firstRows = 1023;
+const rowGrowth = 1.6;
 
 type Part = "keys" | "values";
+
+/**
+ * How keys and values lie, and with that who attends to them: as the operator of our own reads them, as
+ * one row a position for flash attention, or as one matrix a head for libtorch's products.
+ */
+export type CacheForm = "packed" | "rows" | "matrices";
+
+/** The form for tensors of this kind. */
+export function cacheFormFor(dtype: DType, device: Device, headDim: number): CacheForm {
+  if (hasKernelsFor(dtype, device)) return "packed";
+  return hasVarlen(dtype, device, headDim) ? "rows" : "matrices";
+}
 
 export interface KvOptions {
   readonly numSlots: number;
@@ -27,8 +43,8 @@ export interface KvOptions {
   readonly maxPositions: number;
   readonly dtype: DType;
   readonly device: Device;
-  /** Whether the attention of our own reads it; where it can, unless told otherwise. */
-  readonly fused?: boolean;
+  /** Chosen by dtype and device, unless told otherwise. */
+  readonly form?: CacheForm;
 }
 
 export class KvCache {
@@ -38,12 +54,11 @@ export class KvCache {
   capacity: number;
   /** KV. */
   readonly numHeads: number;
-  /** Keys lie in memory as the attention of our own reads them; see `blocks`. */
-  readonly fused: boolean;
+  readonly form: CacheForm;
   /** Attention looks at a number of positions rounded up to this. */
   readonly bucket: number;
   readonly #numLayers: number;
-  /** [L, 2, S, KV, P, D], keys first. */
+  /** [L, 2, S, KV, P, D], keys first; as rows [L, S, P, 2, KV, D]. */
   #block: Tensor;
   readonly #headDim: number;
   readonly #dtype: DType;
@@ -58,26 +73,27 @@ export class KvCache {
     this.#headDim = config.headDim;
     this.#dtype = dtype;
     this.#device = device;
-    this.fused = options.fused ?? hasKernelsFor(dtype, device);
+    this.form = options.form ?? cacheFormFor(dtype, device, config.headDim);
     const isOneProduct = device !== "cpu" && config.numHeads / config.numKeyValueHeads <= 2;
-    this.bucket = this.fused || isOneProduct ? 16 : 128;
-    this.capacity = this.#wholeBuckets(Math.min(maxPositions, firstPositions) + 1);
+    this.bucket = this.form !== "matrices" || isOneProduct ? 16 : 128;
+    const first = this.form === "rows" ? firstRows : firstPositions;
+    this.capacity = this.#wholeBuckets(Math.min(maxPositions, first) + 1);
     this.#block = this.#empty();
   }
 
-  /** Keys or values of one slot, [KV, length, D]; a view. Not where `fused`. */
+  /** Keys or values of one slot, [KV, length, D]; a view. Of matrices. */
   slot(layer: number, part: Part, slot: number, start: number, length: number): Tensor {
     return this.#part(layer, part).select(0, slot).narrow(1, start, length);
   }
 
-  /** Keys or values of all slots up to `length`, [S · KV, length, D]; a view. Not where `fused`. */
+  /** Keys or values of all slots up to `length`, [S · KV, length, D]; a view. Of matrices. */
   all(layer: number, part: Part, length: number): Tensor {
     return this.#part(layer, part).flatten(0, 1).narrow(1, 0, length);
   }
 
   /**
    * A layer as the attention of our own takes it: keys [S, KV, P / 16, D, 16], values [S, KV, P, D];
-   * views. Only where `fused`.
+   * views. Only where packed.
    */
   blocks(layer: number): { keys: Tensor; values: Tensor } {
     const shape = [this.numSlots, this.numHeads, this.capacity / 16, this.#headDim, 16];
@@ -86,14 +102,23 @@ export class KvCache {
 
   /**
    * Keys and values position by position, [S · KV · P, 2, D]; a view. Row r · P + p is position p of
-   * row r = slot · KV + head; a slot that is full has a spare position. Not where `fused`.
+   * row r = slot · KV + head; a slot that is full has a spare position. Of matrices.
    */
-  rows(layer: number): Tensor {
+  headRows(layer: number): Tensor {
     const rows = this.numSlots * this.numHeads * this.capacity;
     return this.#block.select(0, layer).view([2, rows, this.#headDim]).transpose(0, 1);
   }
 
-  /** Writes the first T positions of a slot, [layers, 2, KV, T, D], keys first. Not where `fused`. */
+  /**
+   * Keys and values [2 · KV · D] position by position, [S · P, 2 · KV · D]; a view. Row s · P + p is
+   * position p of slot s; a slot that is full has a spare position. Of rows.
+   */
+  rows(layer: number): Tensor {
+    const width = 2 * this.numHeads * this.#headDim;
+    return this.#block.select(0, layer).view([this.numSlots * this.capacity, width]);
+  }
+
+  /** Writes the first T positions of a slot, [layers, 2, KV, T, D], keys first. Of matrices. */
   write(slot: number, keysValues: Tensor): void {
     this.#block.select(2, slot).narrow(3, 0, keysValues.size(3)).copy_(keysValues);
   }
@@ -107,8 +132,9 @@ export class KvCache {
       scope(() => {
         const index = tensor(targets, { dtype: "int64", device: this.#device });
         const held = this.#beginnings(this.#block, length);
-        const shape = held.shape.with(2, targets.length);
-        held.indexCopy_(2, index, held.narrow(2, from, 1).expand(shape));
+        const axis = this.form === "rows" ? 1 : 2;
+        const shape = held.shape.with(axis, targets.length);
+        held.indexCopy_(axis, index, held.narrow(axis, from, 1).expand(shape));
       }),
     );
   }
@@ -127,7 +153,8 @@ export class KvCache {
     }
     if (length < this.capacity) return;
     const held = this.capacity;
-    const wanted = Math.max(length, Math.ceil(growth * held));
+    const grown = Math.ceil((this.form === "rows" ? rowGrowth : growth) * held);
+    const wanted = Math.max(length, grown);
     this.capacity = this.#wholeBuckets(Math.min(wanted, this.maxPositions) + 1);
     const before = this.#block;
     this.#block = this.#empty();
@@ -145,19 +172,27 @@ export class KvCache {
     return Math.ceil(positions / this.bucket) * this.bucket;
   }
 
-  /** [S, KV, P, D]; where `fused`, keys are not what this shape says. */
+  /** [S, KV, P, D]; where packed, keys are not what this shape says. Not of rows. */
   #part(layer: number, part: Part): Tensor {
     return this.#block.select(0, layer).select(0, part === "keys" ? 0 : 1);
   }
 
-  /** The first `length` positions, rounded up to sixteen, in either layout: [L, 2, S, KV, length · D]. */
+  /**
+   * The first `length` positions, rounded up to sixteen: [L, 2, S, KV, length · D], as rows
+   * [L, S, length, 2, KV, D].
+   */
   #beginnings(block: Tensor, length: number): Tensor {
-    return block.flatten(4).narrow(4, 0, Math.ceil(length / 16) * 16 * this.#headDim);
+    const rounded = Math.ceil(length / 16) * 16;
+    if (this.form === "rows") return block.narrow(2, 0, rounded);
+    return block.flatten(4).narrow(4, 0, rounded * this.#headDim);
   }
 
   #empty(): Tensor {
     const { numSlots, numHeads, capacity } = this;
-    const shape = [this.#numLayers, 2, numSlots, numHeads, capacity, this.#headDim];
+    const shape =
+      this.form === "rows"
+        ? [this.#numLayers, numSlots, capacity, 2, numHeads, this.#headDim]
+        : [this.#numLayers, 2, numSlots, numHeads, capacity, this.#headDim];
     const block = allocateBlock([shape], { dtype: this.#dtype, device: this.#device });
     const [whole] = divideBlock(block, [shape]);
     block.dispose();

@@ -39,6 +39,12 @@ export class TowerTapes {
     this.#stale = true;
   }
 
+  /** Whether an image of this grid runs from a tape. */
+  takes({ grid: { t, h, w } }: ImageRef): boolean {
+    const isKnown = this.#byGrid.has(`${t},${h},${w}`);
+    return isKnown || (t * h * w <= MAX_PATCHES && this.#byGrid.size < MAX_TAPES);
+  }
+
   /**
    * Features of one image.
    * @param patches [P, patchDim], as the processor makes them
@@ -52,8 +58,7 @@ export class TowerTapes {
     return noGrad(() => {
       let recorded = this.#byGrid.get(key);
       if (recorded === undefined) {
-        if (t * h * w > MAX_PATCHES || this.#byGrid.size >= MAX_TAPES)
-          return this.#run(tensor(patches, this.#options(image)), image);
+        if (!this.takes(image)) return this.#run(tensor(patches, this.#options(image)), image);
         recorded = this.#record(image);
         this.#byGrid.set(key, recorded);
       }

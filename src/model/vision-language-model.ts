@@ -127,6 +127,7 @@ export class VisionLanguageModel {
   hidden(batch: Batch, options: HiddenOptions = {}): Tensor {
     const { device } = this;
     const { rows } = options;
+    const { headDim } = this.config.text;
     const index = rows && tensor(rows, { dtype: "int64", device });
     // The last layer leaves out the other rows where these come in order.
     const early = rows !== undefined && ascends(rows);
@@ -135,7 +136,7 @@ export class VisionLanguageModel {
       this.config.text,
       this.embed(batch, options.features),
       this.textRotary.at(batch.axes),
-      segment(batch.lengths, device, options.layout),
+      segment(batch.lengths, { dtype: this.dtype, device, headDim }, options.layout),
       {
         rows: early ? index : undefined,
         deepstack: this.deepstack(batch, options.features),

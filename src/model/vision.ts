@@ -141,10 +141,12 @@ export function encodePatches(
   let x = products.embed(patches, grids);
   if (!plan.identity) x = permuteUnits(x, plan.order, mergeUnit(config), device);
   const factors = rotary.at([plan.rows, plan.columns]);
-  const windows = segment(plan.windowLengths, device);
+  const { dtype } = x;
+  const kind = { dtype, device, headDim: config.hiddenSize / config.numHeads };
+  const windows = segment(plan.windowLengths, kind);
   const whole = sameLengths(plan.windowLengths, plan.imageLengths)
     ? windows
-    : segment(plan.imageLengths, device);
+    : segment(plan.imageLengths, kind);
   const counts = { numHeads: config.numHeads, numKeyValueHeads: config.numHeads };
   const deep: Tensor[] = [];
   for (let block = 0; block < config.depth; block++) {

@@ -1,19 +1,24 @@
 /**
- * Vision features by image hash. Every image goes through the tower alone, so that its features have
- * the same bits whichever images come with it, and once only until the weights of the tower change.
+ * Vision features by image hash. On a CPU every image goes through the tower alone, so that its features
+ * have the same bits whichever images come with it; on other devices images of a request share a pass.
+ * Once only until the weights of the tower change.
  */
 import { patches, type ModelImage } from "../../image/model-image.ts";
 import type { PreprocessorConfig } from "../../image/preprocessor-config.ts";
+import { patchesOn } from "../../model/patches.ts";
 import type { VisionLanguageModel } from "../../model/vision-language-model.ts";
 import { TowerTapes } from "../../model/tower-tapes.ts";
+import { dtypeBytes } from "../../torch/dtype.ts";
 import { cat, type Tensor } from "../../torch/ops.ts";
-import { scope } from "../../torch/scope.ts";
+import { noGrad, scope } from "../../torch/scope.ts";
 
-const BYTES_PER_ELEMENT = 4;
+/** Patches that share a pass of the tower. */
+const MAX_PASS_PATCHES = 16_384;
 
 export class FeatureCache {
   /** Images that went through the tower. */
   runs = 0;
+  private readonly model: VisionLanguageModel;
   private readonly tower: TowerTapes;
   private readonly preprocessor: PreprocessorConfig;
   private readonly maxBytes: number;
@@ -22,6 +27,7 @@ export class FeatureCache {
   private bytes = 0;
 
   constructor(model: VisionLanguageModel, preprocessor: PreprocessorConfig, maxBytes: number) {
+    this.model = model;
     this.tower = new TowerTapes(model);
     this.preprocessor = preprocessor;
     this.maxBytes = maxBytes;
@@ -33,6 +39,7 @@ export class FeatureCache {
    */
   take(images: readonly ModelImage[]): Tensor | undefined {
     if (images.length === 0) return undefined;
+    if (this.model.device !== "cpu") this.encodeTogether(images);
     const parts = images.map((image) => this.lookUp(image));
     const joined = parts.length === 1 ? parts[0] : cat(parts, 0);
     this.trim(images.length);
@@ -53,16 +60,40 @@ export class FeatureCache {
   }
 
   private lookUp(image: ModelImage): Tensor {
-    let found = this.features.get(image.hash);
-    if (found === undefined) {
-      found = scope(() => this.tower.encode(image, patches(image, this.preprocessor))).keep();
-      this.runs++;
-      this.bytes += found.numel * BYTES_PER_ELEMENT;
-    } else {
-      this.features.delete(image.hash);
-    }
+    const found = this.features.get(image.hash);
+    if (found === undefined)
+      return this.add(
+        image,
+        scope(() => this.tower.encode(image, patches(image, this.preprocessor))),
+      );
+    this.features.delete(image.hash);
     this.features.set(image.hash, found);
     return found;
+  }
+
+  /** Encodes those that are not known and not small enough for a tape, some in a pass. */
+  private encodeTogether(images: readonly ModelImage[]): void {
+    const { model, preprocessor } = this;
+    const unknown = new Map(images.map((image) => [image.hash, image]));
+    for (const [hash, image] of unknown)
+      if (this.features.has(hash) || this.tower.takes(image)) unknown.delete(hash);
+    for (const some of passesOf([...unknown.values()]))
+      scope(() => {
+        const parts = some.map((image) => patchesOn(image, preprocessor, model.device));
+        const grids = some.map(({ grid }) => grid);
+        const all = noGrad(() => model.encodePatches(cat(parts, 0), grids));
+        const counts = some.map(({ numTokens }) => numTokens);
+        // Copies, so that each is freed for itself.
+        for (const [i, own] of all.splitWithSizes(counts, 0).entries())
+          this.add(some[i], some.length === 1 ? own : own.clone());
+      });
+  }
+
+  private add({ hash }: ModelImage, features: Tensor): Tensor {
+    this.runs++;
+    this.bytes += features.numel * dtypeBytes[features.dtype];
+    this.features.set(hash, features.keep());
+    return features;
   }
 
   /** Drops the oldest beyond the bound, but none of the `latest`. */
@@ -70,8 +101,24 @@ export class FeatureCache {
     for (const [hash, tensor] of this.features) {
       if (this.bytes <= this.maxBytes || this.features.size <= latest) return;
       this.features.delete(hash);
-      this.bytes -= tensor.numel * BYTES_PER_ELEMENT;
+      this.bytes -= tensor.numel * dtypeBytes[tensor.dtype];
       tensor.dispose();
     }
   }
+}
+
+/** Images one after another, as many in a pass as its patches allow. */
+function passesOf(images: readonly ModelImage[]): ModelImage[][] {
+  const passes: ModelImage[][] = [];
+  let patchesSoFar = Infinity;
+  for (const image of images) {
+    const count = image.grid.h * image.grid.w;
+    if (patchesSoFar + count > MAX_PASS_PATCHES) {
+      passes.push([]);
+      patchesSoFar = 0;
+    }
+    passes.at(-1)!.push(image);
+    patchesSoFar += count;
+  }
+  return passes;
 }

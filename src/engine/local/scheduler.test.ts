@@ -13,7 +13,9 @@ import { stream } from "../../core/random.ts";
 import { patches14 } from "../../image/fixtures/preprocessor.ts";
 import { toModelImage, type ModelImage } from "../../image/model-image.ts";
 import { Decoder } from "../../model/decoder.ts";
+import type { CacheForm } from "../../model/kv-cache.ts";
 import { parseModelConfig } from "../../model/families/table.ts";
+import { maxDifference } from "../../model/fixtures/golden.ts";
 import { initModel } from "../../model/init.ts";
 import type { DType } from "../../torch/tensor.ts";
 import type { Chunk, Sample } from "../types.ts";
@@ -80,12 +82,12 @@ interface Form {
   /** Query heads on one key-value head. */
   readonly heads?: 2 | 4;
   readonly dtype?: DType;
-  readonly fused?: boolean;
+  readonly form?: CacheForm;
 }
 
 async function open(
   numSlots: number,
-  { heads = 2, dtype = "float32", fused }: Form = {},
+  { heads = 2, dtype = "float32", form }: Form = {},
 ): Promise<Desk> {
   const json = JSON.parse(await readFile(join(folder, "config.json"), "utf8")) as {
     text_config: { num_attention_heads: number; rope_parameters: { mrope_section: number[] } };
@@ -96,9 +98,9 @@ async function open(
   const options = { numSlots, maxPositions: 400 };
   const sizes = await localSizes(folder, { ...options, device: testDevice, dtype });
   let sampling = await openSampling(folder, model, sizes);
-  if (fused !== undefined) {
+  if (form !== undefined) {
     sampling.decoder.dispose();
-    sampling = { ...sampling, decoder: new Decoder(model, { ...options, fused }) };
+    sampling = { ...sampling, decoder: new Decoder(model, { ...options, form }) };
   }
   opened.push(sampling);
   return new Desk(sampling);
@@ -195,8 +197,8 @@ function play(desk: Desk, steps: readonly Action[]): Map<number, Request> {
 describe.skipIf(testDevice !== "cpu")("the law, on a CPU", () => {
   test.each<[string, Form]>([
     ["operators of our own", {}],
-    ["libtorch's operators", { fused: false }],
-    ["libtorch's operators, four heads on one", { fused: false, heads: 4 }],
+    ["libtorch's operators", { form: "matrices" }],
+    ["libtorch's operators, four heads on one", { form: "matrices", heads: 4 }],
     ["half precision", { dtype: "bfloat16" }],
   ])("in %s company changes no bit", async (_, form) => {
     const [crowd, single] = [await open(3, form), await open(3, form)];
@@ -220,6 +222,27 @@ describe.skipIf(testDevice !== "cpu")("the law, on a CPU", () => {
     expect(cachedPositions).toBeGreaterThan(0);
     expect(evictions).toBeGreaterThan(0);
   });
+});
+
+test("over rows, prompts of a round are one pass and come to what each gives alone", async () => {
+  const [crowd, single] = [await open(4, { form: "rows" }), await open(4, { form: "rows" })];
+  const requests = [
+    [text(1, 30), { type: "image" as const, image: picture(1) }, text(2, 9)],
+    [text(1, 30), text(3, 90)],
+    [text(4, 7)],
+  ].map((prompt, seed) => ({ prompt, maxTokens: 12, seed }));
+  for (let turn = 0; turn < 2; turn++) {
+    for (const [id, request] of requests.entries()) crowd.submit(10 * turn + id, request);
+    crowd.finish();
+    for (const [id, request] of requests.entries()) {
+      const { tokens, logprobs } = single.answer(request);
+      const got = crowd.done.get(10 * turn + id)!;
+      expect(got.tokens).toEqual(tokens);
+      expect(maxDifference(got.logprobs, logprobs)).toBeLessThan(1e-4);
+      const reply: Chunk = { type: "text", tokens: [...tokens] };
+      requests[id] = { ...request, prompt: [...request.prompt, reply, text(id, 5)] };
+    }
+  }
 });
 
 describe("work that is not done twice", () => {

@@ -14,15 +14,18 @@ import { planBatch, sequencePositions } from "../../model/batch.ts";
 import type { DecodeRow } from "../../model/cache-attention.ts";
 import type { Decoder } from "../../model/decoder.ts";
 import type { ModelConfig } from "../../model/config.ts";
-import type { Tensor } from "../../torch/ops.ts";
+import { cat, type Tensor } from "../../torch/ops.ts";
 import { scope } from "../../torch/scope.ts";
 import type { Chunk, Sample, SampleParams } from "../types.ts";
 import { drawTokens, type Drawn, type DrawRequest } from "./draw.ts";
 import type { FeatureCache } from "./feature-cache.ts";
 import { pixelHashes } from "./pixel-hashes.ts";
 import { PrefixCache, type Slot } from "./prefix-cache.ts";
-import { contentKey, Prompt } from "./sequence.ts";
+import { contentKey, Prompt, type Piece } from "./sequence.ts";
 import { StopMatcher, type TokenBytes } from "./stop.ts";
+
+/** Positions of prompts that are prefilled in one pass. */
+const MAX_PASS_POSITIONS = 8192;
 
 export interface SchedulerModel {
   readonly config: ModelConfig;
@@ -176,47 +179,107 @@ export class Scheduler {
       const key = contentKey(run.task.prompt);
       groups.set(key, [...(groups.get(key) ?? []), run]);
     }
-    for (const runs of groups.values()) this.guard(runs, () => this.begin(runs));
+    for (const some of this.passes([...groups.values()])) this.beginTogether(some);
     this.counted.prefillSeconds += (performance.now() - start) / 1000;
   }
 
-  /** Begins runs of one prompt: it is prefilled for the first of them and copied to the others. */
-  private begin(runs: readonly Run[]): void {
-    const [first, ...others] = runs;
-    scope(() => {
-      const logits = this.prefill(first);
-      const source = first.slot!;
-      for (const run of others) {
-        run.slot = this.cache.takeCopy(source);
-        run.rope = first.rope;
+  /** Groups whose prompts are prefilled together: several where the decoder takes them. */
+  private passes(groups: readonly Run[][]): Run[][][] {
+    if (!this.model.decoder.takesMany) return groups.map((runs) => [runs]);
+    const passes: Run[][][] = [];
+    let positions = Infinity;
+    for (const runs of groups) {
+      const { length } = runs[0].prompt;
+      if (positions + length > MAX_PASS_POSITIONS) {
+        passes.push([]);
+        positions = 0;
       }
-      const targets = others.map(({ slot }) => slot!.index);
-      this.model.decoder.copyPrefix(source.index, targets, first.prompt.length);
-      this.counted.cachedPositions += others.length * first.prompt.length;
-      const requests = runs.map(({ task }) => ({ row: 0, n: 0, params: task.params }));
-      this.takeAll(runs, drawTokens(logits, requests));
+      passes.at(-1)!.push(runs);
+      positions += length;
+    }
+    return passes;
+  }
+
+  /** Begins groups in one pass; where that fails each in its own, so that an error meets its own runs. */
+  private beginTogether(groups: readonly (readonly Run[])[]): void {
+    if (groups.length > 1) {
+      try {
+        this.begin(groups);
+        return;
+      } catch {
+        for (const run of groups.flat()) this.giveBack(run);
+      }
+    }
+    for (const runs of groups) this.guard(runs, () => this.begin([runs]));
+  }
+
+  /** Begins groups of runs: each group's prompt is prefilled for its first run, the others copy it. */
+  private begin(groups: readonly (readonly Run[])[]): void {
+    scope(() => {
+      const logits = this.prefill(groups.map(([first]) => first));
+      const requests = groups.flatMap((runs, row) => {
+        this.shareFirst(runs);
+        return runs.map(({ task }) => ({ row, n: 0, params: task.params }));
+      });
+      const joined = logits.length === 1 ? logits[0] : cat(logits, 0);
+      this.takeAll(groups.flat(), drawTokens(joined, requests));
     });
   }
 
-  /** Fills a slot with the prompt of a run; logits of its last position, [1, V]. */
-  private prefill(run: Run): Tensor {
-    const { decoder, features, config } = this.model;
+  /** Copies what the first run of a group has in its slot to slots of the others. */
+  private shareFirst([first, ...others]: readonly Run[]): void {
+    const source = first.slot!;
+    for (const run of others) {
+      run.slot = this.cache.takeCopy(source);
+      run.rope = first.rope;
+    }
+    const targets = others.map(({ slot }) => slot!.index);
+    this.model.decoder.copyPrefix(source.index, targets, first.prompt.length);
+    this.counted.cachedPositions += others.length * first.prompt.length;
+  }
+
+  /** Fills slots with the prompts of runs; logits [1, V] of the last position of each. */
+  private prefill(runs: readonly Run[]): Tensor[] {
+    const rest = runs.map((run) => ({ run, pieces: this.place(run) }));
+    const logits: Tensor[] = [];
+    for (let n = 0; ; n++) {
+      const going = rest.filter(({ pieces }) => n < pieces.length);
+      if (going.length === 0) return logits;
+      const last = this.prefillPieces(going.map(({ run, pieces }) => ({ run, piece: pieces[n] })));
+      for (const [i, { run, pieces }] of going.entries())
+        if (n === pieces.length - 1) logits[runs.indexOf(run)] = last.narrow(0, i, 1);
+    }
+  }
+
+  /** Takes a slot for a run and what the cache holds of its prompt; the pieces that are left. */
+  private place(run: Run): Piece[] {
+    const { decoder, config } = this.model;
     const { prompt } = run;
     const { slot, source, held } = this.cache.take(prompt, decoder.mostReused(prompt.length));
     run.slot = slot;
     decoder.copyPrefix(source.index, [slot.index], held);
     this.counted.cachedPositions += held;
     if (held > 0) run.rope = sequencePositions(prompt.slice(0, held), config).next;
-    let logits: Tensor | undefined;
-    for (const { start, end, isWhole, chunks } of prompt.pieces(held)) {
-      const batch = planBatch([chunks], config, [run.rope]);
-      logits = decoder.prefill(slot.index, start, batch, features.take(batch.images));
-      [run.rope] = batch.next;
-      this.cache.append(slot, prompt.entries.slice(start, end), isWhole);
-      this.counted.prefills++;
-      this.counted.prefillPositions += end - start;
+    return prompt.pieces(held);
+  }
+
+  /** One pass over a piece of each of some prompts; logits of their last positions. */
+  private prefillPieces(pieces: readonly { readonly run: Run; readonly piece: Piece }[]): Tensor {
+    const { decoder, features, config } = this.model;
+    const chunks = pieces.map(({ piece }) => piece.chunks);
+    const ropes = pieces.map(({ run }) => run.rope);
+    const batch = planBatch(chunks, config, ropes);
+    const where = pieces.map(({ run, piece }) => {
+      return { slot: run.slot!.index, offset: piece.start };
+    });
+    const logits = decoder.prefill(where, batch, features.take(batch.images));
+    for (const [i, { run, piece }] of pieces.entries()) {
+      run.rope = batch.next[i];
+      this.cache.append(run.slot!, run.prompt.entries.slice(piece.start, piece.end), piece.isWhole);
+      this.counted.prefillPositions += piece.end - piece.start;
     }
-    return logits!;
+    this.counted.prefills += pieces.length;
+    return logits;
   }
 
   private decode(): void {
@@ -290,10 +353,16 @@ export class Scheduler {
   }
 
   private fail(run: Run, error: unknown): void {
-    this.leave(run);
-    // Whether all of it was written is not known.
-    if (run.slot !== null) this.cache.forget(run.slot);
+    this.giveBack(run);
     this.events.failed(run.task.id, error);
+  }
+
+  /** Gives up a slot of which it is not known whether all was written. */
+  private giveBack(run: Run): void {
+    this.leave(run);
+    if (run.slot !== null) this.cache.forget(run.slot);
+    run.slot = null;
+    run.rope = 0;
   }
 }
 

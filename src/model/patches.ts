@@ -1,0 +1,37 @@
+/**
+ * The vision tower's input on a device: pixels travel as bytes, an eighth of what their normalised
+ * patches take, and are cut and normalised there to the bits of `patches` (src/image/model-image.ts).
+ * Legend: h × w patches of side p, m × m of them a token, F frames of a patch.
+ */
+import type { ModelImage } from "../image/model-image.ts";
+import { normalisationTables } from "../image/model-image.ts";
+import type { PreprocessorConfig } from "../image/preprocessor-config.ts";
+import type { Tensor } from "../torch/ops.ts";
+import { noGrad, scope } from "../torch/scope.ts";
+import { tensor, type Device } from "../torch/tensor.ts";
+
+/** Flattened patches [h · w, 3 · F · p²] of an image, float32; owned by the caller's scope. */
+export function patchesOn(image: ModelImage, config: PreprocessorConfig, device: Device): Tensor {
+  const { patchSize: p, temporalPatchSize: frames, mergeSize: m } = config;
+  const { h, w } = image.grid;
+  return noGrad(() =>
+    scope(() => {
+      const levels = tensor(image.data, {
+        shape: [h / m, m, p, w / m, m, p, 3],
+        device,
+      });
+      const tables = new Float32Array(3 * 256);
+      for (const [channel, table] of normalisationTables(config).entries())
+        tables.set(table, 256 * channel);
+      const first = tensor(Int32Array.of(0, 256, 512), { dtype: "int64", device });
+      const entries = levels.to("int64").add(first);
+      // To token row, token column, patch row, patch column, channel, y, x.
+      const inOrder = entries.permute([0, 3, 1, 4, 6, 2, 5]).reshape([-1]);
+      const values = tensor(tables, { device }).indexSelect(0, inOrder);
+      return values
+        .view([h * w, 3, 1, p * p])
+        .expand([h * w, 3, frames, p * p])
+        .reshape([h * w, 3 * frames * p * p]);
+    }),
+  );
+}
