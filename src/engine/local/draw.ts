@@ -7,7 +7,7 @@
  */
 import { GREEDY_TEMPERATURE, type SampleParams } from "../types.ts";
 import { hasKernels, kernels } from "../../torch/kernels.ts";
-import type { Tensor } from "../../torch/ops.ts";
+import { searchsorted, stack, where, type Tensor } from "../../torch/ops.ts";
 import { noGrad, scope } from "../../torch/scope.ts";
 import { tensor } from "../../torch/tensor.ts";
 import { counterUniform } from "./counter-random.ts";
@@ -56,38 +56,41 @@ export function drawFused(logits: Tensor, requests: readonly DrawRequest[]): Dra
   }));
 }
 
-/** Draws in libtorch's operators; only tokens and log-probabilities are pulled. */
+/** Draws in libtorch's operators, on the device: tokens and log-probabilities are pulled once. */
 export function drawPlain(logits: Tensor, requests: readonly DrawRequest[]): Drawn[] {
   const { device } = logits;
   const isGreedy = requests.map(({ params }) => params.temperature < GREEDY_TEMPERATURE);
   const rows = pickRows(logits, requests);
   const rates = requests.map(({ params }, i) => (isGreedy[i] ? 1 : 1 / params.temperature));
-  const scaled = rows.mul(tensor(rates, { device }).unsqueeze(-1));
-  const tokens = Array.from(rows.argmax(-1).toArray() as BigInt64Array, Number);
-  const sampled = requests.map((_, i) => i).filter((i) => !isGreedy[i]);
-  if (sampled.length > 0) {
-    const hot = scaled.indexSelect(0, tensor(sampled, { dtype: "int64", device })).softmax(-1);
-    const ids = drawFromProbabilities(
-      hot,
-      sampled.map((i) => requests[i]),
-    );
-    for (const [k, i] of sampled.entries()) tokens[i] = ids[k];
-  }
-  const index = tensor(tokens, { dtype: "int64", device }).unsqueeze(-1);
-  const logprobs = scaled.logSoftmax(-1).gather(-1, index).toArray() as Float32Array;
-  return tokens.map((token, i) =>
-    Number.isFinite(logprobs[i]) ? { token, logprob: logprobs[i] } : { token: -1, logprob: NaN },
-  );
+  const scaled = rates.every((rate) => rate === 1)
+    ? rows
+    : rows.mul(tensor(rates, { device }).unsqueeze(-1));
+  const likeliest = isGreedy.includes(true) ? rows.argmax(-1) : undefined;
+  const drawn = isGreedy.includes(false)
+    ? drawFromProbabilities(scaled.softmax(-1), requests)
+    : undefined;
+  const tokens =
+    likeliest === undefined || drawn === undefined
+      ? (likeliest ?? drawn)!
+      : where(tensor(isGreedy, { device }), likeliest, drawn);
+  const logprobs = scaled.logSoftmax(-1).gather(-1, tokens.unsqueeze(-1)).select(-1, 0);
+  const pulled = stack([tokens.to("float64"), logprobs.to("float64")]).toArray() as Float64Array;
+  const { length } = requests;
+  return requests.map((_, i) => {
+    const logprob = pulled[length + i];
+    return Number.isFinite(logprob) ? { token: pulled[i], logprob } : { token: -1, logprob: NaN };
+  });
 }
 
-/** One id for each row of probabilities [D, V]. */
-function drawFromProbabilities(probabilities: Tensor, requests: readonly DrawRequest[]): number[] {
+/** One id for each row of probabilities [D, V], int64 [D]. */
+function drawFromProbabilities(probabilities: Tensor, requests: readonly DrawRequest[]): Tensor {
   const [, vocabulary] = probabilities.shape;
   const { device } = probabilities;
   const column = (values: number[]): Tensor =>
     tensor(Float64Array.from(values), { dtype: "float64", device }).unsqueeze(-1);
-  let kept = probabilities.to("float64");
+  let sums: Tensor;
   if (requests.some(({ params }) => params.topP < 1 || params.topK > 0)) {
+    const kept = probabilities.to("float64");
     const [sorted, order] = kept.sort(-1, true);
     const limits = column(requests.map(({ params }) => params.topK || vocabulary));
     const ranks = sorted.cumsum(-1).mul(0).add(1).cumsum(-1).sub(1);
@@ -97,18 +100,22 @@ function drawFromProbabilities(probabilities: Tensor, requests: readonly DrawReq
     const shares = column(requests.map(({ params }) => (params.topP < 1 ? params.topP : 2)));
     const before = first.cumsum(-1).sub(first);
     const inside = before.lt(mass.mul(shares)).to("float64");
-    kept = kept.mul(0).scatter(-1, order, first.mul(inside));
-  }
-  const sums = kept.cumsum(-1);
+    sums = kept.mul(0).scatter(-1, order, first.mul(inside)).cumsum(-1);
+  } else sums = probabilities.cumsum(-1, { dtype: "float64" });
   const total = sums.narrow(-1, vocabulary - 1, 1);
   const uniforms = column(requests.map(({ n, params }) => counterUniform(params.seed, n)));
-  const target = total.mul(uniforms);
-  const drawn = sums.le(target).sum([-1]).toArray() as BigInt64Array;
-  const last = sums.lt(total).sum([-1]).toArray() as BigInt64Array;
-  return Array.from(drawn, (id, k) => Number(id < last[k] ? id : last[k]));
+  // How many sums the target has reached: the first one beyond it is the token's own.
+  const reached = searchsorted(sums, total.mul(uniforms), { right: true });
+  const last = searchsorted(sums, total.contiguous());
+  // Where nothing is finite any id will do: its log-probability tells.
+  return reached
+    .minimum(last)
+    .clampMax(vocabulary - 1)
+    .select(-1, 0);
 }
 
 function pickRows(logits: Tensor, requests: readonly DrawRequest[]): Tensor {
   const rows = requests.map(({ row }) => row);
+  if (rows.length === logits.size(0) && rows.every((row, i) => row === i)) return logits;
   return logits.indexSelect(0, tensor(rows, { dtype: "int64", device: logits.device }));
 }
