@@ -103,6 +103,18 @@ napi_value cuda_memory(Call& call) {
   return result;
 }
 
+// resetPeak(index): the peak of `cudaMemory` counts from now on.
+napi_value reset_peak(Call& call) {
+#ifdef VIGORL_DEVICE_STATS
+  if (has_cuda()) {
+    const c10::DeviceIndex index = cuda_index(call);
+    at::empty({1}, at::TensorOptions().device(c10::Device(c10::kCUDA, index)));
+    c10::getDeviceAllocator(c10::kCUDA)->resetPeakStats(index);
+  }
+#endif
+  return make_undefined(call.env);
+}
+
 napi_value empty_cache(Call& call) {
 #ifdef VIGORL_DEVICE_STATS
   if (has_cuda()) c10::getDeviceAllocator(c10::kCUDA)->emptyCache();
@@ -137,6 +149,7 @@ void register_system(napi_env env, napi_value exports) {
   expose<cuda_count>(env, exports, "cudaCount");
   expose<synchronize>(env, exports, "synchronize");
   expose<cuda_memory>(env, exports, "cudaMemory");
+  expose<reset_peak>(env, exports, "resetPeak");
   expose<empty_cache>(env, exports, "emptyCache");
   expose<set_deterministic>(env, exports, "setDeterministic");
   expose<set_tf32>(env, exports, "setTf32");

@@ -82,6 +82,11 @@ export function synchronize(index = 0): void {
   native.synchronize(index);
 }
 
+/** Lets `peakBytes` count from now on. Does nothing without a CUDA device. */
+export function resetPeakMemory(index = 0): void {
+  native.resetPeak(index);
+}
+
 /** Gives cached CUDA memory back to the driver. */
 export function emptyCache(): void {
   native.emptyCache();

@@ -69,6 +69,7 @@ export interface Native {
   cudaCount(): number;
   synchronize(index: number): void;
   cudaMemory(index: number): number[] | null;
+  resetPeak(index: number): void;
   emptyCache(): void;
   setDeterministic(on: boolean): void;
   setTf32(on: boolean): void;
