@@ -98,13 +98,17 @@ try_cuda_graphs $flags
 compile() { # compile FILE.cpp
   local object extra=
   object="$work/$(basename "$1" .cpp).o"
-  if [ "$1" = native/graph.cpp ]; then extra=$graph_flags; fi
+  case $1 in native/graph.cpp | native/cuda.cpp) extra=$graph_flags ;; esac
   # shellcheck disable=SC2086
   nice g++ $flags $extra -c "$1" -o "$object" 2>"$object.log" || { cat "$object.log" >&2; return 1; }
 }
 export -f compile
 export flags graph_flags work
-if ! printf '%s\n' native/*.cpp | xargs -P 2 -I{} bash -c 'compile {}' >&2; then
+# A file takes some 1.5 GB to compile.
+jobs=$(awk '/^MemAvailable/ { print int($2 / 2e6) }' /proc/meminfo 2>/dev/null || true)
+cores=$(nproc 2>/dev/null || echo 2)
+jobs=$((${jobs:-2} < 1 ? 1 : ${jobs:-2} < cores ? ${jobs:-2} : cores))
+if ! printf '%s\n' native/*.cpp | xargs -P "$jobs" -I{} bash -c 'compile {}' >&2; then
   say "the addon does not compile against libtorch $torch_version ($torch_source: $torch_root)"
   echo "  fix: set VIGORL_LIBTORCH_SOURCE=venv   (uses the version this is tested with)" >&2
   exit 1

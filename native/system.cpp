@@ -1,5 +1,6 @@
 // Threads, seeds, versions, devices and their memory. CUDA is reached through libtorch's own hooks,
 // so the same source builds against a CPU-only libtorch and needs no CUDA toolkit.
+#include "cuda.h"
 #include "env.h"
 
 #include <ATen/Context.h>
@@ -115,6 +116,11 @@ napi_value reset_peak(Call& call) {
   return make_undefined(call.env);
 }
 
+// cudaKernels() -> "" where kernels of our own run on this thread's CUDA device, else why not.
+napi_value cuda_kernels(Call& call) {
+  return make_string(call.env, has_cuda() ? cuda_kernels_fault() : "there is no CUDA device");
+}
+
 napi_value empty_cache(Call& call) {
 #ifdef VIGORL_DEVICE_STATS
   if (has_cuda()) c10::getDeviceAllocator(c10::kCUDA)->emptyCache();
@@ -150,6 +156,7 @@ void register_system(napi_env env, napi_value exports) {
   expose<synchronize>(env, exports, "synchronize");
   expose<cuda_memory>(env, exports, "cudaMemory");
   expose<reset_peak>(env, exports, "resetPeak");
+  expose<cuda_kernels>(env, exports, "cudaKernels");
   expose<empty_cache>(env, exports, "emptyCache");
   expose<set_deterministic>(env, exports, "setDeterministic");
   expose<set_tf32>(env, exports, "setTf32");

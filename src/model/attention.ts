@@ -5,7 +5,7 @@
  * mask for right padding: no real query looks that far; two-sided attention masks the padded keys.
  * Legend: N flat rows, S segments, T longest segment, H query heads, KV key-value heads, D head size.
  */
-import { hasKernels, kernels } from "../torch/kernels.ts";
+import { hasGpuKernels, hasKernels, kernels } from "../torch/kernels.ts";
 import { attention } from "../torch/nn.ts";
 import { cat, zeros, type Tensor } from "../torch/ops.ts";
 import { tensor, type Device, type DType } from "../torch/tensor.ts";
@@ -93,9 +93,13 @@ export function attendSegments(
 ): Tensor {
   const { lengths, longest, layout } = segments;
   const padding = segments.rows && { rows: segments.rows, numRows: lengths.length * longest };
-  const parts = hasKernels(qkv)
-    ? kernels.heads(qkv, factors, numHeads, numKeyValueHeads, padding)
-    : plainHeads(qkv, factors, numHeads, numKeyValueHeads, padding);
+  const headsOf = (): Tensor[] => {
+    if (hasKernels(qkv)) return kernels.heads(qkv, factors, numHeads, numKeyValueHeads, padding);
+    if (segments.spans !== undefined && hasGpuKernels(qkv))
+      return kernels.headsFlat(qkv, factors, numHeads, numKeyValueHeads);
+    return plainHeads(qkv, factors, numHeads, numKeyValueHeads, padding);
+  };
+  const parts = headsOf();
   if (segments.spans !== undefined) {
     const [queries, keys, values] = parts;
     const own = { queries: segments.spans, keys: segments.spans, causal };

@@ -5,6 +5,7 @@
  * Legend: N rows, R rows of a step as it is recorded, S slots, P positions of the cache, H query heads,
  * KV key-value heads, D head size.
  */
+import { hasGpuKernels, kernels } from "../torch/kernels.ts";
 import { zeros, type Tensor } from "../torch/ops.ts";
 import { scope } from "../torch/scope.ts";
 import { tensor } from "../torch/tensor.ts";
@@ -29,6 +30,7 @@ export class RowAttention implements CacheAttention {
   readonly #numHeads: number;
   readonly #headDim: number;
   readonly #maxRows: number;
+  readonly #hasKernels: boolean;
   /** Column by column, each with an entry more than there are rows: int32 [5, R + 1]. */
   readonly #input: Tensor;
   readonly #numbers: Int32Array;
@@ -43,6 +45,7 @@ export class RowAttention implements CacheAttention {
     this.#numHeads = numHeads;
     this.#headDim = headDim;
     this.#maxRows = shapeFor(numRows);
+    this.#hasKernels = hasGpuKernels(model);
     const width = this.#maxRows + 1;
     this.#numbers = new Int32Array(COLUMNS * width);
     this.#input = scope(() => zeros([COLUMNS, width], { dtype: "int32", device })).keep();
@@ -79,8 +82,7 @@ export class RowAttention implements CacheAttention {
       },
     };
     const index = tensor(rows, { dtype: "int64", device });
-    const turns = factors.unsqueeze(1);
-    return (layer, heads) => this.#attend(layer, heads, turns, index, spans);
+    return (layer, heads) => this.#attend(layer, heads, { factors }, index, spans);
   }
 
   /** Rows that nothing is computed for write to the spare position of the first slot and look there. */
@@ -105,7 +107,10 @@ export class RowAttention implements CacheAttention {
       this.#input.select(0, index).narrow(0, 0, count);
     const tokens = column(0, shape).to("int64");
     const rows = column(1, shape).to("int64");
-    const turns = this.#factors.indexSelect(0, column(2, shape).to("int64")).unsqueeze(1);
+    const positions = column(2, shape).to("int64");
+    const turns = this.#hasKernels
+      ? { factors: this.#factors, turns: positions }
+      : { factors: this.#factors.indexSelect(0, positions) };
     const spans = {
       queries: { starts: this.#single.narrow(0, 0, shape + 1), longest: 1 },
       keys: {
@@ -127,25 +132,33 @@ export class RowAttention implements CacheAttention {
 
   /**
    * @param projected [N, (H + 2 KV) · D]: queries, keys, values
-   * @param turns complex [N, 1, D / 2]
+   * @param rotation factors, complex [N, D / 2], or a table of them and the row of each
    * @param rows of the cache, int64 [N]
    */
   #attend(
     layer: number,
     projected: Tensor,
-    turns: Tensor,
+    rotation: { readonly factors: Tensor; readonly turns?: Tensor },
     rows: Tensor,
     spans: { readonly queries: Spans; readonly keys: Spans },
   ): Tensor {
     const numKeys = this.#cache.numHeads;
     const cached = this.#cache.rows(layer);
-    const heads = projected.view([projected.size(0), -1, this.#headDim]);
-    rotate_(heads.narrow(1, 0, this.#numHeads + numKeys), turns);
-    cached.indexCopy_(0, rows, heads.narrow(1, this.#numHeads, 2 * numKeys).flatten(1));
     const held = cached.view([cached.size(0), 2, numKeys, this.#headDim]);
-    const queries = heads.narrow(1, 0, this.#numHeads);
     const [keys, values] = [held.select(1, 0), held.select(1, 1)];
+    const queries = this.#hasKernels
+      ? kernels.cacheHeads(projected, rotation, rows, cached, [this.#numHeads, numKeys])
+      : this.#store(projected, rotation.factors, rows, cached);
     return varlenAttention(queries, keys, values, { ...spans, causal: true }).flatten(1);
+  }
+
+  /** `kernels.cacheHeads` in libtorch's operators. */
+  #store(projected: Tensor, factors: Tensor, rows: Tensor, cached: Tensor): Tensor {
+    const numKeys = this.#cache.numHeads;
+    const heads = projected.view([projected.size(0), -1, this.#headDim]);
+    rotate_(heads.narrow(1, 0, this.#numHeads + numKeys), factors.unsqueeze(1));
+    cached.indexCopy_(0, rows, heads.narrow(1, this.#numHeads, 2 * numKeys).flatten(1));
+    return heads.narrow(1, 0, this.#numHeads);
   }
 }
 

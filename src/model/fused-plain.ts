@@ -92,7 +92,7 @@ export class PlainLanguage implements FusedLanguage {
   }
 
   output(layer: number, mixed: Tensor, residual: Tensor): Tensor {
-    return residual.addmm(mixed, this.#layers[layer].output);
+    return this.#addTo(residual, mixed, this.#layers[layer].output);
   }
 
   mlp(layer: number, x: Tensor, step: boolean): Tensor {
@@ -107,7 +107,7 @@ export class PlainLanguage implements FusedLanguage {
       return x.add(sum);
     }
     const { gateUp, down } = this.#layers[layer].mlp!;
-    return x.addmm(swiglu(inner.mm(gateUp)), down);
+    return this.#addTo(x, swiglu(inner.mm(gateUp)), down);
   }
 
   logits(x: Tensor): Tensor {
@@ -119,6 +119,11 @@ export class PlainLanguage implements FusedLanguage {
       for (const part of [heads, bias, output, mlp?.gateUp, mlp?.down]) part?.dispose();
     this.#head.dispose();
     this.block.dispose();
+  }
+
+  /** A product added to what nobody reads any more: in place, where that spares a copy. */
+  #addTo(x: Tensor, rows: Tensor, weight: Tensor): Tensor {
+    return this.#order === "apart" ? x.addmm_(rows, weight) : x.addmm(rows, weight);
   }
 
   #norm(x: Tensor, gain: Tensor): Tensor {

@@ -1,7 +1,7 @@
 /**
- * Operators of our own, from kernels.cpp, heads.cpp, attend.cpp and draw.cpp in native/: one pass over
- * memory on a CPU where libtorch takes many. `nn.ts` and the models call them where they exist and
- * libtorch's own operators elsewhere. Products on packed weights are in `packed-linear.ts`.
+ * Operators of our own, from kernels.cpp, heads.cpp, attend.cpp and draw.cpp in native/, and for a GPU
+ * from cuda.cpp: one pass over memory where libtorch takes many. `nn.ts` and the models call them where
+ * they exist and libtorch's own operators elsewhere. Products on packed weights are in `packed-linear.ts`.
  * Legend: N rows, H query heads, KV key-value heads, G = H / KV, D head size, S slots, P positions.
  */
 import type { Device, DType } from "./dtype.ts";
@@ -15,6 +15,8 @@ const ops = {
   takeRows: native.op("vigorl::take_rows"),
   attendCached: native.op("vigorl::attend_cached"),
   drawTokens: native.op("vigorl::draw_tokens"),
+  headsFlat: native.op("vigorl::heads_flat"),
+  cacheHeads: native.op("vigorl::cache_heads"),
 };
 
 /** Whether the operators take a tensor of this kind. */
@@ -24,6 +26,18 @@ export function hasKernels({ dtype, device }: Tensor): boolean {
 
 export function hasKernelsFor(dtype: DType, device: Device): boolean {
   return dtype === "float32" && device === "cpu";
+}
+
+let gpuFault: string | undefined;
+
+/** Why operators of our own do not run on the GPU of this process; empty where they do. */
+export function gpuKernelsFault(): string {
+  return (gpuFault ??= native.cudaKernels());
+}
+
+/** Whether those of a GPU take tensors of this kind, whose last dimension is in eights. */
+export function hasGpuKernels({ dtype, device }: { dtype: DType; device: Device }): boolean {
+  return dtype === "bfloat16" && device !== "cpu" && gpuKernelsFault() === "";
 }
 
 export const kernels = {
@@ -85,4 +99,35 @@ export const kernels = {
    */
   drawTokens: (logits: Tensor, requests: Tensor): Tensor =>
     new Tensor(native.call(ops.drawTokens, logits.id, requests.id) as number),
+
+  /**
+   * On a GPU: queries [N, H, D], keys and values [N, KV, D] of projected rows [N, (H + 2 KV) · D], the
+   * first two rotated by complex factors [N, D / 2] as neighbouring pairs.
+   */
+  headsFlat(
+    qkv: Tensor,
+    factors: Tensor,
+    numHeads: number,
+    numKeyValueHeads: number,
+  ): [queries: Tensor, keys: Tensor, values: Tensor] {
+    const args = [qkv.id, factors.id, numHeads, numKeyValueHeads] as const;
+    const [q, k, v] = native.call(ops.headsFlat, ...args) as number[];
+    return [new Tensor(q), new Tensor(k), new Tensor(v)];
+  },
+
+  /**
+   * On a GPU, as `headsFlat`: the queries; keys and values go to rows of a cache [any, 2 · KV · D].
+   * @param turns int64 [N], the row of `factors` of each; its own where absent
+   * @param places int64 [N], the row of the cache of each
+   */
+  cacheHeads(
+    qkv: Tensor,
+    { factors, turns }: { readonly factors: Tensor; readonly turns?: Tensor },
+    places: Tensor,
+    cache: Tensor,
+    [numHeads, numKeyValueHeads]: readonly [number, number],
+  ): Tensor {
+    const ids = [qkv.id, factors.id, turns?.id ?? null, places.id, cache.id] as const;
+    return new Tensor(native.call(ops.cacheHeads, ...ids, numHeads, numKeyValueHeads) as number);
+  },
 };

@@ -70,6 +70,7 @@ export interface Native {
   synchronize(index: number): void;
   cudaMemory(index: number): number[] | null;
   resetPeak(index: number): void;
+  cudaKernels(): string;
   emptyCache(): void;
   setDeterministic(on: boolean): void;
   setTf32(on: boolean): void;

@@ -3,7 +3,7 @@
  * one where an operator is newer than 1.13. No modules and no state: parameters are arguments.
  * Legend: B batch, H query heads, KV key-value heads, T queries, S keys, D head size.
  */
-import { hasKernels, kernels } from "./kernels.ts";
+import { hasGpuKernels, hasKernels, kernels } from "./kernels.ts";
 import { hasOp, native } from "./native.ts";
 import {
   cat,
@@ -71,7 +71,8 @@ export function rmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
 
 /** silu(gate) · up, where the last dimension of `x` holds all gates and then all ups. */
 export function swiglu(x: Tensor): Tensor {
-  return hasKernels(x) ? kernels.swiglu(x) : plainSwiglu(x);
+  const isOurs = hasKernels(x) || (hasGpuKernels(x) && x.size(-1) % 16 === 0);
+  return isOurs ? kernels.swiglu(x) : plainSwiglu(x);
 }
 
 export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null, eps = 1e-5): Tensor {
