@@ -8,6 +8,7 @@ import { doctorVerb } from "./cli/doctor.ts";
 import { evalVerb } from "./cli/eval.ts";
 import { runCommandLine } from "./cli/frame.ts";
 import { linearizeVerb } from "./cli/linearize.ts";
+import { mergeVerb } from "./cli/merge.ts";
 import { rlVerb } from "./cli/rl.ts";
 import { searchVerb } from "./cli/search.ts";
 import { serveVerb } from "./cli/serve.ts";
@@ -34,6 +35,7 @@ const verbs = [
   sftVerb(),
   rlVerb(),
   evalVerb(),
+  mergeVerb(),
   askVerb(),
   serveVerb(),
   doctorVerb(),

@@ -61,8 +61,11 @@ export async function planEngine(
   requireOfKind(engine, needs);
   const folder = processorFolder(engine, fallback);
   const episode = await episodeConfig(recipe, folder);
-  const resolved = await resolveEngine(engine, options);
-  const open = { ...options, processorFolder: folder };
+  const { lora, seed } = recipe;
+  const learns = options.trainable !== undefined && lora !== null;
+  const how = learns ? { ...options, lora: { ...lora, seed } } : options;
+  const resolved = await resolveEngine(engine, how);
+  const open = { ...how, processorFolder: folder };
   return { engine: resolved, needs, folder, episode, options: open };
 }
 

@@ -11,6 +11,7 @@ import { nameFrom, nameSchema } from "./core/inside.ts";
 import { sinkNames } from "./core/metric-sinks.ts";
 import { findPath } from "./core/paths.ts";
 import { readDataset } from "./data/dataset.ts";
+import { loraSchema } from "./engine/lora.ts";
 import { engineSchema } from "./engine/open.ts";
 import { conditions } from "./eval/controls.ts";
 import type { BenchmarkSet } from "./eval/benchmarks/arm-figures.ts";
@@ -100,6 +101,9 @@ const recipeFields = z.strictObject({
   engine: engineSchema
     .prefault({})
     .describe("what samples and learns; see engines.md for what each kind can do"),
+  lora: loraSchema.describe(
+    "sft and rl train an adapter in place of the weights; null: the weights themselves",
+  ),
   log: z
     .array(z.enum(sinkNames))
     .default([])

@@ -10,6 +10,7 @@ import { writeFileAtomic } from "./core/files.ts";
 import { inside } from "./core/inside.ts";
 import { readJsonFile } from "./core/json-file.ts";
 import { isRunFolder, type RunFolder } from "./core/run-folder.ts";
+import { adapterConfigFile } from "./model/adapter-config.ts";
 import { newestCheckpoint } from "./train/checkpoint.ts";
 
 const weightsSchema = z.strictObject({ version: z.literal(1), folder: z.string().min(1) });
@@ -26,7 +27,8 @@ export async function recordWeights(run: RunFolder, folder: string): Promise<voi
  * @throws VigorlError("input") for a run that has none
  */
 export async function modelOf(path: string): Promise<string> {
-  if (existsSync(inside(path, "config.json")) || !(await isRunFolder(path))) return path;
+  const isModel = ["config.json", adapterConfigFile].some((file) => existsSync(inside(path, file)));
+  if (isModel || !(await isRunFolder(path))) return path;
   const file = inside(path, weightsFile);
   if (existsSync(file)) {
     const hint = `name a model folder, or remove ${file} to take the newest checkpoint`;

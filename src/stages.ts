@@ -163,8 +163,14 @@ async function runRl(
   label = "rl",
 ): Promise<Trained> {
   const { recipe, signal, quiet } = options;
-  const { trainable } = recipe.rl;
+  const { trainable, parity } = recipe.rl;
   const start = performance.now();
+  if (recipe.lora !== null && recipe.lora.dropout > 0 && parity.enabled)
+    throw new VigorlError(
+      "usage",
+      "lora.dropout: what the learner drops, the sampler sees, and the parity gate would stop the run",
+      { hint: "set lora.dropout to 0 for rl, or rl.parity.enabled to false" },
+    );
   const plan = await planEngine(recipe, engine, needsOf("rl", recipe), { trainable, signal });
   const inputs = await checkInputs(options, plan, tasks);
   const learner = await openPlannedLearner(plan);

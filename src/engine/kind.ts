@@ -4,6 +4,7 @@
  * and a line in `open.ts`.
  */
 import type { z } from "zod";
+import type { LoraStart } from "./lora.ts";
 import type { Capability } from "./capabilities.ts";
 import type { Sampler } from "./types.ts";
 
@@ -35,6 +36,8 @@ export interface EngineKind<Schema extends z.ZodObject, Config = z.output<Schema
 export interface ResolveOptions {
   /** What will be trained; absent where nothing will. */
   readonly trainable?: "all" | "language";
+  /** An adapter is trained in place of the weights. */
+  readonly lora?: LoraStart;
   readonly signal?: AbortSignal;
 }
 

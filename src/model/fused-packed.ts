@@ -1,6 +1,7 @@
 /**
  * The language model's weights packed for our own products, norms' gains and biases with them: a layer
- * of a decode step is four products and an attention. Experts are packed one by one.
+ * of a decode step is four products and an attention. Experts are packed one by one; what an adapter
+ * adds is packed with the rest.
  */
 import { allocateBlock, divideBlock } from "../torch/arena.ts";
 import type { Tensor } from "../torch/ops.ts";
@@ -11,6 +12,7 @@ import {
   type PackedWeights,
 } from "../torch/packed-linear.ts";
 import { noGrad, scope } from "../torch/scope.ts";
+import { effectiveWeight } from "./adapter.ts";
 import { mixture, route } from "./experts.ts";
 import { headsProjection, headsWidth, normHeads_, type FusedLanguage } from "./fused.ts";
 import { activeOf, type LanguageLayer } from "./language.ts";
@@ -82,9 +84,9 @@ export class PackedLanguage implements FusedLanguage {
       for (const [i, layer] of language.layers.entries())
         scope(() => {
           const packed = this.#layers[i];
-          const { weight, bias } = headsProjection(layer, config.text);
+          const { weight, bias } = headsProjection(layer, config.text, effectiveWeight);
           packWeights(packed.heads, { weight: weight.mul(layer.inputNorm), bias });
-          packWeights(packed.output, layer.o);
+          packWeights(packed.output, { weight: effectiveWeight(layer.o) });
           if (packed.router !== undefined && "router" in layer.mlp)
             packWeights(packed.router, { weight: layer.mlp.router.mul(layer.postNorm) });
           for (const [expert, { gateUp, down }] of packed.mlps.entries())
@@ -141,7 +143,11 @@ function mlpWeights(
   expert: number,
 ): Record<"gate" | "up" | "down", Tensor> {
   if (!("router" in mlp))
-    return { gate: mlp.gate.weight, up: mlp.up.weight, down: mlp.down.weight };
+    return {
+      gate: effectiveWeight(mlp.gate),
+      up: effectiveWeight(mlp.up),
+      down: effectiveWeight(mlp.down),
+    };
   const [gate, up] = mlp.gateUp.select(0, expert).chunk(2, 0);
   return { gate, up, down: mlp.down.select(0, expert) };
 }

@@ -1,20 +1,24 @@
 /**
- * The language model's weights for libtorch's products: on any device, in any dtype. Copies are made of
- * projections that share an input alone; experts are read where the model has them.
+ * The language model's weights for libtorch's products: on any device, in any dtype. Only the projections
+ * to heads are copied, whose rows come in another order; all else is read where the model has it. What
+ * adapters add is worked out beside each product.
  */
 import { allocateBlock, divideBlock } from "../torch/arena.ts";
-import { linear, rmsNorm, swiglu } from "../torch/nn.ts";
+import { linear, rmsNorm, swiglu, whole } from "../torch/nn.ts";
 import type { Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { everyExpert, expertRunner, mixture, route } from "./experts.ts";
+import { SideProduct } from "./fused-side.ts";
 import {
+  arrangeHeads,
   headsProjection,
   headsWidth,
   normHeads_,
   type FusedLanguage,
   type HeadOrder,
 } from "./fused.ts";
-import { activeOf, type Mlp } from "./language.ts";
+import { activeOf, type LanguageLayer } from "./language.ts";
+import type { Linear } from "./layers.ts";
 import type { VisionLanguageModel } from "./vision-language-model.ts";
 
 /** Matrices [in, out]. */
@@ -24,6 +28,14 @@ interface PlainLayer {
   readonly bias?: Tensor;
   readonly output: Tensor;
   readonly mlp?: PlainMlp;
+  readonly sides: Sides;
+}
+
+interface Sides {
+  readonly heads?: SideProduct;
+  readonly output?: SideProduct;
+  readonly gateUp?: SideProduct;
+  readonly down?: SideProduct;
 }
 
 interface PlainMlp {
@@ -45,21 +57,35 @@ export class PlainLanguage implements FusedLanguage {
     const { dtype, device, language } = model;
     const { text } = model.config;
     const width = headsWidth(text);
-    const shapes = language.layers.flatMap(({ mlp }) => [
+    const shapes = language.layers.flatMap((layer) => [
       [text.hiddenSize, width],
       ...(text.attentionBias ? [[width]] : []),
-      ...("router" in mlp ? [] : [[text.hiddenSize, 2 * text.intermediateSize]]),
+      ...Object.values(sharing(layer)).flatMap(SideProduct.shapes),
     ]);
     this.#model = model;
     this.block = block?.keep() ?? allocateBlock(shapes, { dtype, device });
     const own = divideBlock(this.block, shapes).values();
     const next = (): Tensor => own.next().value!;
-    this.#layers = language.layers.map(({ o, mlp }) => {
+    this.#layers = language.layers.map((layer) => {
+      const { o, mlp } = layer;
       const heads = next();
       const bias = text.attentionBias ? next() : undefined;
+      const shared = sharing(layer);
+      const sides: Sides = {
+        heads: SideProduct.over(shared.heads, next),
+        output: SideProduct.over(shared.output, next),
+        gateUp: SideProduct.over(shared.gateUp, next),
+        down: SideProduct.over(shared.down, next),
+      };
       const output = o.weight.t().keep();
-      if ("router" in mlp) return { heads, bias, output };
-      return { heads, bias, output, mlp: { gateUp: next(), down: mlp.down.weight.t().keep() } };
+      if ("router" in mlp) return { heads, bias, output, sides };
+      const gateUp = scope(() =>
+        whole(mlp.gate.weight, 2 * text.intermediateSize)
+          .t()
+          .keep(),
+      );
+      const down = mlp.down.weight.t().keep();
+      return { heads, bias, output, sides, mlp: { gateUp, down } };
     });
     this.#head = language.head.t().keep();
   }
@@ -70,29 +96,30 @@ export class PlainLanguage implements FusedLanguage {
       for (const [i, layer] of language.layers.entries())
         scope(() => {
           const to = this.#layers[i];
-          const { weight, bias } = headsProjection(layer, config.text, this.#order);
+          const weightOf = ({ weight: own }: Linear) => own;
+          const { weight, bias } = headsProjection(layer, config.text, weightOf, this.#order);
           to.heads.t().copy_(weight);
           if (bias !== undefined) to.bias?.copy_(bias);
-          if (to.mlp === undefined) return;
-          const from = layer.mlp as Mlp;
-          const [gate, up] = to.mlp.gateUp.t().chunk(2, 0);
-          gate.copy_(from.gate.weight);
-          up.copy_(from.up.weight);
+          to.sides.heads?.refresh((rowsOf) =>
+            arrangeHeads(layer, config.text, rowsOf, this.#order),
+          );
+          for (const side of [to.sides.output, to.sides.gateUp, to.sides.down]) side?.refresh();
         });
     });
   }
 
   heads(layer: number, x: Tensor): Tensor {
-    const { heads, bias } = this.#layers[layer];
+    const { heads, bias, sides } = this.#layers[layer];
     const { language, config } = this.#model;
     const own = language.layers[layer];
     const inner = this.#norm(x, own.inputNorm);
     const projected = bias === undefined ? inner.mm(heads) : bias.addmm(inner, heads);
-    return normHeads_(projected, own, config.text, this.#order);
+    return normHeads_(beside(sides.heads, projected, inner), own, config.text, this.#order);
   }
 
   output(layer: number, mixed: Tensor, residual: Tensor): Tensor {
-    return this.#addTo(residual, mixed, this.#layers[layer].output);
+    const { output, sides } = this.#layers[layer];
+    return beside(sides.output, this.#addTo(residual, mixed, output), mixed);
   }
 
   mlp(layer: number, x: Tensor, step: boolean): Tensor {
@@ -106,8 +133,10 @@ export class PlainLanguage implements FusedLanguage {
         : mixture(inner, routing, expertRunner(mlp));
       return x.add(sum);
     }
-    const { gateUp, down } = this.#layers[layer].mlp!;
-    return this.#addTo(x, swiglu(inner.mm(gateUp)), down);
+    const { sides, mlp: own } = this.#layers[layer];
+    const { gateUp, down } = own!;
+    const middle = swiglu(beside(sides.gateUp, inner.mm(gateUp), inner));
+    return beside(sides.down, this.#addTo(x, middle, down), middle);
   }
 
   logits(x: Tensor): Tensor {
@@ -115,8 +144,9 @@ export class PlainLanguage implements FusedLanguage {
   }
 
   dispose(): void {
-    for (const { heads, bias, output, mlp } of this.#layers)
-      for (const part of [heads, bias, output, mlp?.gateUp, mlp?.down]) part?.dispose();
+    for (const { heads, bias, output, mlp, sides } of this.#layers)
+      for (const part of [heads, bias, output, mlp?.gateUp, mlp?.down, ...Object.values(sides)])
+        (part as Tensor | SideProduct | undefined)?.dispose();
     this.#head.dispose();
     this.block.dispose();
   }
@@ -129,4 +159,19 @@ export class PlainLanguage implements FusedLanguage {
   #norm(x: Tensor, gain: Tensor): Tensor {
     return rmsNorm(x, gain, this.#model.config.text.rmsNormEps);
   }
+}
+
+/** The linear layers of a layer by the input that they share, in the order of their outputs. */
+function sharing({ q, k, v, o, mlp }: LanguageLayer): Record<keyof Sides, readonly Linear[]> {
+  const dense = "router" in mlp ? undefined : mlp;
+  return {
+    heads: [q, k, v],
+    output: [o],
+    gateUp: dense === undefined ? [] : [dense.gate, dense.up],
+    down: dense === undefined ? [] : [dense.down],
+  };
+}
+
+function beside(side: SideProduct | undefined, y: Tensor, x: Tensor): Tensor {
+  return side === undefined ? y : side.add(y, x);
 }

@@ -45,16 +45,19 @@ export function headsWidth({ numHeads, numKeyValueHeads, headDim }: TextConfig):
   return (numHeads + 2 * numKeyValueHeads) * headDim;
 }
 
-/** The projections to q, k and v as one, to rows in the order of `FusedLanguage.heads`. */
+/**
+ * The projections to q, k and v as one, to rows in the order of `FusedLanguage.heads`.
+ * @param weightOf their matrices, with what an adapter adds or without
+ */
 export function headsProjection(
   layer: LanguageLayer,
   config: TextConfig,
+  weightOf: (linear: Linear) => Tensor,
   order: HeadOrder = "grouped",
 ): Linear {
-  const lay = order === "grouped" ? arrange : sideBySide;
-  const weight = lay(layer, config, (linear) => linear.weight);
+  const weight = arrangeHeads(layer, config, weightOf, order);
   if (!config.attentionBias) return { weight };
-  return { weight, bias: lay(layer, config, biasOf).view([-1]) };
+  return { weight, bias: arrangeHeads(layer, config, biasOf, order).view([-1]) };
 }
 
 /** Rows of `FusedLanguage.heads` with their queries and keys normed in place, where a layer does that. */
@@ -83,8 +86,18 @@ function biasOf({ bias }: Linear): Tensor {
   return bias.unsqueeze(-1);
 }
 
-/** The rows of q, k and v, [heads · D, C] each, in their places. */
-function arrange(
+/** What belongs to the rows of q, k and v, [heads · D, C] each, in the order of `FusedLanguage.heads`. */
+export function arrangeHeads(
+  layer: LanguageLayer,
+  config: TextConfig,
+  rowsOf: (linear: Linear) => Tensor,
+  order: HeadOrder = "grouped",
+): Tensor {
+  return order === "grouped" ? grouped(layer, config, rowsOf) : sideBySide(layer, config, rowsOf);
+}
+
+/** The rows of q, k and v by key-value head. */
+function grouped(
   layer: LanguageLayer,
   { numHeads, numKeyValueHeads: heads, headDim }: TextConfig,
   rowsOf: (linear: Linear) => Tensor,

@@ -5,13 +5,13 @@
  * alone.
  * Legend: N flat rows, H query heads, KV key-value heads, D head size, C hidden size.
  */
-import { joinedLinear, linear, rmsNorm, swiglu } from "../torch/nn.ts";
+import { linear, rmsNorm, swiglu } from "../torch/nn.ts";
 import { cat, type Tensor } from "../torch/ops.ts";
 import { scope } from "../torch/scope.ts";
 import { attendSegments, interleaved, pick, type Segments } from "./attention.ts";
 import type { ExpertsConfig, TextConfig } from "./config.ts";
 import { expertRunner, mixture, route, takeExperts, type Experts } from "./experts.ts";
-import { takeLinear, type Linear, type Take } from "./layers.ts";
+import { project, projectJoined, takeLinear, type Linear, type Take } from "./layers.ts";
 
 export interface LanguageLayer<T = Tensor> {
   readonly inputNorm: T;
@@ -152,11 +152,11 @@ function layerForward(
   const paired = (config.numHeads + config.numKeyValueHeads) * headDim;
   const normed = rmsNorm(x, layer.inputNorm, rmsNormEps);
   const parts = [layer.q, layer.k, layer.v];
-  const projected = joinedLinear(normed, parts, { paired, size: headDim });
+  const projected = projectJoined(normed, parts, { paired, size: headDim });
   const qkv = withHeadNorms(projected, layer, config);
   const mixed = attendSegments(qkv, factors, config, segments, true, rows);
   const residual = pick(x, rows);
-  const attended = residual.add(linear(mixed, layer.o.weight));
+  const attended = residual.add(project(mixed, layer.o));
   const inner = rmsNorm(attended, layer.postNorm, rmsNormEps);
   return attended.add(mlpForward(inner, layer, config));
 }
@@ -164,8 +164,8 @@ function layerForward(
 /** What the MLP or the experts of a layer make of its normed rows [N, C]. */
 function mlpForward(inner: Tensor, { mlp }: LanguageLayer, { experts }: TextConfig): Tensor {
   if (!("router" in mlp)) {
-    const wide = joinedLinear(inner, [mlp.gate, mlp.up]);
-    return linear(swiglu(wide), mlp.down.weight);
+    const wide = projectJoined(inner, [mlp.gate, mlp.up]);
+    return project(swiglu(wide), mlp.down);
   }
   const routing = route(linear(inner, mlp.router), activeOf(experts));
   return mixture(inner, routing, expertRunner(mlp));

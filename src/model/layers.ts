@@ -3,16 +3,24 @@
  * over its parameters, each named with its shape: over the tensors of a model it gives the model, and
  * without any it gives the list of names and shapes.
  */
-import { layerNorm, linear, rmsNorm } from "../torch/nn.ts";
-import type { Tensor } from "../torch/ops.ts";
+import { joinedLinear, layerNorm, linear, rmsNorm } from "../torch/nn.ts";
+import { cat, zeros, type Tensor } from "../torch/ops.ts";
+import type { LowRank } from "./adapter.ts";
+import { interleaved } from "./attention.ts";
 
-/** Gives what stands for the parameter of this name, which has this shape. */
-export type Take<T> = (name: string, shape: readonly number[]) => T;
+export interface Take<T> {
+  /** Gives what stands for the parameter of this name, which has this shape. */
+  (name: string, shape: readonly number[]): T;
+  /** Is told of every linear layer that an adapter may change. */
+  linear?(module: string, layer: Linear<T>): void;
+}
 
 /** Weight and, where the published layer has one, bias of a linear layer. */
 export interface Linear<T = Tensor> {
   readonly weight: T;
   readonly bias?: T;
+  /** What an adapter adds, where there is one. */
+  lowRank?: LowRank;
 }
 
 /** Gain of an RMS norm; with a bias, of a layer norm. */
@@ -28,7 +36,9 @@ export function takeLinear<T>(
   hasBias: boolean,
 ): Linear<T> {
   const weight = take(`${name}.weight`, [out, input]);
-  return hasBias ? { weight, bias: take(`${name}.bias`, [out]) } : { weight };
+  const layer: Linear<T> = hasBias ? { weight, bias: take(`${name}.bias`, [out]) } : { weight };
+  take.linear?.(name, layer);
+  return layer;
 }
 
 export function takeNorm<T>(take: Take<T>, name: string, width: number, hasBias: boolean): Norm<T> {
@@ -36,9 +46,54 @@ export function takeNorm<T>(take: Take<T>, name: string, width: number, hasBias:
   return hasBias ? { weight, bias: take(`${name}.bias`, [width]) } : { weight };
 }
 
-/** Rows of x through a linear layer. */
-export function project(x: Tensor, { weight, bias }: Linear): Tensor {
-  return linear(x, weight, bias);
+/** Rows of x through a linear layer and its adapter. */
+export function project(x: Tensor, layer: Linear): Tensor {
+  const y = linear(x, layer.weight, layer.bias);
+  const added = addition(x, layer);
+  return added === undefined ? y : y.add(added);
+}
+
+/** How the first outputs of joined layers come: so many of them as heads of `size`, in pairs. */
+export interface Pairing {
+  readonly paired: number;
+  readonly size: number;
+}
+
+/** Layers of one input, and their adapters, side by side: see `joinedLinear`. */
+export function projectJoined(
+  x: Tensor,
+  layers: readonly Linear[],
+  pairing: Pairing = { paired: 0, size: 0 },
+): Tensor {
+  const y = joinedLinear(x, layers, pairing);
+  let before = 0;
+  const parts = layers.map((layer) => {
+    const width = layer.weight.size(0);
+    const paired = Math.min(Math.max(pairing.paired - before, 0), width);
+    before += width;
+    return addition(x, layer, { ...pairing, paired });
+  });
+  if (parts.every((part) => part === undefined)) return y;
+  const { dtype, device } = y;
+  const added = parts.map(
+    (part, i) => part ?? zeros([x.size(0), layers[i].weight.size(0)], { dtype, device }),
+  );
+  return y.add(added.length === 1 ? added[0] : cat(added, 1));
+}
+
+/** What the adapter of a layer adds for rows x; undefined where there is none, or it is off. */
+function addition(x: Tensor, { lowRank }: Linear, pairing?: Pairing): Tensor | undefined {
+  const factors = lowRank?.factors ?? null;
+  if (lowRank === undefined || factors === null) return undefined;
+  const inner = linear(lowRank.dropped(x), lowRank.down(factors, x.dtype));
+  return linear(inner, pairFirst(lowRank.up(factors, x.dtype), pairing));
+}
+
+function pairFirst(rows: Tensor, { paired, size }: Pairing = { paired: 0, size: 0 }): Tensor {
+  if (paired === 0) return rows;
+  const rest = rows.size(0) - paired;
+  const first = interleaved(rows.narrow(0, 0, paired), size);
+  return rest === 0 ? first : cat([first, rows.narrow(0, paired, rest)], 0);
 }
 
 /** Rows of x normed: as a layer norm where there is a bias, else by their root mean square. */

@@ -5,14 +5,16 @@
  * Legend: N flat positions of a batch, H hidden size, K levels of deepstack, V vocabulary.
  */
 import { VigorlError } from "../core/errors.ts";
-import { linear } from "../torch/nn.ts";
+import { layTogether, linear } from "../torch/nn.ts";
 import { embedding, type Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { tensor, type Device, type DType } from "../torch/tensor.ts";
+import type { Adapter } from "./adapter.ts";
 import { segment } from "./attention.ts";
 import type { Batch, ImageRef } from "./batch.ts";
 import { patchDim, type ModelConfig } from "./config.ts";
 import { languageForward, type Deepstack, type LanguageModel } from "./language.ts";
+import type { Linear, Take } from "./layers.ts";
 import {
   getParameter,
   isVision,
@@ -43,23 +45,36 @@ export class VisionLanguageModel {
   readonly folder: string | undefined;
   readonly vision: VisionTower;
   readonly language: LanguageModel;
+  /** Every layer that an adapter may change, by its path as parameters are named. */
+  readonly linears: ReadonlyMap<string, Linear>;
+  /** Disposed of with the model. */
+  adapter: Adapter | null = null;
   readonly textRotary: Rotary;
   readonly visionRotary: Rotary;
 
-  /** Takes ownership of the tensors in `params`. */
-  constructor(config: ModelConfig, params: Parameters, folder?: string) {
+  /**
+   * Takes ownership of the tensors in `params`. The gates and ups of the language model move, so that
+   * each two are one.
+   * @param isLaid they have been moved already: the tensors are those of another model
+   */
+  constructor(config: ModelConfig, params: Parameters, folder?: string, isLaid = false) {
     checkParameters(config, params, folder);
-    for (const parameter of params.values()) parameter.keep();
     this.config = config;
     // One order whatever file they came from: sums over all parameters round the same way then.
     this.params = new Map(
       [...parameterShapes(config).keys()].map((name) => [name, getParameter(params, name)]),
     );
     this.folder = folder;
-    const { dtype, device } = getParameter(params, "model.embed_tokens.weight");
+    const { dtype, device } = getParameter(this.params, "model.embed_tokens.weight");
     this.dtype = dtype;
     this.device = device;
-    const { vision, language } = structure(config, (name) => getParameter(params, name));
+    if (!isLaid) joinGates(this.params);
+    for (const parameter of this.params.values()) parameter.keep();
+    const linears = new Map<string, Linear>();
+    const take: Take<Tensor> = (name) => getParameter(this.params, name);
+    take.linear = (module, layer) => void linears.set(module, layer);
+    const { vision, language } = structure(config, take);
+    this.linears = linears;
     this.vision = vision;
     this.language = language;
     this.textRotary = new Rotary(textPairs(config.text), device);
@@ -191,6 +206,7 @@ export class VisionLanguageModel {
   dispose(): void {
     this.textRotary.dispose();
     this.visionRotary.dispose();
+    this.adapter?.dispose();
     for (const parameter of this.params.values()) parameter.dispose();
   }
 
@@ -200,6 +216,19 @@ export class VisionLanguageModel {
     const { outHiddenSize: width, deepstackBlocks } = this.config.vision;
     const rows = featuresInPlace(batch, features);
     return deepstackBlocks.length === 0 ? rows : rows.narrow(1, level * width, width);
+  }
+}
+
+/** Lays the two projections of each SwiGLU of the language model together. */
+function joinGates(params: Parameters): void {
+  for (const name of params.keys()) {
+    if (isVision(name) || !name.endsWith(".gate_proj.weight")) continue;
+    const names = [name, name.replace("gate_proj", "up_proj")];
+    const apart = names.map((one) => getParameter(params, one));
+    for (const [i, part] of layTogether(apart).entries()) {
+      params.set(names[i], part);
+      apart[i].dispose();
+    }
   }
 }
 

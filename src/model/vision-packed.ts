@@ -10,6 +10,7 @@ import {
   type PackedWeights,
 } from "../torch/packed-linear.ts";
 import { noGrad, scope } from "../torch/scope.ts";
+import { effectiveWeight } from "./adapter.ts";
 import { patchDim, mergeUnit } from "./config.ts";
 import { normed, type Linear, type Norm } from "./layers.ts";
 import type { Grid } from "./rope.ts";
@@ -70,17 +71,17 @@ export class PackedTower implements TowerProducts {
       for (const [i, packed] of this.#blocks.entries())
         scope(() => {
           const { norm1, qkv, proj, norm2, gate, up, down } = tower.blocks[i];
-          packWeights(packed.heads, scaled(forRotation(qkv, hiddenSize / numHeads), norm1));
-          packWeights(packed.output, proj);
+          packWeights(packed.heads, scaled(forRotation(whole(qkv), hiddenSize / numHeads), norm1));
+          packWeights(packed.output, whole(proj));
           const inner = gate === undefined ? [up] : [gate, up];
-          packWeights(packed.up, ...inner.map((linear) => scaled(linear, norm2)));
-          packWeights(packed.down, down);
+          packWeights(packed.up, ...inner.map((linear) => scaled(whole(linear), norm2)));
+          packWeights(packed.down, whole(down));
         });
       scope(() => packWeights(this.#embed, patchMatrix(tower, config.vision)));
       for (const [i, { into, out }] of this.#mergers.entries())
         scope(() => {
-          packWeights(into, tower.mergers[i].into);
-          packWeights(out, tower.mergers[i].out);
+          packWeights(into, whole(tower.mergers[i].into));
+          packWeights(out, whole(tower.mergers[i].out));
         });
     });
   }
@@ -128,6 +129,11 @@ export class PackedTower implements TowerProducts {
 
 function unfilled(width: number, depth: number, gated = false): PackedWeights {
   return { panels: empty(packedShape(width, depth, gated)).keep(), width, gated };
+}
+
+/** A layer with what its adapter adds. */
+function whole(layer: Linear): Linear {
+  return { weight: effectiveWeight(layer), bias: layer.bias };
 }
 
 /** A projection of rows that an RMS norm's gain has not yet multiplied. */

@@ -9,7 +9,7 @@
  * operators, with gradients, and in vision-packed.ts for features alone.
  * Legend: P patches in all, U = P / 4 merged positions, C width, H width of a feature, K deepstack blocks.
  */
-import { joinedLinear, linear, swiglu } from "../torch/nn.ts";
+import { linear, swiglu } from "../torch/nn.ts";
 import { cat, type Tensor } from "../torch/ops.ts";
 import { scope } from "../torch/scope.ts";
 import { tensor, type Device } from "../torch/tensor.ts";
@@ -19,6 +19,7 @@ import type { TowerNames } from "./families/family.ts";
 import {
   normed,
   project,
+  projectJoined,
   takeLinear,
   takeNorm,
   type Linear,
@@ -178,7 +179,7 @@ export function plainProducts(tower: VisionTower, config: VisionConfig): TowerPr
     heads(block, x) {
       const { norm1, qkv } = tower.blocks[block];
       const paired = 2 * config.hiddenSize;
-      return joinedLinear(normed(x, norm1, towerEpsilon), [qkv], { paired, size: headDim });
+      return projectJoined(normed(x, norm1, towerEpsilon), [qkv], { paired, size: headDim });
     },
     output(block, mixed, residual) {
       return residual.add(project(mixed, tower.blocks[block].proj));
@@ -186,7 +187,7 @@ export function plainProducts(tower: VisionTower, config: VisionConfig): TowerPr
     mlp(block, x) {
       const { norm2, gate, up, down } = tower.blocks[block];
       const inner = normed(x, norm2, towerEpsilon);
-      const wide = gate === undefined ? project(inner, up) : joinedLinear(inner, [gate, up]);
+      const wide = gate === undefined ? project(inner, up) : projectJoined(inner, [gate, up]);
       return x.add(project(activated(wide, config), down));
     },
     merge(merger, x) {

@@ -14,7 +14,7 @@ import {
   scaledDotProductAttention,
   Tensor,
 } from "./ops.ts";
-import { scope } from "./scope.ts";
+import { noGrad, scope } from "./scope.ts";
 
 export interface AttentionOptions {
   /** Broadcasts to [B, H, T, S]: boolean (true may look) or added to the scores. */
@@ -60,6 +60,27 @@ export function joinedLinear(
   const weights = parts.map(({ weight }) => weight.id);
   const biases = parts.flatMap(({ bias }) => (bias === undefined ? [] : [bias.id]));
   return new Tensor(native.call(joined, x.id, weights, biases, paired, size) as number);
+}
+
+/**
+ * The same matrices as views of one, in which they lie one below another, so that `whole` of the first is
+ * all of them. Copies them; for tensors without gradients.
+ */
+export function layTogether(parts: readonly Tensor[]): Tensor[] {
+  return noGrad(() =>
+    scope(() => {
+      const sizes = parts.map((part) => part.size(0));
+      return cat([...parts], 0)
+        .splitWithSizes(sizes, 0)
+        .map((part) => part.detach());
+    }),
+  );
+}
+
+/** The first `numRows` rows from a matrix on, of which it is the first part: see `layTogether`. */
+export function whole(first: Tensor, numRows: number): Tensor {
+  const width = first.size(1);
+  return noGrad(() => first.detach().asStrided([numRows, width], [width, 1]));
 }
 
 /** Divides by the root mean square over the last dimension, in float32, and scales by `weight`. */

@@ -7,7 +7,12 @@ const gib = z.number().positive();
 
 export const localSchema = z.strictObject({
   kind: z.literal("local"),
-  model: pathText("a Hugging Face model folder").default("models/nano"),
+  model: pathText(
+    "a Hugging Face model folder, or that of an adapter, whose base is opened with it",
+  ).default("models/nano"),
+  adapter: pathText(
+    "folder of a LoRA adapter in peft's layout that belongs to the model",
+  ).optional(),
   device: z
     .string()
     .regex(/^(auto|cpu|cuda(:\d+)?)$/, "auto, cpu, cuda or cuda:N")

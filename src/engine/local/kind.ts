@@ -1,5 +1,8 @@
 /** The engine on this machine, as `open.ts` knows it. */
 import { given } from "../../core/auto.ts";
+import { VigorlError } from "../../core/errors.ts";
+import { findPath } from "../../core/paths.ts";
+import { baseOf, isAdapterFolder } from "../../model/adapter-config.ts";
 import { prepareAddon } from "../../torch/addon.ts";
 import type { EngineKind } from "../kind.ts";
 import { localCapabilities } from "./capabilities.ts";
@@ -12,22 +15,32 @@ const GIB = 2 ** 30;
 export const localKind: EngineKind<typeof localSchema> = {
   schema: localSchema,
   can: localCapabilities,
-  label: ({ model }) => model,
+  label: ({ model, adapter }) => adapter ?? model,
   async versions() {
     const { torchFacts } = await torchDevice();
     const { version, blas } = torchFacts();
     return { libtorch: version, blas };
   },
-  processorFolder: ({ model }) => findModelFolder(model),
-  onWeights: (config, model) => ({ ...config, model }),
-  async resolve(config, { trainable }) {
-    const model = findModelFolder(config.model);
+  processorFolder: (config) => findModelFolder(weightsOf(config).model),
+  onWeights: ({ adapter: _, ...config }, model) => ({ ...config, model }),
+  async resolve(config, { trainable, lora }) {
+    const { model: named, adapter } = weightsOf(config);
+    const model = findModelFolder(named);
+    if (adapter !== undefined && trainable !== undefined && lora === undefined)
+      throw new VigorlError(
+        "usage",
+        `${adapter}: is an adapter, and the recipe trains whole weights`,
+        {
+          hint: "go on with the adapter by a lora section, or merge it first: ./vigorl merge",
+        },
+      );
     const options = { ...(await optionsOf(config)), trainable };
     const { localSizes } = await import("./sizes.ts");
     const sizes = await localSizes(model, options);
     return {
       ...config,
       model,
+      ...(adapter === undefined ? {} : { adapter }),
       device: sizes.device,
       dtype: sizes.dtype as LocalConfig["dtype"],
       maxPositions: sizes.maxPositions,
@@ -46,11 +59,20 @@ export const localKind: EngineKind<typeof localSchema> = {
     const [each, workers] = [given(slots), given(samplers)];
     return each === undefined || workers === undefined ? undefined : each * workers;
   },
-  async open(config, { trainable }) {
+  async open(config, { trainable, lora }) {
     const { openLocalEngine } = await import("./client.ts");
-    return openLocalEngine(config.model, { ...(await optionsOf(config)), trainable });
+    const { model, adapter } = weightsOf(config);
+    const options = { ...(await optionsOf(config)), trainable, lora, adapter };
+    return openLocalEngine(model, options);
   },
 };
+
+/** Folders of the base and of its adapter; a model folder that is an adapter's names its base. */
+function weightsOf({ model, adapter }: LocalConfig): { model: string; adapter?: string } {
+  const folder = findPath(model);
+  if (adapter !== undefined) return { model: folder, adapter: findPath(adapter) };
+  return isAdapterFolder(folder) ? { model: baseOf(folder), adapter: folder } : { model: folder };
+}
 
 /** The tensor library is built and loaded only where it is needed. */
 async function torchDevice() {

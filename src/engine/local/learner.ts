@@ -103,6 +103,7 @@ export function forwardBackward(
       const layout = layOut(data, members, model.config, "weighted");
       if (layout.rows.length === 0) return;
       const { batch, rows } = layout;
+      model.adapter?.nextBatch();
       const seen =
         settings.trainable === "language" || batch.images.length === 0
           ? features.take(batch.images)
@@ -136,7 +137,8 @@ export function forwardBackward(
           collect();
         }
       }
-      hidden.backward(slopesOf.length === 1 ? slopesOf[0] : cat(slopesOf, 0));
+      if (hidden.requiresGrad)
+        hidden.backward(slopesOf.length === 1 ? slopesOf[0] : cat(slopesOf, 0));
       collect();
     });
   }

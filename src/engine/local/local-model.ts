@@ -3,7 +3,11 @@
  * reference, the optimizer. Everything here lives in the first worker thread.
  */
 import { VigorlError } from "../../core/errors.ts";
+import { deriveSeed } from "../../core/random.ts";
+import type { Factors } from "../../model/adapter.ts";
 import { loadModelFolder, saveModelFolder } from "../../model/folder.ts";
+import type { Parameters } from "../../model/parameters.ts";
+import type { VisionLanguageModel } from "../../model/vision-language-model.ts";
 import { offerTensor } from "../../torch/share.ts";
 import type {
   Capabilities,
@@ -17,6 +21,7 @@ import type {
 } from "../types.ts";
 import { FeatureCache } from "./feature-cache.ts";
 import { forward, forwardBackward, type LearnerSettings, type Sighted } from "./learner.ts";
+import { LocalAdapter } from "./local-adapter.ts";
 import { Optimizer } from "./optimizer.ts";
 import { localCapabilities } from "./capabilities.ts";
 import type { Share, WorkerOptions } from "./protocol.ts";
@@ -33,32 +38,41 @@ export async function openLocalModel(folder: string, options: WorkerOptions): Pr
   const { device, dtype, threads } = options;
   useThreads(threads);
   const model = await loadModelFolder(folder, { device, dtype });
-  return new LocalModel(await openSampling(folder, model, options), options);
+  const adapter = await LocalAdapter.open(folder, model, options);
+  return new LocalModel(await openSampling(folder, model, options), options, adapter);
 }
 
 export class LocalModel {
   readonly capabilities: Capabilities;
   readonly forSampling: SamplingModel;
   private readonly policy: Sighted;
-  private reference: Sighted | null = null;
+  private readonly adapter: LocalAdapter | null;
+  private reference: Reference | null = null;
   private readonly optimizer: Optimizer;
   private readonly settings: LearnerSettings;
+  /** Calls of `forwardBackward` since the last step. */
+  private numPasses = 0;
   private readonly featureBytes: number;
   private readonly numConsumers: number;
 
   /** Takes ownership of the model. */
-  constructor(sampling: SamplingModel, options: WorkerOptions) {
+  constructor(sampling: SamplingModel, options: WorkerOptions, adapter: LocalAdapter | null) {
     const { model, features, preprocessor, maxPositions } = sampling;
     this.forSampling = sampling;
     this.featureBytes = options.featureBytes;
+    this.adapter = adapter;
+    const trainable = options.trainable ?? "all";
+    const freezesTower = adapter !== null && !adapter.adapter.sees;
     this.settings = {
-      trainable: options.trainable ?? "all",
+      trainable: freezesTower ? "language" : trainable,
       tokensPerMicroBatch: options.tokensPerMicroBatch,
       logitsBytes: options.logitsBytes ?? LOGITS_BYTES[options.device === "cpu" ? "cpu" : "gpu"],
       preprocessor,
     };
     this.policy = { model, features };
-    this.optimizer = new Optimizer(model.setTrainable(this.settings.trainable));
+    this.optimizer = new Optimizer(
+      adapter === null ? model.setTrainable(trainable) : adapter.adapter.setTrainable(model),
+    );
     this.numConsumers = options.samplers - 1;
     this.capabilities = { name: "local", ...localCapabilities, maxPositions };
   }
@@ -68,23 +82,37 @@ export class LocalModel {
     const consumers = this.numConsumers;
     if (consumers === 0) return null;
     const { config, params } = this.policy.model;
-    const tensors = new Map(
-      [...params].map(([name, parameter]) => [name, offerTensor(parameter, consumers)]),
-    );
     const decoderWeights = offerTensor(this.forSampling.decoder.weights, consumers);
-    return { consumers, config, tensors, decoderWeights };
+    const own = this.adapter?.adapter;
+    const adapter =
+      own === undefined ? null : { ranks: own.ranks, tensors: offered(own.params, consumers) };
+    return { consumers, config, tensors: offered(params, consumers), decoderWeights, adapter };
   }
 
   forward(data: readonly Datum[], options: ForwardOptions): DatumOutput[] {
-    return forward(this.weightsOf(options), data, options, this.settings);
+    const run = (weights: Sighted) => forward(weights, data, options, this.settings);
+    if (options.weights !== "reference") return run(this.policy);
+    if (this.reference === null)
+      throw new VigorlError("usage", "forward: there is no reference yet", {
+        hint: "call setReference first",
+      });
+    const { reference } = this;
+    if (reference.factors === undefined || this.adapter === null) return run(reference);
+    return this.adapter.adapter.during(reference.factors, () => run(reference));
   }
 
   forwardBackward(data: readonly Datum[], loss: Loss): StepOutput {
-    const { gradients } = this.optimizer;
-    return forwardBackward(this.policy, data, loss, this.settings, () => gradients.collect());
+    const { gradients, weightsVersion } = this.optimizer;
+    const run = () =>
+      forwardBackward(this.policy, data, loss, this.settings, () => gradients.collect());
+    const lora = this.adapter?.lora;
+    if (this.adapter === null || lora === undefined) return run();
+    const seed = deriveSeed(lora.seed, "dropout", weightsVersion, this.numPasses++);
+    return this.adapter.adapter.dropping(lora.dropout, seed, run);
   }
 
   optimStep(params: OptimParams): OptimOutput {
+    this.numPasses = 0;
     const gradNorm = this.optimizer.step(params);
     if (this.settings.trainable === "all") this.policy.features.clear();
     return { gradNorm, weightsVersion: this.optimizer.weightsVersion };
@@ -92,36 +120,30 @@ export class LocalModel {
 
   setReference(): void {
     const before = this.reference;
-    const model = this.policy.model.clone();
-    // A frozen tower gives both the same features.
-    const features =
-      this.settings.trainable === "language"
-        ? this.policy.features
-        : new FeatureCache(model, this.settings.preprocessor, this.featureBytes);
-    this.reference = { model, features };
+    if (this.adapter === null) {
+      const model = this.policy.model.clone();
+      this.reference = { model, features: this.featuresOf(model) };
+    } else {
+      const { adapter } = this.adapter;
+      const { model } = this.policy;
+      const factors = adapter.snapshot();
+      const features = adapter.during(factors, () => this.featuresOf(model));
+      this.reference = { model, features, factors };
+    }
     if (before !== null) this.drop(before);
   }
 
   async save(folder: string, optimizer: boolean): Promise<void> {
     const extra = optimizer ? (beside: string) => this.optimizer.save(beside) : undefined;
-    await saveModelFolder(this.policy.model, folder, { extra });
+    if (this.adapter !== null) await this.adapter.save(folder, extra);
+    else await saveModelFolder(this.policy.model, folder, { extra });
   }
 
   /** Returns the number of optimizer steps that the loaded weights have seen: 0 without its state. */
   async load(folder: string, optimizer: boolean): Promise<number> {
-    const { model, features } = this.policy;
-    const loaded = await loadModelFolder(folder, { device: model.device, dtype: model.dtype });
-    try {
-      model.copyFrom(loaded.params);
-    } finally {
-      loaded.dispose();
-    }
-    features.clear();
-    if (this.reference?.features === features) {
-      const frozen = this.reference.model;
-      const own = new FeatureCache(frozen, this.settings.preprocessor, this.featureBytes);
-      this.reference = { model: frozen, features: own };
-    }
+    await (this.adapter === null ? this.loadWeights(folder) : this.adapter.load(folder));
+    const { features } = this.policy;
+    if (this.adapter?.adapter.sees !== false) features.clear();
     if (optimizer) await this.optimizer.load(folder);
     else this.optimizer.reset();
     return this.optimizer.weightsVersion;
@@ -135,17 +157,40 @@ export class LocalModel {
     this.policy.model.dispose();
   }
 
-  private drop({ model, features }: Sighted): void {
-    if (features !== this.policy.features) features.dispose();
-    model.dispose();
+  private async loadWeights(folder: string): Promise<void> {
+    const { model, features } = this.policy;
+    const loaded = await loadModelFolder(folder, { device: model.device, dtype: model.dtype });
+    try {
+      model.copyFrom(loaded.params);
+    } finally {
+      loaded.dispose();
+    }
+    if (this.reference?.features !== features) return;
+    const frozen = this.reference.model;
+    const own = new FeatureCache(frozen, this.settings.preprocessor, this.featureBytes);
+    this.reference = { ...this.reference, features: own };
   }
 
-  private weightsOf({ weights }: ForwardOptions): Sighted {
-    if (weights !== "reference") return this.policy;
-    if (this.reference === null)
-      throw new VigorlError("usage", "forward: there is no reference yet", {
-        hint: "call setReference first",
-      });
-    return this.reference;
+  /** A frozen tower gives a reference the same features. */
+  private featuresOf(model: VisionLanguageModel): FeatureCache {
+    if (this.settings.trainable === "language") return this.policy.features;
+    return new FeatureCache(model, this.settings.preprocessor, this.featureBytes);
   }
+
+  private drop({ model, features, factors }: Reference): void {
+    if (features !== this.policy.features) features.dispose();
+    if (model !== this.policy.model) model.dispose();
+    for (const { a, b } of factors?.values() ?? []) for (const part of [a, b]) part.dispose();
+  }
+}
+
+/** Frozen weights: another model, or the policy's own with its adapter as it was. */
+interface Reference extends Sighted {
+  /** Null: none, the adapter is off. */
+  readonly factors?: ReadonlyMap<string, Factors> | null;
+}
+
+/** Tensors offered to other workers, by name. */
+function offered(tensors: Parameters, consumers: number): Map<string, number> {
+  return new Map([...tensors].map(([name, one]) => [name, offerTensor(one, consumers)]));
 }

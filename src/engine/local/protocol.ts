@@ -5,8 +5,10 @@
  */
 import { VigorlError, type ErrorCode } from "../../core/errors.ts";
 import type { ModelImage } from "../../image/model-image.ts";
+import type { LayerRank } from "../../model/adapter.ts";
 import type { ModelConfig } from "../../model/config.ts";
 import type { Device, DType } from "../../torch/tensor.ts";
+import type { LoraStart } from "../lora.ts";
 import type { LocalSizes } from "./sizes.ts";
 import type {
   Capabilities,
@@ -38,6 +40,10 @@ export interface LocalOptions {
   readonly maxPositions?: number;
   /** `language` freezes the vision tower and keeps its features. Default "all". */
   readonly trainable?: "all" | "language";
+  /** Folder of an adapter that belongs to the model. */
+  readonly adapter?: string;
+  /** Trains an adapter and nothing else: that of `adapter`, or a new one. */
+  readonly lora?: LoraStart;
   /** Bound on padded positions of one learning micro-batch; a longer sequence goes alone. */
   readonly tokensPerMicroBatch?: number;
   /** Bound on the bytes of one block of logits while learning. Default 512 MiB; on a GPU 2 GiB. */
@@ -142,7 +148,8 @@ export type FromWorker =
   | { readonly kind: "error"; readonly id: number | null; readonly error: WireError };
 
 /** Options with nothing left open that a worker reads. */
-export type WorkerOptions = LocalSizes & Pick<LocalOptions, "trainable" | "logitsBytes">;
+export type WorkerOptions = LocalSizes &
+  Pick<LocalOptions, "trainable" | "logitsBytes" | "adapter" | "lora">;
 
 /** What a worker is started with. */
 export interface WorkerStart {
@@ -161,6 +168,11 @@ export interface Share {
   readonly tensors: ReadonlyMap<string, number>;
   /** The decoder's copies. */
   readonly decoderWeights: number;
+  readonly adapter: {
+    readonly ranks: ReadonlyMap<string, LayerRank>;
+    /** By parameter name. */
+    readonly tensors: ReadonlyMap<string, number>;
+  } | null;
 }
 
 /** An error as plain data; `code` only where it is a VigorlError. */

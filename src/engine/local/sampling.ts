@@ -8,6 +8,8 @@ import { errno, VigorlError } from "../../core/errors.ts";
 import { readText } from "../../core/regular-file.ts";
 import type { PreprocessorConfig } from "../../image/preprocessor-config.ts";
 import { Decoder } from "../../model/decoder.ts";
+import { Adapter, type LayerRank } from "../../model/adapter.ts";
+import { getParameter, type Parameters } from "../../model/parameters.ts";
 import { familyOf } from "../../model/families/table.ts";
 import { readPreprocessor, requireSamePatches } from "../../model/profile.ts";
 import { VisionLanguageModel } from "../../model/vision-language-model.ts";
@@ -62,12 +64,34 @@ export async function openSampling(
 /** Decoder and company on the weights of another worker. */
 export function openShared(
   folder: string,
-  { config, tensors, decoderWeights }: Share,
+  { config, tensors, decoderWeights, adapter }: Share,
   options: WorkerOptions,
 ): Promise<SamplingModel> {
   const params = new Map([...tensors].map(([name, number]) => [name, takeTensor(number)]));
-  const model = new VisionLanguageModel(config, params, folder);
+  const model = new VisionLanguageModel(config, params, folder, true);
+  if (adapter !== null) {
+    const taken = new Map([...adapter.tensors].map(([name, number]) => [name, takeTensor(number)]));
+    attach(model, adapter.ranks, taken);
+  }
   return openSampling(folder, model, options, takeTensor(decoderWeights));
+}
+
+/** Puts an adapter of these tensors, by parameter name, into a model. */
+function attach(
+  model: VisionLanguageModel,
+  ranks: ReadonlyMap<string, LayerRank>,
+  tensors: Parameters,
+): void {
+  const factors = new Map(
+    [...ranks.keys()].map((module) => [
+      module,
+      {
+        a: getParameter(tensors, `${module}.lora_A.weight`),
+        b: getParameter(tensors, `${module}.lora_B.weight`),
+      },
+    ]),
+  );
+  model.adapter = new Adapter(model, ranks, factors);
 }
 
 let present: number | undefined;
