@@ -14,12 +14,12 @@ import { benchmarkOf } from "./eval/benchmarks/table.ts";
 import type { Recipe, TaskSet } from "./recipe.ts";
 
 /**
- * SHA-256 of each dataset, by its path in the recipe; of each file of the model, as `model/<name>`; and
- * of all picture files of a task together, as `pictures of <task>`.
+ * SHA-256 of each dataset, by its path in the recipe; of each file of the model, as `model/<name>`, and of
+ * its adapter; and of all picture files of a task together, as `pictures of <task>`.
  */
 export async function inputHashes(
   { data, sft }: Pick<Recipe, "data" | "sft">,
-  model: string,
+  weights: { readonly model: string; readonly adapter: string | undefined },
   tasks: readonly TaskSet[],
 ): Promise<Record<string, string>> {
   const files = new Map<string, string>();
@@ -31,7 +31,10 @@ export async function inputHashes(
     for (const path of await benchmarkFiles(benchmark, folder, source.split))
       files.set(`${benchmark.name}/${relative(folder, path)}`, path);
   }
-  for (const name of await modelFiles(model)) files.set(`model/${name}`, join(model, name));
+  for (const [part, place] of Object.entries(weights)) {
+    if (place === undefined) continue;
+    for (const name of await modelFiles(place)) files.set(`${part}/${name}`, join(place, name));
+  }
   const from = sft.chains?.from;
   if (from !== undefined)
     files.set(

@@ -40,7 +40,8 @@ async function open(
 ) {
   const named = { ...recipe, name, ...changes };
   const place = { path: join(root, name), recipe: named, resume: true, overwrite: false, ...how };
-  const inputs = await checkInputs(place, { folder: model }, await loadTasks(named, "train"));
+  const plan = { folder: model, engine: named.engine };
+  const inputs = await checkInputs(place, plan, await loadTasks(named, "train"));
   return openRun(place, "rl", engine, inputs);
 }
 

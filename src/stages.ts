@@ -26,7 +26,7 @@ import {
   planEngine,
   type EnginePlan,
 } from "./engine-plan.ts";
-import { engineVersions, type EngineConfig } from "./engine/open.ts";
+import { adapterFolder, engineVersions, type EngineConfig } from "./engine/open.ts";
 import type { Sampler } from "./engine/types.ts";
 import { runArm } from "./eval/arm.ts";
 import type { Protocol } from "./eval/benchmarks/benchmark.ts";
@@ -313,12 +313,12 @@ interface Inputs {
  */
 export async function checkInputs(
   options: Omit<StageOptions, "signal" | "quiet">,
-  { folder: model }: Pick<EnginePlan, "folder">,
+  { folder: model, engine }: Pick<EnginePlan, "folder" | "engine">,
   tasks: readonly TaskSet[],
 ): Promise<Inputs> {
   const { path, recipe } = options;
   const stopped = await checkRun(options);
-  const dataHashes = await inputHashes(recipe, model, tasks);
+  const dataHashes = await inputHashes(recipe, { model, adapter: adapterFolder(engine) }, tasks);
   const changes = stopped === null ? [] : changesOf(stopped.manifest.dataHashes, dataHashes);
   if (changes.length > 0 && options.changedInputs !== true) throw changedInputs(path, changes);
   return { stopped, dataHashes, changes };

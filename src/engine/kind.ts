@@ -19,6 +19,8 @@ export interface EngineKind<Schema extends z.ZodObject, Config = z.output<Schema
   versions?(): Promise<Record<string, string>>;
   /** Folder of tokenizer, chat template and preprocessor; undefined where the section names none. */
   processorFolder(config: Config): string | undefined;
+  /** Folder of the adapter that it opens over its weights; undefined where there is none. */
+  adapterFolder?(config: Config): string | undefined;
   /** The same engine on other weights: a model folder. Absent where it has no say in its weights. */
   onWeights?(config: Config, folder: string): Config;
   /**

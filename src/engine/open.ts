@@ -66,6 +66,11 @@ export function onWeights(config: EngineConfig, folder: string): EngineConfig {
   });
 }
 
+/** Folder of the adapter that an engine opens over its weights, where there is one. */
+export function adapterFolder(config: EngineConfig): string | undefined {
+  return kindOf(config).adapterFolder?.(config);
+}
+
 /** What people call an engine. */
 export function engineLabel(config: EngineConfig): string {
   return kindOf(config).label(config);

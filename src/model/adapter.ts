@@ -218,8 +218,8 @@ export function mergeAdapter(model: VisionLanguageModel, adapter: Adapter): void
   });
 }
 
-/** How layers are chosen: by the ends of their paths, or by an expression that fits them whole. */
-export type Targets = "all-linear" | string | readonly string[];
+/** How layers are chosen: `all-linear`, an expression that fits whole paths, or ends of paths. */
+export type Targets = string | readonly string[];
 
 /**
  * The layers that targets mean, among those of a model that may be trained: paths as transformers has

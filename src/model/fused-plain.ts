@@ -60,7 +60,7 @@ export class PlainLanguage implements FusedLanguage {
     const shapes = language.layers.flatMap((layer) => [
       [text.hiddenSize, width],
       ...(text.attentionBias ? [[width]] : []),
-      ...Object.values(sharing(layer)).flatMap(SideProduct.shapes),
+      ...Object.values(sharing(layer)).flatMap((own) => SideProduct.shapes(own)),
     ]);
     this.#model = model;
     this.block = block?.keep() ?? allocateBlock(shapes, { dtype, device });

@@ -22,6 +22,7 @@ export const localKind: EngineKind<typeof localSchema> = {
     return { libtorch: version, blas };
   },
   processorFolder: (config) => findModelFolder(weightsOf(config).model),
+  adapterFolder: (config) => weightsOf(config).adapter,
   onWeights: ({ adapter: _, ...config }, model) => ({ ...config, model }),
   async resolve(config, { trainable, lora }) {
     const { model: named, adapter } = weightsOf(config);
