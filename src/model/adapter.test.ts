@@ -103,18 +103,18 @@ describe.each(names)("the adapter of peft over %s", (name) => {
     model.dispose();
   });
 
-  it.each([true, false])(
-    "is in what a decoder computes, by operators of our own: %s",
-    async (fused) => {
+  it.each(["packed", "matrices"] as const)(
+    "is in what a decoder computes, its cache in %s",
+    async (form) => {
       const { model, adapter } = await withAdapter(name);
       const golden = readGolden(name);
-      const decoder = scope(() => new Decoder(model, { numSlots: 2, maxPositions: 64, fused }));
+      const decoder = scope(() => new Decoder(model, { numSlots: 2, maxPositions: 64, form }));
       const batch = planBatch([golden.sequences[0]], model.config);
       const last = () =>
         scope(() =>
           noGrad(() => {
             const features = model.encodeImages(batch.images, goldenPatches(golden));
-            return decoder.prefill(0, 0, batch, features).toNumbers();
+            return decoder.prefill([{ slot: 0, offset: 0 }], batch, features).toNumbers();
           }),
         );
       const all = logitsOf(model, name);
