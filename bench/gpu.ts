@@ -22,7 +22,7 @@ import { patches } from "../src/image/model-image.ts";
 import type { ModelConfig } from "../src/model/config.ts";
 import { qwen2_5_vl } from "../src/model/families/qwen2_5_vl.ts";
 import { readPreprocessor } from "../src/model/profile.ts";
-import { cudaMemory, resetPeakMemory, resolveDevice } from "../src/torch/device.ts";
+import { cudaMemory, emptyCache, resetPeakMemory, resolveDevice } from "../src/torch/device.ts";
 import { writeRandomModel } from "./gpu/model.ts";
 import { peerRows, type PeerAsk } from "./gpu/peer.ts";
 import { writeReport, type Figures, type Report, type Row } from "./gpu/report.ts";
@@ -111,14 +111,12 @@ async function benchmark(): Promise<void> {
     engine ??= await openLocalEngine(model, {
       device,
       dtype: "bfloat16",
-      numSlots: Math.max(
-        ...work.decode.sequences,
-        isRoomy ? work.zoom.prompts * work.zoom.groupSize : 1,
-      ),
+      numSlots: Math.max(...work.decode.sequences),
       maxPositions: work.maxPositions,
       trainable: "language",
       tokensPerMicroBatch: isRoomy ? work.tokensPerMicroBatch : work.tokensPerMicroBatch / 2,
       featureBytes: 4 * 2 ** 30,
+      cacheBytes: device === "cpu" ? undefined : (isRoomy ? 32 : 10) * 2 ** 30,
     });
     return { work, config, preprocessor, engine, ceilings };
   };
@@ -166,6 +164,7 @@ async function benchmark(): Promise<void> {
       why: "this version has no LoRA",
     });
   await engine?.close();
+  emptyCache();
   await writePeerData(config);
   peerVersions = await peerRows(
     planned.filter(({ name }) => rows.some((one) => one.name === name)),

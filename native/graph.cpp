@@ -4,6 +4,7 @@
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/core/DeviceGuard.h>
 
+#include <cstdio>
 #include <mutex>
 #endif
 
@@ -28,11 +29,20 @@ class StreamGuard {
   c10::cuda::CUDAStream before_;
 };
 
+using Pool = at::cuda::MempoolId_t;
+
+// Every run copies its results before the next begins, so the graphs of a thread may use the same memory.
+// Once the last of them is gone libtorch takes the memory back, and the next one needs another pool.
+std::shared_ptr<const Pool> pool_of_thread() {
+  thread_local std::weak_ptr<const Pool> present;
+  std::shared_ptr<const Pool> pool = present.lock();
+  if (pool == nullptr) present = pool = std::make_shared<const Pool>(at::cuda::graph_pool_handle());
+  return pool;
+}
+
 class CudaGraph : public Graph {
  public:
   bool capture(c10::DeviceIndex device, const Work& work) {
-    // Every run copies its results before the next begins, so graphs may use the same memory.
-    thread_local const auto pool = at::cuda::graph_pool_handle();
     // One capture at a time in the process; other threads may go on computing.
     static std::mutex capturing;
     const std::lock_guard<std::mutex> lock(capturing);
@@ -41,14 +51,18 @@ class CudaGraph : public Graph {
     const StreamGuard guard(c10::cuda::getStreamFromPool(false, device));
     bool begun = false;
     try {
-      graph_.capture_begin(pool, cudaStreamCaptureModeThreadLocal);
+      graph_.capture_begin(*pool_, cudaStreamCaptureModeThreadLocal);
       begun = true;
       results_ = work();
       begun = false;
       graph_.capture_end();
       return true;
-    } catch (const std::exception&) {
+    } catch (const std::exception& error) {
       results_.clear();
+      static std::once_flag said;
+      std::call_once(said, [&] {
+        std::fprintf(stderr, "vigorl: operators that cannot be a CUDA graph run one by one: %.600s\n", error.what());
+      });
       if (begun) {
         try {
           graph_.capture_end();
@@ -70,6 +84,7 @@ class CudaGraph : public Graph {
 
  private:
   c10::Device device_{c10::kCUDA};
+  std::shared_ptr<const Pool> pool_ = pool_of_thread();
   at::cuda::CUDAGraph graph_;
   std::vector<at::Tensor> results_;
 };

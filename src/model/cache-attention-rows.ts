@@ -1,11 +1,11 @@
 /**
- * Attention over a cache of rows by flash attention: a row is a position with all of its keys and
- * values. Every sequence reads as far as it goes itself, so a step runs the rows it has and no others,
- * and prompts of several slots are one pass.
+ * Attention over a cache of rows, by flash attention and, in a step on a GPU, by a kernel of our own: a
+ * row is a position with all of its keys and values. Every sequence reads as far as it goes itself, so a
+ * step runs the rows it has and no others, and prompts of several slots are one pass.
  * Legend: N rows, R rows of a step as it is recorded, S slots, P positions of the cache, H query heads,
  * KV key-value heads, D head size.
  */
-import { hasGpuKernels, kernels } from "../torch/kernels.ts";
+import { attendsRows, hasGpuKernels, kernels } from "../torch/kernels.ts";
 import { zeros, type Tensor } from "../torch/ops.ts";
 import { scope } from "../torch/scope.ts";
 import { tensor } from "../torch/tensor.ts";
@@ -31,6 +31,8 @@ export class RowAttention implements CacheAttention {
   readonly #headDim: number;
   readonly #maxRows: number;
   readonly #hasKernels: boolean;
+  /** Counters of `kernels.attendRows`, where it takes these heads. */
+  readonly #ended: Tensor | undefined;
   /** Column by column, each with an entry more than there are rows: int32 [5, R + 1]. */
   readonly #input: Tensor;
   readonly #numbers: Int32Array;
@@ -46,6 +48,10 @@ export class RowAttention implements CacheAttention {
     this.#headDim = headDim;
     this.#maxRows = shapeFor(numRows);
     this.#hasKernels = hasGpuKernels(model);
+    if (this.#hasKernels && attendsRows(headDim, numHeads / cache.numHeads)) {
+      const count = this.#maxRows * cache.numHeads;
+      this.#ended = scope(() => zeros([count], { dtype: "int32", device })).keep();
+    }
     const width = this.#maxRows + 1;
     this.#numbers = new Int32Array(COLUMNS * width);
     this.#input = scope(() => zeros([COLUMNS, width], { dtype: "int32", device })).keep();
@@ -69,7 +75,7 @@ export class RowAttention implements CacheAttention {
       longest = Math.max(longest, held[s]);
       for (let t = 0; t < length; t++) rows[at++] = starts[s] + offset + t;
     }
-    starts[places.length] = this.#cache.numSlots * capacity;
+    starts[places.length] = this.#cache.numOpen * capacity;
     const spans = {
       queries: spansOf(
         places.map(({ length }) => length),
@@ -106,18 +112,26 @@ export class RowAttention implements CacheAttention {
     const column = (index: number, count: number): Tensor =>
       this.#input.select(0, index).narrow(0, 0, count);
     const tokens = column(0, shape).to("int64");
-    const rows = column(1, shape).to("int64");
     const positions = column(2, shape).to("int64");
+    const { capacity, numHeads: numKeys } = this.#cache;
+    const held = { starts: column(3, shape + 1), lengths: column(4, shape) };
+    if (this.#ended !== undefined) {
+      const ended = this.#ended;
+      const rotation = { factors: this.#factors, turns: positions };
+      const counts = [this.#numHeads, numKeys] as const;
+      const attend: AttendLayer = (layer, heads) => {
+        const cached = this.#cache.rows(layer);
+        return kernels.attendRows(heads, rotation, held, cached, ended, capacity, counts);
+      };
+      return { tokens, attend };
+    }
+    const rows = column(1, shape).to("int64");
     const turns = this.#hasKernels
       ? { factors: this.#factors, turns: positions }
       : { factors: this.#factors.indexSelect(0, positions) };
     const spans = {
       queries: { starts: this.#single.narrow(0, 0, shape + 1), longest: 1 },
-      keys: {
-        starts: column(3, shape + 1),
-        lengths: column(4, shape),
-        longest: this.#cache.capacity,
-      },
+      keys: { ...held, longest: capacity },
     };
     return { tokens, attend: (layer, heads) => this.#attend(layer, heads, turns, rows, spans) };
   }
@@ -127,7 +141,7 @@ export class RowAttention implements CacheAttention {
   }
 
   dispose(): void {
-    for (const own of [this.#input, this.#factors, this.#single]) own.dispose();
+    for (const own of [this.#input, this.#factors, this.#single, this.#ended]) own?.dispose();
   }
 
   /**

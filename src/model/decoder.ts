@@ -13,6 +13,7 @@ import type { Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { Tape } from "../torch/tape.ts";
 import { tensor } from "../torch/tensor.ts";
+import { hasVarlen } from "../torch/varlen.ts";
 import type { Batch } from "./batch.ts";
 import { FusedAttention } from "./cache-attention-fused.ts";
 import { PlainAttention } from "./cache-attention-plain.ts";
@@ -71,6 +72,8 @@ export class Decoder {
       /** All slots, unless told otherwise; libtorch's operators always run all. */
       readonly numRows?: number;
       readonly maxPositions: number;
+      /** See `KvOptions`. */
+      readonly maxCells?: number;
       /** Which operators do the work; chosen by dtype and device, unless told otherwise. */
       readonly form?: CacheForm;
       /** `weights` of another decoder of this model, whose copies serve both; taken over. */
@@ -89,7 +92,8 @@ export class Decoder {
         ? new PackedLanguage(model, options.weights)
         : new PlainLanguage(model, form === "rows" ? "apart" : "grouped", options.weights);
     // The plain form of attention over rows asks the host how long they are.
-    this.#canTape = this.#fused.canTape && !(form === "rows" && device === "cpu");
+    const { headDim } = model.config.text;
+    this.#canTape = this.#fused.canTape && (form !== "rows" || hasVarlen(dtype, device, headDim));
     this.#borrows = options.weights !== undefined;
     this.refresh();
     // Experts of a prompt are found out while it runs.

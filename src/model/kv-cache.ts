@@ -22,6 +22,8 @@ const growth = 1.25;
 /** Of rows, where what is not used is not read, and every size has graphs of its own. */
 const firstRows = 1023;
 const rowGrowth = 1.6;
+/** Where room for more is paid for with slots. */
+const rowStep = 256;
 
 type Part = "keys" | "values";
 
@@ -45,6 +47,11 @@ export interface KvOptions {
   readonly device: Device;
   /** Chosen by dtype and device, unless told otherwise. */
   readonly form?: CacheForm;
+  /**
+   * Positions of all slots together, of a cache of rows: where sequences are long there are fewer slots.
+   * Without a bound all slots have room for the longest.
+   */
+  readonly maxCells?: number;
 }
 
 export class KvCache {
@@ -52,11 +59,14 @@ export class KvCache {
   readonly maxPositions: number;
   /** P: room for the longest sequence so far and a spare position, in whole buckets; it grows. */
   capacity: number;
+  /** Slots that there are at this capacity, the first of all; at least one. */
+  numOpen: number;
   /** KV. */
   readonly numHeads: number;
   readonly form: CacheForm;
   /** Attention looks at a number of positions rounded up to this. */
   readonly bucket: number;
+  readonly #maxCells: number;
   readonly #numLayers: number;
   /** [L, 2, S, KV, P, D], keys first; as rows [L, S, P, 2, KV, D]. */
   #block: Tensor;
@@ -77,7 +87,9 @@ export class KvCache {
     const isOneProduct = device !== "cpu" && config.numHeads / config.numKeyValueHeads <= 2;
     this.bucket = this.form !== "matrices" || isOneProduct ? 16 : 128;
     const first = this.form === "rows" ? firstRows : firstPositions;
+    this.#maxCells = options.maxCells ?? Infinity;
     this.capacity = this.#wholeBuckets(Math.min(maxPositions, first) + 1);
+    this.numOpen = this.#openAt(this.capacity);
     this.#block = this.#empty();
   }
 
@@ -115,7 +127,7 @@ export class KvCache {
    */
   rows(layer: number): Tensor {
     const width = 2 * this.numHeads * this.#headDim;
-    return this.#block.select(0, layer).view([this.numSlots * this.capacity, width]);
+    return this.#block.select(0, layer).view([this.numOpen * this.capacity, width]);
   }
 
   /** Writes the first T positions of a slot, [layers, 2, KV, T, D], keys first. Of matrices. */
@@ -139,8 +151,13 @@ export class KvCache {
     );
   }
 
+  /** Slots that there would be with room for sequences of `length` positions. */
+  openWith(length: number): number {
+    return this.#openAt(this.#capacityFor(length));
+  }
+
   /**
-   * Makes room for sequences of `length` positions.
+   * Makes room for sequences of `length` positions; slots beyond those that are open then are lost.
    * @throws VigorlError "input" where that exceeds `maxPositions`
    */
   checkRoom(length: number): void {
@@ -153,19 +170,36 @@ export class KvCache {
     }
     if (length < this.capacity) return;
     const held = this.capacity;
-    const grown = Math.ceil((this.form === "rows" ? rowGrowth : growth) * held);
-    const wanted = Math.max(length, grown);
-    this.capacity = this.#wholeBuckets(Math.min(wanted, this.maxPositions) + 1);
+    this.capacity = this.#capacityFor(length);
+    this.numOpen = this.#openAt(this.capacity);
     const before = this.#block;
     this.#block = this.#empty();
     noGrad(() =>
-      scope(() => this.#beginnings(this.#block, held).copy_(this.#beginnings(before, held))),
+      scope(() => {
+        const kept = this.form === "rows" ? before.narrow(1, 0, this.numOpen) : before;
+        this.#beginnings(this.#block, held).copy_(this.#beginnings(kept, held));
+      }),
     );
     before.dispose();
   }
 
   dispose(): void {
     this.#block.dispose();
+  }
+
+  /** The capacity with which sequences of `length` positions fit: larger than need be while it is free. */
+  #capacityFor(length: number): number {
+    if (length < this.capacity) return this.capacity;
+    const factor = this.form === "rows" ? rowGrowth : growth;
+    const enough = (positions: number): number =>
+      this.#wholeBuckets(Math.min(Math.max(length, positions), this.maxPositions) + 1);
+    const grown = enough(Math.ceil(factor * this.capacity));
+    if (this.#openAt(grown) === this.numSlots) return grown;
+    return enough(Math.ceil((length + 1) / rowStep) * rowStep - 1);
+  }
+
+  #openAt(capacity: number): number {
+    return Math.max(1, Math.min(this.numSlots, Math.floor(this.#maxCells / capacity)));
   }
 
   #wholeBuckets(positions: number): number {
@@ -188,10 +222,10 @@ export class KvCache {
   }
 
   #empty(): Tensor {
-    const { numSlots, numHeads, capacity } = this;
+    const { numSlots, numOpen, numHeads, capacity } = this;
     const shape =
       this.form === "rows"
-        ? [this.#numLayers, numSlots, capacity, 2, numHeads, this.#headDim]
+        ? [this.#numLayers, numOpen, capacity, 2, numHeads, this.#headDim]
         : [this.#numLayers, 2, numSlots, numHeads, capacity, this.#headDim];
     const block = allocateBlock([shape], { dtype: this.#dtype, device: this.#device });
     const [whole] = divideBlock(block, [shape]);

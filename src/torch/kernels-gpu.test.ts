@@ -131,4 +131,58 @@ describe.skipIf(device === "cpu")("kernels of our own on a GPU", () => {
       });
     });
   });
+
+  it.each([
+    { numHeads: 16, numKeys: 2, lengths: [1, 37, 512, 513, 1500], longest: 2048 },
+    { numHeads: 4, numKeys: 4, lengths: [3, 500], longest: 512 },
+    { numHeads: 7, numKeys: 1, lengths: [1300], longest: 1400 },
+  ])("a step of $numHeads heads on $numKeys over $lengths", (given) => {
+    const { numHeads, numKeys, lengths, longest } = given;
+    scope(() =>
+      noGrad(() => {
+        const count = lengths.length;
+        const row = 2 * numKeys * 128;
+        const cache = randn([count * longest, row], options);
+        const data = randn([count, numHeads * 128 + row], options);
+        const factors = randn([50, 64, 2], { device }).viewAsComplex();
+        const int = (values: number[], dtype: "int32" | "int64"): Tensor =>
+          tensor(Int32Array.from(values), { dtype, device });
+        const turns = int([4, 9, 0, 49, 11].slice(0, count), "int64");
+        const first = lengths.map((_, i) => i * longest);
+        const places = int(
+          first.map((start, i) => start + lengths[i] - 1),
+          "int64",
+        );
+        const held = {
+          starts: int([...first, count * longest], "int32"),
+          lengths: int(lengths, "int32"),
+        };
+        const counts = [numHeads, numKeys] as const;
+        const other = cache.clone();
+        const queries = kernels.cacheHeads(data, { factors, turns }, places, other, counts);
+        const all = other.view([count * longest, 2, numKeys, 128]);
+        const expected = plainVarlen(
+          queries.to("float32"),
+          all.select(1, 0).to("float32"),
+          all.select(1, 1).to("float32"),
+          {
+            queries: spansOf(
+              lengths.map(() => 1),
+              device,
+            ),
+            keys: { ...held, longest },
+            causal: true,
+          },
+        ).flatten(1);
+        const ended = zeros([count * numKeys], { dtype: "int32", device });
+        for (let again = 0; again < 3; again++) {
+          const rotation = { factors, turns };
+          const mixed = kernels.attendRows(data, rotation, held, cache, ended, longest, counts);
+          expect(difference(mixed, expected)).toBeLessThan(0.01);
+          expect(ended.abs().max().item()).toBe(0);
+        }
+        expect(difference(cache, other)).toBeLessThan(0.01);
+      }),
+    );
+  });
 });

@@ -17,6 +17,7 @@ const ops = {
   drawTokens: native.op("vigorl::draw_tokens"),
   headsFlat: native.op("vigorl::heads_flat"),
   cacheHeads: native.op("vigorl::cache_heads"),
+  attendRows: native.op("vigorl::attend_rows"),
 };
 
 /** Whether the operators take a tensor of this kind. */
@@ -130,4 +131,32 @@ export const kernels = {
     const ids = [qkv.id, factors.id, turns?.id ?? null, places.id, cache.id] as const;
     return new Tensor(native.call(ops.cacheHeads, ...ids, numHeads, numKeyValueHeads) as number);
   },
+
+  /**
+   * On a GPU: rotates the heads of a new token of each sequence, stores its key and value at the end of
+   * its rows of the cache, and attends to all of them. [N, H · D]
+   * @param turns int64 [N], row of `factors` of each
+   * @param starts int32 [≥ N], `lengths` int32 [N]: a sequence's rows of the cache, the new one included
+   * @param ended int32 [≥ N · KV], zero before and after
+   * @param longest no sequence is longer
+   */
+  attendRows(
+    qkv: Tensor,
+    { factors, turns }: { readonly factors: Tensor; readonly turns: Tensor },
+    { starts, lengths }: { readonly starts: Tensor; readonly lengths: Tensor },
+    cache: Tensor,
+    ended: Tensor,
+    longest: number,
+    [numHeads, numKeyValueHeads]: readonly [number, number],
+  ): Tensor {
+    const ids = [qkv, factors, turns, starts, lengths, cache, ended].map(({ id }) => id);
+    return new Tensor(
+      native.call(ops.attendRows, ...ids, longest, numHeads, numKeyValueHeads) as number,
+    );
+  },
 };
+
+/** Whether `attendRows` takes heads like these. */
+export function attendsRows(headDim: number, groups: number): boolean {
+  return headDim === 128 && groups <= 8;
+}

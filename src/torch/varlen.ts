@@ -22,6 +22,13 @@ export interface Spans {
   readonly longest: number;
 }
 
+/** Which queries look at which keys, and whether at all of them. */
+interface Spanned {
+  readonly queries: Spans;
+  readonly keys: Spans;
+  readonly causal: boolean;
+}
+
 const flash = native.op("aten::_flash_attention_forward");
 /** Largest head of flash attention; all are multiples of eight. */
 const MAX_HEAD_SIZE = 256;
@@ -49,13 +56,15 @@ export function varlenAttention(
   query: Tensor,
   key: Tensor,
   value: Tensor,
-  {
-    queries,
-    keys,
-    causal,
-  }: { readonly queries: Spans; readonly keys: Spans; readonly causal: boolean },
+  { queries, keys, causal }: Spanned,
 ): Tensor {
-  if (query.device === "cpu") return plainVarlen(query, key, value, { queries, keys, causal });
+  if (!hasVarlen(query.dtype, query.device, query.size(-1)))
+    return plainVarlen(query, key, value, { queries, keys, causal });
+  return flashVarlen(query, key, value, { queries, keys, causal });
+}
+
+function flashVarlen(query: Tensor, key: Tensor, value: Tensor, of: Spanned): Tensor {
+  const { queries, keys, causal } = of;
   const results = native.call(
     flash,
     query.id,
@@ -82,11 +91,7 @@ export function plainVarlen(
   query: Tensor,
   key: Tensor,
   value: Tensor,
-  {
-    queries,
-    keys,
-    causal,
-  }: { readonly queries: Spans; readonly keys: Spans; readonly causal: boolean },
+  { queries, keys, causal }: Spanned,
 ): Tensor {
   const from = queries.starts.toNumbers();
   const start = keys.starts.toNumbers();
@@ -129,7 +134,7 @@ function tryOut(dtype: DType, device: Device): boolean {
       const spans = spansOf([2], device);
       try {
         return (
-          varlenAttention(rows, rows, rows, { queries: spans, keys: spans, causal: true })
+          flashVarlen(rows, rows, rows, { queries: spans, keys: spans, causal: true })
             .to("float32")
             .sum()
             .item() === 0

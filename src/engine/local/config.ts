@@ -28,7 +28,7 @@ export const localSchema = z.strictObject({
     "longest sequence, prompt and answer together; auto: what the model allows and the cache's memory holds",
   ),
   slots: autoOr(z.int().min(1).max(4096)).describe(
-    "sequences that one sampler decodes side by side; auto: 64 (32 where samplers have one thread), fewer where memory is short",
+    "sequences that one sampler decodes side by side, at most; auto: 64 (32 where samplers have one thread), fewer where memory is short; on a GPU in half precision 256, as many of them as have room for the sequences at hand",
   ),
   samplers: autoOr(z.int().min(1).max(64)).describe(
     "threads that sample, each with slots of its own; auto: one a thread (at most 8) for models up to hidden size 512 on a CPU, else one",

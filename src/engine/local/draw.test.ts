@@ -1,11 +1,12 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { testDevice } from "../../../test/fixtures/device.ts";
 import { stream } from "../../core/random.ts";
 import { kernels } from "../../torch/kernels.ts";
 import { scope } from "../../torch/scope.ts";
 import { tensor } from "../../torch/tensor.ts";
 import type { SampleParams } from "../types.ts";
-import { drawPlain, drawFused, type DrawRequest } from "./draw.ts";
+import { drawPlain, drawFused, drawTokens, type DrawRequest } from "./draw.ts";
 
 const rows = 64;
 const vocabulary = 300;
@@ -167,4 +168,29 @@ test("requests must fit the logits", () => {
     const nothing = tensor([NaN, 0], { shape: [1, 2] });
     expect(kernels.drawTokens(nothing, request(0, 0, 1, 1, 0)).toNumbers()).toEqual([-1, NaN]);
   });
+});
+
+test.skipIf(testDevice === "cpu")("the kernel of a GPU draws as libtorch's operators do", () => {
+  const wide = 1016;
+  const numRows = 200;
+  const random = stream(2, "draw");
+  const logits = Float32Array.from({ length: numRows * wide }, () => 3 * random.normal());
+  const asked = Array.from({ length: numRows }, (_, i): DrawRequest => {
+    const temperature = [1, 0, 0.7, 1.5][i % 4];
+    return { row: (i * 7) % numRows, n: i, params: { ...base, temperature, seed: i } };
+  });
+  const { drawn, plain, broken } = scope(() => {
+    const options = { shape: [numRows, wide], device: testDevice };
+    const half = tensor(logits, options).to("bfloat16");
+    const lost = tensor(logits.slice().fill(NaN, 5 * wide, 5 * wide + 1), options).to("bfloat16");
+    const one: DrawRequest[] = [{ row: 5, n: 0, params: base }];
+    return {
+      drawn: drawTokens(half, asked),
+      plain: drawPlain(half.to("float32"), asked),
+      broken: drawTokens(lost, one),
+    };
+  });
+  expect(drawn.map(({ token }) => token)).toEqual(plain.map(({ token }) => token));
+  for (const [i, { logprob }] of drawn.entries()) expect(logprob).toBeCloseTo(plain[i].logprob, 4);
+  expect(broken).toEqual([{ token: -1, logprob: NaN }]);
 });

@@ -1,12 +1,12 @@
 /**
- * From logits to tokens and log-probabilities: by an operator of our own on a CPU, in libtorch's
- * elsewhere, by one rule. Top-k keeps the k likeliest (ties: the lower id), top-p keeps of those the
+ * From logits to tokens and log-probabilities: by operators of our own on a CPU and, without top-p and
+ * top-k, on a GPU in half precision, in libtorch's elsewhere, by one rule. Top-k keeps the k likeliest (ties: the lower id), top-p keeps of those the
  * shortest likeliest-first run whose share reaches p, and the draw walks what is left by token id. Every
  * row is computed for itself: who else is in the batch changes nothing.
  * Legend: R rows of logits, D draws, V vocabulary.
  */
 import { GREEDY_TEMPERATURE, type SampleParams } from "../types.ts";
-import { hasKernels, kernels } from "../../torch/kernels.ts";
+import { hasGpuKernels, hasKernels, kernels } from "../../torch/kernels.ts";
 import { searchsorted, stack, where, type Tensor } from "../../torch/ops.ts";
 import { noGrad, scope } from "../../torch/scope.ts";
 import { tensor } from "../../torch/tensor.ts";
@@ -31,6 +31,9 @@ export function drawTokens(logits: Tensor, requests: readonly DrawRequest[]): Dr
   if (requests.length === 0) return [];
   return noGrad(() =>
     scope(() => {
+      const isWhole = requests.every(({ params }) => params.topP === 1 && params.topK === 0);
+      if (isWhole && hasGpuKernels(logits) && logits.size(1) % 8 === 0)
+        return drawFused(logits, requests);
       const wide = logits.to("float32");
       return hasKernels(wide) ? drawFused(wide, requests) : drawPlain(wide, requests);
     }),
@@ -49,7 +52,9 @@ export function drawFused(logits: Tensor, requests: readonly DrawRequest[]): Dra
     columns[5 * i + 4] = topK;
   }
   const shape = [requests.length, 5];
-  const drawn = kernels.drawTokens(logits, tensor(columns, { shape, dtype: "float64" })).toArray();
+  const { device } = logits;
+  const asked = tensor(columns, { shape, dtype: "float64", device });
+  const drawn = kernels.drawTokens(logits, asked).toArray();
   return requests.map((_, i) => ({
     token: Number(drawn[2 * i]),
     logprob: Number(drawn[2 * i + 1]),

@@ -40,12 +40,15 @@ export class PrefixCache {
   /** Contents that were given up for a prompt that does not go on after them. */
   evictions = 0;
   private readonly slots: readonly State[];
+  /** Slots that may be taken, the first of all. */
+  private numOpen: number;
   /** Anything a slot holds may be shared, not only whole pieces of prompts. */
   private readonly sharesAll: boolean;
   private clock = 0;
 
   constructor(numSlots: number, sharesAll: boolean) {
     this.sharesAll = sharesAll;
+    this.numOpen = numSlots;
     this.slots = Array.from({ length: numSlots }, (_, index) => ({
       index,
       entries: [],
@@ -58,7 +61,18 @@ export class PrefixCache {
   }
 
   get numIdle(): number {
-    return this.slots.filter(({ busy }) => !busy).length;
+    return this.slots.filter(({ busy, index }) => !busy && index < this.numOpen).length;
+  }
+
+  /** The highest number of slots that a busy one is among. */
+  get numInUse(): number {
+    return 1 + this.slots.findLastIndex(({ busy }) => busy);
+  }
+
+  /** From now on there are so many slots, none of the others busy. */
+  open(count: number): void {
+    for (const slot of this.slots.slice(count)) this.forget(slot);
+    this.numOpen = count;
   }
 
   /**
@@ -143,7 +157,12 @@ export class PrefixCache {
   private oldestIdle(): State {
     let found: State | undefined;
     for (const slot of this.slots)
-      if (!slot.busy && (found === undefined || slot.lastUsed < found.lastUsed)) found = slot;
+      if (
+        !slot.busy &&
+        slot.index < this.numOpen &&
+        (found === undefined || slot.lastUsed < found.lastUsed)
+      )
+        found = slot;
     if (found === undefined) throw new Error("no slot is idle");
     return found;
   }

@@ -45,7 +45,8 @@ export async function openSampling(
   requireSamePatches(preprocessor, model.config, folder);
   const tokenizer = await tokenizerOf(folder);
   const eosIds = await endTokens(folder, tokenizer);
-  const { maxPositions, numSlots: numRows, spareSlots, samplingThreads, threads } = options;
+  const { maxPositions, numSlots: numRows, spareSlots, maxCells } = options;
+  const { samplingThreads, threads } = options;
   const numSlots = numRows + spareSlots;
   return {
     model,
@@ -54,7 +55,7 @@ export async function openSampling(
     samplingThreads,
     threads,
     config: model.config,
-    decoder: new Decoder(model, { numSlots, numRows, maxPositions, weights }),
+    decoder: new Decoder(model, { numSlots, numRows, maxPositions, maxCells, weights }),
     features: new FeatureCache(model, preprocessor, options.featureBytes),
     eosIds,
     tokenBytes: tokenizer === undefined ? undefined : tokenBytes(tokenizer),

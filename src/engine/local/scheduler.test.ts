@@ -83,11 +83,12 @@ interface Form {
   readonly heads?: 2 | 4;
   readonly dtype?: DType;
   readonly form?: CacheForm;
+  readonly maxCells?: number;
 }
 
 async function open(
   numSlots: number,
-  { heads = 2, dtype = "float32", form }: Form = {},
+  { heads = 2, dtype = "float32", form, maxCells }: Form = {},
 ): Promise<Desk> {
   const json = JSON.parse(await readFile(join(folder, "config.json"), "utf8")) as {
     text_config: { num_attention_heads: number; rope_parameters: { mrope_section: number[] } };
@@ -100,7 +101,7 @@ async function open(
   let sampling = await openSampling(folder, model, sizes);
   if (form !== undefined) {
     sampling.decoder.dispose();
-    sampling = { ...sampling, decoder: new Decoder(model, { ...options, form }) };
+    sampling = { ...sampling, decoder: new Decoder(model, { ...options, form, maxCells }) };
   }
   opened.push(sampling);
   return new Desk(sampling);
@@ -245,30 +246,51 @@ test("over rows, prompts of a round are one pass and come to what each gives alo
   }
 });
 
+test("over rows there are as many places as sequences of that length have room for", async () => {
+  const desk = await open(6, { form: "rows", maxCells: 3 * 416 });
+  const widest = async (first: number, length: number, count: number): Promise<number> => {
+    const before = desk.scheduler.counts;
+    for (let id = first; id < first + count; id++)
+      desk.submit(id, { prompt: [text(id, length)], maxTokens: 6, seed: id });
+    desk.finish();
+    const { sampledTokens, decodeSteps } = desk.scheduler.counts;
+    return (sampledTokens - before.sampledTokens - count) / (decodeSteps - before.decodeSteps);
+  };
+  // A cache of rows begins with room for all that a slot may hold here, 400 positions.
+  expect(await widest(0, 30, 9)).toBeCloseTo(3, 5);
+  expect(await widest(100, 390, 4)).toBeGreaterThan(1);
+  expect(desk.done.size).toBe(13);
+  expect(desk.failed.size).toBe(0);
+});
+
 describe("work that is not done twice", () => {
-  test("members of a group, next turns and children of one parent prefill what is new", async () => {
-    const desk = await open(4);
-    const positions = (): number => desk.scheduler.counts.prefillPositions;
-    const prompt = [text(1, 40)];
-    for (let id = 1; id <= 4; id++) desk.submit(id, { prompt, maxTokens: 5, seed: id });
-    desk.finish();
-    expect(positions()).toBe(40);
-    const replies = [1, 2, 3, 4].map((id): Chunk => ({
-      type: "text",
-      tokens: desk.done.get(id)!.tokens,
-    }));
-    const children = replies.map((reply, i) => [...prompt, reply, text(10 + i, 7)]);
-    for (const [i, child] of children.entries())
-      desk.submit(10 + i, { prompt: child, maxTokens: 3, seed: i });
-    desk.finish();
-    // The last token of a reply was drawn but never read.
-    expect(positions()).toBe(40 + 4 * 8);
-    const siblings = [20, 21, 22].map((n) => [...prompt, replies[0], text(10, 7), text(n, 2)]);
-    for (const [i, sibling] of siblings.entries())
-      desk.submit(20 + i, { prompt: sibling, maxTokens: 3, seed: i });
-    desk.finish();
-    expect(positions()).toBe(40 + 4 * 8 + 3 * 2);
-  });
+  // Elsewhere short prompts run from a tape rather than take over what is held.
+  test.skipIf(testDevice !== "cpu")(
+    "members of a group, next turns and children of one parent prefill what is new",
+    async () => {
+      const desk = await open(4);
+      const positions = (): number => desk.scheduler.counts.prefillPositions;
+      const prompt = [text(1, 40)];
+      for (let id = 1; id <= 4; id++) desk.submit(id, { prompt, maxTokens: 5, seed: id });
+      desk.finish();
+      expect(positions()).toBe(40);
+      const replies = [1, 2, 3, 4].map((id): Chunk => ({
+        type: "text",
+        tokens: desk.done.get(id)!.tokens,
+      }));
+      const children = replies.map((reply, i) => [...prompt, reply, text(10 + i, 7)]);
+      for (const [i, child] of children.entries())
+        desk.submit(10 + i, { prompt: child, maxTokens: 3, seed: i });
+      desk.finish();
+      // The last token of a reply was drawn but never read.
+      expect(positions()).toBe(40 + 4 * 8);
+      const siblings = [20, 21, 22].map((n) => [...prompt, replies[0], text(10, 7), text(n, 2)]);
+      for (const [i, sibling] of siblings.entries())
+        desk.submit(20 + i, { prompt: sibling, maxTokens: 3, seed: i });
+      desk.finish();
+      expect(positions()).toBe(40 + 4 * 8 + 3 * 2);
+    },
+  );
 
   test("idle conversations take no place from requests that wait", async () => {
     const tokensPerStep = async (numIdle: number): Promise<number> => {

@@ -171,7 +171,7 @@ export class Scheduler {
   private fill(): void {
     if (this.waiting.length === 0) return;
     const numFree = this.model.decoder.numRows - this.decoding.length;
-    const places = Math.min(this.waiting.length, this.cache.numIdle, numFree);
+    const places = this.roomFor(Math.min(this.waiting.length, this.cache.numIdle, numFree));
     if (places === 0) return;
     const start = performance.now();
     const groups = new Map<string, Run[]>();
@@ -181,6 +181,28 @@ export class Scheduler {
     }
     for (const some of this.passes([...groups.values()])) this.beginTogether(some);
     this.counted.prefillSeconds += (performance.now() - start) / 1000;
+  }
+
+  /**
+   * How many of the first `places` that wait there is room for, in order. A cache of rows has fewer slots
+   * the longer its sequences may become; it is made as large as these need before they begin.
+   */
+  private roomFor(places: number): number {
+    const { cache } = this.model.decoder;
+    if (cache.form !== "rows") return places;
+    const { numInUse } = this.cache;
+    let longest = 0;
+    let count = 0;
+    for (const { prompt, task } of this.waiting.slice(0, places)) {
+      const need = Math.min(prompt.length + task.params.maxTokens, cache.maxPositions);
+      const open = cache.openWith(Math.max(longest, need));
+      if (open < numInUse || open < this.decoding.length + count + 1) break;
+      longest = Math.max(longest, need);
+      count++;
+    }
+    cache.checkRoom(longest);
+    this.cache.open(cache.numOpen);
+    return count;
   }
 
   /** Groups whose prompts are prefilled together: several where the decoder takes them. */

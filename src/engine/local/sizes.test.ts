@@ -26,6 +26,7 @@ const large = (more: Partial<Situation> = {}): Situation => ({
   device: "cuda:0",
   freeBytes: 80 * GIB,
   threads: 16,
+  hasRows: () => false,
   folder: "qwen",
   ...more,
 });
@@ -57,6 +58,23 @@ test("a large model on a GPU works in halves, and has room for a screenshot in e
   expect(sizes).toMatchObject({ dtype: "bfloat16", samplers: 1, samplingThreads: 16 });
   expect(sizes.numSlots).toBe(43);
   expect(sizes.maxPositions).toBeGreaterThanOrEqual(12_288);
+});
+
+test("a cache of rows has as many slots as short sequences fill, and any of them may be long", () => {
+  const hasRows = (dtype: string): boolean => dtype === "bfloat16";
+  const sizes = sizesIn(large({ hasRows }), {});
+  expect(sizes).toMatchObject({ numSlots: 256, maxPositions: 128_000 });
+  expect(sizes.maxCells).toBeGreaterThan(256 * 512);
+  // All of them at once stay inside their memory, twice while they grow.
+  const perPosition = text.numLayers * 2 * text.numKeyValueHeads * text.headDim * 2;
+  expect(2 * perPosition * sizes.maxCells!).toBeLessThanOrEqual(sizes.cacheBytes);
+  const short = sizesIn(large({ hasRows, freeBytes: 18 * GIB }), {});
+  expect(short.numSlots).toBeLessThan(256);
+  expect(short.maxPositions).toBe(short.maxCells);
+  expect(() => sizesIn(large({ hasRows }), { cacheBytes: GIB, maxPositions: 128_000 })).toThrow(
+    /1 slots of 128000 positions need .* engine.memory.cacheGiB allows 1.00/,
+  );
+  expect(sizesIn(large({ hasRows }), { dtype: "float32" }).maxCells).toBeUndefined();
 });
 
 test("where memory is short there are fewer slots, not shorter ones", () => {

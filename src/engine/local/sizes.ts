@@ -2,11 +2,13 @@
  * How large a local engine is: what its options leave open, worked out from the model folder and the
  * machine. The cache is one block of slots × positions, so memory decides how many of both there are:
  * first as many slots as keep every core busy and still hold a screenshot and a conversation about it
- * each, then as many positions as memory has left.
+ * each, then as many positions as memory has left. A cache of rows has its slots by need instead: the
+ * fewer, the longer what is asked for.
  */
 import { VigorlError } from "../../core/errors.ts";
 import type { ModelConfig } from "../../model/config.ts";
 import { familyOf } from "../../model/families/table.ts";
+import { cacheFormFor } from "../../model/kv-cache.ts";
 import { readModelConfig } from "../../model/folder.ts";
 import { readPreprocessor, requireSamePatches } from "../../model/profile.ts";
 import { cudaMemory, numThreads, resolveDevice } from "../../torch/device.ts";
@@ -28,6 +30,10 @@ const DEFAULT_FEATURE_BYTES = GIB / 2;
 const ROOMY_POSITIONS = 12_288;
 /** A cache that grows by a quarter stands beside the smaller one for a moment. */
 const GROWTH_PEAK = 1.8;
+/** Most slots of a cache of rows, its positions a slot at least, and what it takes while it grows. */
+const MOST_ROW_SLOTS = 256;
+const LEAST_ROW_POSITIONS = 512;
+const ROW_GROWTH_PEAK = 2;
 /** A search of 64 trees prefills 62,000 positions without any, 50,000 with one, 39,000 with three. */
 const SPARE_SLOTS_A_SLOT = 3;
 /** Bound on what slots beyond those at work may come to hold, where such cost nothing but memory. */
@@ -55,6 +61,8 @@ export interface LocalSizes {
   readonly weightsBytes: number;
   /** What keys and values of all slots of all samplers may grow to. */
   readonly cacheBytes: number;
+  /** Positions of all slots of a sampler together where these come by need; else none. */
+  readonly maxCells: number | undefined;
 }
 
 /** What the sizes depend on besides the options. */
@@ -65,6 +73,8 @@ export interface Situation {
   readonly device: Device;
   readonly freeBytes: number;
   readonly threads: number;
+  /** Whether the device keeps the cache as rows in this dtype. */
+  readonly hasRows: (dtype: DType) => boolean;
   /** For messages. */
   readonly folder: string;
 }
@@ -88,7 +98,8 @@ export async function localSizes(folder: string, options: LocalOptions): Promise
   }
   const freeBytes = freeMemory(device);
   const threads = numThreads();
-  return sizesIn({ config, numParameters, device, freeBytes, threads, folder }, options);
+  const hasRows = (dtype: DType) => cacheFormFor(dtype, device, config.text.headDim) === "rows";
+  return sizesIn({ config, numParameters, device, freeBytes, threads, hasRows, folder }, options);
 }
 
 /** The sizes of an engine in a situation. @throws as `localSizes` */
@@ -107,7 +118,9 @@ export function sizesIn(situation: Situation, options: LocalOptions): LocalSizes
   const perSlotPosition =
     text.numLayers * 2 * text.numKeyValueHeads * text.headDim * dtypeBytes[dtype];
   const perPosition = perSlotPosition * spread.samplers;
-  const room = Math.floor(cacheBytes / (perPosition * GROWTH_PEAK));
+  const byNeed = situation.hasRows(dtype);
+  const peak = byNeed ? ROW_GROWTH_PEAK : GROWTH_PEAK;
+  const room = Math.floor(cacheBytes / (perPosition * peak));
 
   const limit = text.maxPositions;
   if (options.maxPositions !== undefined && options.maxPositions > limit) {
@@ -118,15 +131,17 @@ export function sizesIn(situation: Situation, options: LocalOptions): LocalSizes
     );
   }
   const wanted = options.maxPositions ?? Math.min(limit, ROOMY_POSITIONS);
-  const most = single ? DEFAULT_THREAD_SLOTS : DEFAULT_SLOTS;
-  const numSlots = options.numSlots ?? clamp(Math.floor(room / wanted), 1, most);
-  const maxPositions = options.maxPositions ?? Math.min(limit, Math.floor(room / numSlots));
-  const asked = numSlots * maxPositions;
-  if (maxPositions < 1 || (options.cacheBytes !== undefined && asked > room)) {
-    const needs = Math.max(asked, numSlots) * perPosition * GROWTH_PEAK;
+  const most = byNeed ? MOST_ROW_SLOTS : single ? DEFAULT_THREAD_SLOTS : DEFAULT_SLOTS;
+  const positionsASlot = byNeed ? LEAST_ROW_POSITIONS : wanted;
+  const numSlots = options.numSlots ?? clamp(Math.floor(room / positionsASlot), 1, most);
+  const maxPositions =
+    options.maxPositions ?? Math.min(limit, byNeed ? room : Math.floor(room / numSlots));
+  const asked = byNeed ? maxPositions : numSlots * maxPositions;
+  if (maxPositions < 1 || ((byNeed || options.cacheBytes !== undefined) && asked > room)) {
+    const needs = Math.max(asked, byNeed ? 1 : numSlots) * perPosition * peak;
     throw new VigorlError(
       "usage",
-      `${folder}: ${numSlots} slots of ${Math.max(1, maxPositions)} positions need ${gib(needs)} GiB of cache, engine.memory.cacheGiB allows ${gib(cacheBytes)}`,
+      `${folder}: ${byNeed ? 1 : numSlots} slots of ${Math.max(1, maxPositions)} positions need ${gib(needs)} GiB of cache, engine.memory.cacheGiB allows ${gib(cacheBytes)}`,
       { hint: "raise it, or lower engine.slots or engine.maxPositions" },
     );
   }
@@ -147,6 +162,7 @@ export function sizesIn(situation: Situation, options: LocalOptions): LocalSizes
     featureBytes: options.featureBytes ?? DEFAULT_FEATURE_BYTES,
     weightsBytes,
     cacheBytes,
+    maxCells: byNeed ? room : undefined,
   };
 }
 
