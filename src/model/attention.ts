@@ -5,7 +5,8 @@
  * mask for right padding: no real query looks that far; two-sided attention masks the padded keys.
  * Legend: N flat rows, S segments, T longest segment, H query heads, KV key-value heads, D head size.
  */
-import { hasGpuKernels, hasKernels, kernels } from "../torch/kernels.ts";
+import { hasGpuKernels } from "../torch/gpu-kernels.ts";
+import { hasKernels, kernels } from "../torch/kernels.ts";
 import { attention } from "../torch/nn.ts";
 import { cat, zeros, type Tensor } from "../torch/ops.ts";
 import { tensor, type Device, type DType } from "../torch/tensor.ts";

@@ -5,7 +5,8 @@
  * Legend: N rows, R rows of a step as it is recorded, S slots, P positions of the cache, H query heads,
  * KV key-value heads, D head size.
  */
-import { attendsRows, hasGpuKernels, kernels } from "../torch/kernels.ts";
+import { hasGpuKernels } from "../torch/gpu-kernels.ts";
+import { attendsRows, kernels } from "../torch/kernels.ts";
 import { zeros, type Tensor } from "../torch/ops.ts";
 import { scope } from "../torch/scope.ts";
 import { tensor } from "../torch/tensor.ts";

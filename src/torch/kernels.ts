@@ -29,18 +29,6 @@ export function hasKernelsFor(dtype: DType, device: Device): boolean {
   return dtype === "float32" && device === "cpu";
 }
 
-let gpuFault: string | undefined;
-
-/** Why operators of our own do not run on the GPU of this process; empty where they do. */
-export function gpuKernelsFault(): string {
-  return (gpuFault ??= native.cudaKernels());
-}
-
-/** Whether those of a GPU take tensors of this kind, whose last dimension is in eights. */
-export function hasGpuKernels({ dtype, device }: { dtype: DType; device: Device }): boolean {
-  return dtype === "bfloat16" && device !== "cpu" && gpuKernelsFault() === "";
-}
-
 export const kernels = {
   rmsNorm: (x: Tensor, gain: Tensor, eps: number): Tensor =>
     new Tensor(native.call(ops.rmsNorm, x.id, gain.id, eps) as number),

@@ -3,7 +3,8 @@
  * one where an operator is newer than 1.13. No modules and no state: parameters are arguments.
  * Legend: B batch, H query heads, KV key-value heads, T queries, S keys, D head size.
  */
-import { hasGpuKernels, hasKernels, kernels } from "./kernels.ts";
+import { hasGpuKernels } from "./gpu-kernels.ts";
+import { hasKernels, kernels } from "./kernels.ts";
 import { hasOp, native } from "./native.ts";
 import {
   cat,

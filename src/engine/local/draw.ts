@@ -6,7 +6,8 @@
  * Legend: R rows of logits, D draws, V vocabulary.
  */
 import { GREEDY_TEMPERATURE, type SampleParams } from "../types.ts";
-import { hasGpuKernels, hasKernels, kernels } from "../../torch/kernels.ts";
+import { hasGpuKernels } from "../../torch/gpu-kernels.ts";
+import { hasKernels, kernels } from "../../torch/kernels.ts";
 import { searchsorted, stack, where, type Tensor } from "../../torch/ops.ts";
 import { noGrad, scope } from "../../torch/scope.ts";
 import { tensor } from "../../torch/tensor.ts";
