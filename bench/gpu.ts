@@ -64,6 +64,15 @@ const isRoomy = device === "cpu" || (cudaMemory()?.totalBytes ?? 0) > 100e9;
 const began = performance.now();
 const secondsLeft = (): number => budgetSeconds - (performance.now() - began) / 1000;
 
+const adapter = {
+  rank: 16,
+  alpha: 32,
+  targets: "all-linear",
+  rslora: false,
+  dropout: 0,
+  seed: 1,
+} as const;
+
 interface Planned {
   readonly name: string;
   readonly title: string;
@@ -107,6 +116,7 @@ async function benchmark(): Promise<void> {
   const preprocessor = await readPreprocessor(model, qwen2_5_vl);
   note(`${(parameterCounts(config).all / 1e9).toFixed(2)} billion parameters written`);
   let engine: LocalEngine | undefined;
+  let isLora = false;
   const opened = async (): Promise<Bench> => {
     engine ??= await openLocalEngine(model, {
       device,
@@ -114,11 +124,17 @@ async function benchmark(): Promise<void> {
       numSlots: Math.max(...work.decode.sequences),
       maxPositions: work.maxPositions,
       trainable: "language",
+      lora: isLora ? adapter : undefined,
       tokensPerMicroBatch: isRoomy ? work.tokensPerMicroBatch : work.tokensPerMicroBatch / 2,
       featureBytes: 4 * 2 ** 30,
       cacheBytes: device === "cpu" ? undefined : (isRoomy ? 32 : 10) * 2 ** 30,
     });
-    return { work, config, preprocessor, engine, ceilings };
+    return { work, config, preprocessor, engine, isLora, ceilings };
+  };
+  const close = async (): Promise<void> => {
+    await engine?.close();
+    engine = undefined;
+    if (device !== "cpu") emptyCache();
   };
   const { sequences, textTokens } = work.train;
   for (const count of work.decode.sequences)
@@ -156,15 +172,22 @@ async function benchmark(): Promise<void> {
     atMost: 90,
     run: async () => zoomStep(await opened()),
   });
-  for (const name of ["sft", "grpo"])
-    rows.push({
-      name: `${name}-lora`,
-      title: `${name.toUpperCase()} step with LoRA`,
-      status: "not run",
-      why: "this version has no LoRA",
-    });
-  await engine?.close();
-  emptyCache();
+  await close();
+  isLora = true;
+  await row({
+    name: "sft-lora",
+    title: `SFT step with LoRA (rank ${adapter.rank}, all linear layers), ${data}`,
+    atMost: 60,
+    run: async () => train(await opened(), "crossEntropy"),
+    peer: { row: "sft", lora: true, folder: model, data: folder, work: work.train },
+  });
+  await row({
+    name: "grpo-lora",
+    title: `GRPO with LoRA: learning from ${data}`,
+    atMost: 40,
+    run: async () => train(await opened(), "grpo"),
+  });
+  await close();
   await writePeerData(config);
   peerVersions = await peerRows(
     planned.filter(({ name }) => rows.some((one) => one.name === name)),

@@ -75,7 +75,7 @@ export function page(report: Report): string {
     "| --- | --- | --- |",
     ...rows.map((row) => `| ${row.title} | ${ours(row)} | ${theirs(row)} |`),
     "",
-    "MFU counts two floating-point operations a weight and position forward and four backward, the head at the learned positions alone and half of the square of attention, over the 989 TFLOP/s that the data sheets of H100 and H200 give for bfloat16. The bytes of a decode step are the weights of language model and head once and the keys and values of every sequence. Tokens of training are positions, pictures included.",
+    "MFU counts two floating-point operations a weight and position forward and four backward (two with LoRA, whose weights are frozen), the head at the learned positions alone and half of the square of attention, over the 989 TFLOP/s that the data sheets of H100 and H200 give for bfloat16. The bytes of a decode step are the weights of language model and head once and the keys and values of every sequence. Tokens of training are positions, pictures included.",
     "",
   ];
   return lines.join("\n");

@@ -48,6 +48,8 @@ export interface Bench {
   readonly config: ModelConfig;
   readonly preprocessor: PreprocessorConfig;
   readonly engine: LocalEngine;
+  /** An adapter is trained, the weights are frozen. */
+  readonly isLora: boolean;
   readonly ceilings: Ceilings;
 }
 
@@ -123,7 +125,7 @@ export async function decode(
 
 /** A step on sequences of a picture and text: forward, backward, AdamW. */
 export async function train(bench: Bench, loss: Loss["kind"]): Promise<Figures> {
-  const { work, config, engine, ceilings } = bench;
+  const { work, config, engine, isLora, ceilings } = bench;
   const { sequences, scoredTokens, steps } = work.train;
   const data = trainData(bench);
   const full: Loss = loss === "crossEntropy" ? { kind: loss } : policyLoss;
@@ -137,7 +139,7 @@ export async function train(bench: Bench, loss: Loss["kind"]): Promise<Figures> 
   for (let n = 0; n < steps; n++) await step();
   const seconds = (performance.now() - start) / 1000 / steps;
   const lengths = data.map(({ chunks }) => numPositions(chunks));
-  const flops = trainFlops(config, lengths, sequences * scoredTokens);
+  const flops = trainFlops(config, lengths, sequences * scoredTokens, isLora);
   const positions = lengths.reduce((sum, length) => sum + length, 0);
   const { flopsPerSecond } = ceilings;
   return {
@@ -163,7 +165,7 @@ export function trainData({
   work,
   config,
   preprocessor,
-}: Omit<Bench, "engine" | "ceilings">): Datum[] {
+}: Pick<Bench, "work" | "config" | "preprocessor">): Datum[] {
   const { sequences, textTokens, scoredTokens } = work.train;
   const image = pictureOf(work.picturePx, 1, preprocessor);
   return Array.from({ length: sequences }, (_, s): Datum => {

@@ -153,13 +153,15 @@ export function parameterCounts(config: ModelConfig): {
 
 /**
  * Floating-point operations that a training step needs: two a weight and position forward and four
- * backward, the head at the scored positions alone, causal attention at half of its square. The frozen
- * tower's are not in it, and nothing that is computed twice.
+ * backward, or two where the weights themselves are frozen (LoRA), the head at the scored positions
+ * alone, causal attention at half of its square. The frozen tower's are not in it, nor an adapter's own,
+ * and nothing that is computed twice.
  */
 export function trainFlops(
   config: ModelConfig,
   lengths: readonly number[],
   numScored: number,
+  isFrozen: boolean,
 ): number {
   const { all, tower, embeddings } = parameterCounts(config);
   const positions = lengths.reduce((sum, length) => sum + length, 0);
@@ -167,7 +169,8 @@ export function trainFlops(
   const { numLayers, numHeads, headDim } = config.text;
   const layers = all - tower - embeddings;
   const attention = 2 * numLayers * numHeads * headDim * squares;
-  return 3 * (2 * layers * positions + 2 * embeddings * numScored + attention);
+  const products = 2 * layers * positions + 2 * embeddings * numScored;
+  return (isFrozen ? 2 : 3) * products + 3 * attention;
 }
 
 /**

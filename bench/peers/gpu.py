@@ -89,11 +89,23 @@ def decode(folder, sequences, promptTokens, newTokens):
     return {"tokensPerSecond": sequences * newTokens / seconds}
 
 
+def with_adapter(model):
+    from peft import LoraConfig, get_peft_model
+
+    linear = "(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+    targets = rf".*language_model\.layers\.\d+\.(self_attn|mlp)\.{linear}"
+    return get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules=targets))
+
+
 def sft(folder, data, work, lora):
     """Micro-batches of two sequences; weights and moments of AdamW in bfloat16, the tower frozen."""
     model = load(folder).train()
-    model.requires_grad_(True)
-    model.model.visual.requires_grad_(False)
+    if lora:
+        model.requires_grad_(False)
+        model = with_adapter(model)
+    else:
+        model.requires_grad_(True)
+        model.model.visual.requires_grad_(False)
     with open(f"{data}/train.json") as file:
         stored = json.load(file)
     picture = torch.from_numpy(numpy.fromfile(f"{data}/picture.f32", dtype=numpy.float32))
