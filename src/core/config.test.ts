@@ -1,6 +1,9 @@
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { z } from "zod";
-import { nearestName, parseConfig, parseOverride } from "./config.ts";
+import { loadConfig, nearestName, parseConfig, parseOverride } from "./config.ts";
 
 const schema = z.strictObject({
   name: z.string(),
@@ -88,6 +91,20 @@ test("a bad override is named by its flag", () => {
     "--rl.grupSize=4: unknown key rl.grupSize; did you mean groupSize?",
   );
   expect(() => parse("name: a", "--name.x=4")).toThrow("name has no keys of its own");
+});
+
+test("nesting that the parser would not survive is refused before it recurses", () => {
+  const deep = ["[", "- ", "? ", "{a: ", "!t [", "a:\n  b: [{"].map((one) => one.repeat(5000));
+  const indented = Array.from({ length: 500 }, (_, i) => `${" ".repeat(i)}a:`).join("\n");
+  for (const text of [...deep, indented])
+    expect(() => parse(text)).toThrow(/recipes\/rl\.yaml:\d+: nests deeper than 100 levels/);
+  expect(() => parse(`name: "${"[".repeat(500)}"`)).not.toThrow(/nests/);
+});
+
+test("a file that is not UTF-8 is refused, and none of its bytes replaced", () => {
+  const file = join(mkdtempSync(join(tmpdir(), "vigorl-config-")), "a.yaml");
+  writeFileSync(file, Buffer.from("name: caf\xe9\n", "latin1"));
+  expect(() => loadConfig(file, schema)).toThrow(/a\.yaml: is not UTF-8/);
 });
 
 test("broken YAML is named by its line; several problems are listed together", () => {

@@ -3,8 +3,18 @@
  * checked against a strict zod schema. Every complaint names the file, the line and the key, what
  * was found, and what to write instead.
  */
+import { isUtf8 } from "node:buffer";
 import { dirname } from "node:path";
-import { isMap, isScalar, LineCounter, parse, parseDocument, type Document } from "yaml";
+import {
+  isMap,
+  isScalar,
+  Lexer,
+  LineCounter,
+  parse,
+  parseDocument,
+  Parser,
+  type Document,
+} from "yaml";
 import { z } from "zod";
 import { withPathsOf } from "./config-paths.ts";
 import { errno, VigorlError } from "./errors.ts";
@@ -72,13 +82,14 @@ function parseYaml(
     new VigorlError("usage", `${place}: not valid YAML: ${(cause as Error).message}`, { cause });
   let document: Document;
   let value: unknown;
+  refuseDepth(text, source);
   try {
     document = parseDocument(text, {
       lineCounter: lines,
       prettyErrors: false,
       logLevel: "error",
     });
-    // Aliases that multiply, and nesting deeper than the stack, end here.
+    // Aliases that multiply end here.
     value = document.toJS({ maxAliasCount: 100 }) ?? {};
   } catch (error) {
     throw bad(source, error);
@@ -86,6 +97,22 @@ function parseYaml(
   const problem = document.errors[0] ?? document.warnings[0];
   if (problem !== undefined) throw bad(`${source}:${lines.linePos(problem.pos[0]).line}`, problem);
   return { document, lines, value };
+}
+
+/** No recipe nests deeper. The parser recurses, and a process whose stack is full may end without an error. */
+const maxDepth = 100;
+
+/** @throws VigorlError("usage") naming the line where text nests too deep, before anything recurses */
+function refuseDepth(text: string, source: string): void {
+  const parser = new Parser();
+  let offset = 0;
+  for (const token of new Lexer().lex(text)) {
+    for (const _ of parser.next(token));
+    offset += token.length;
+    if (parser.stack.length <= maxDepth) continue;
+    const line = text.slice(0, offset).split("\n").length;
+    throw new VigorlError("usage", `${source}:${line}: nests deeper than ${maxDepth} levels`);
+  }
 }
 
 /** The candidate closest to `word` by edits, or undefined where none is near enough to be a slip. */
@@ -100,11 +127,13 @@ export function nearestName(word: string, candidates: readonly string[]): string
 }
 
 /** More than anybody writes by hand. */
-const maxRecipeBytes = 1 << 22;
+const maxRecipeBytes = 1 << 18;
 
 function readText(path: string): string {
   try {
-    return readRegularSync(path, maxRecipeBytes).toString("utf8");
+    const bytes = readRegularSync(path, maxRecipeBytes);
+    if (isUtf8(bytes)) return bytes.toString("utf8");
+    throw new VigorlError("usage", `${path}: is not UTF-8`, { hint: "save the file as UTF-8" });
   } catch (error) {
     if (error instanceof VigorlError && errno(error.cause) === "ENOENT") {
       throw new VigorlError("usage", `${path}: no such file`, {

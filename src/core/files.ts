@@ -168,6 +168,7 @@ const reasons: Record<string, [reason: string, hint: string]> = {
   ENAMETOOLONG: ["the name is too long", "choose a shorter name"],
   EIO: ["the disk failed", "check the disk; copy what is left to another"],
   ESTALE: ["the network file system lost the file", "try again with --resume"],
+  ERR_INVALID_ARG_VALUE: ["no file is called so: a NUL character", "check the path"],
   EMFILE: ["too many open files", "raise the limit with `ulimit -n 4096`"],
 };
 

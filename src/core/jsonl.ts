@@ -10,6 +10,7 @@ import { z } from "zod";
 import { problemsOf } from "./config.ts";
 import { VigorlError } from "./errors.ts";
 import { ioError, writeFileAtomic } from "./files.ts";
+import { jsonProblem } from "./json-text.ts";
 import { isLfsPointer, lfsPointerError, openRegular } from "./regular-file.ts";
 
 export interface ReadJsonlOptions {
@@ -145,9 +146,13 @@ export async function orderJsonl(file: string, rankOf: (value: unknown) => numbe
 function parseLine({ text, isUtf8: readable, torn }: Line, place: string): unknown {
   if (!readable)
     throw new VigorlError("input", `${place}: is not UTF-8`, { hint: "save the file as UTF-8" });
+  const problem = jsonProblem(text);
   try {
-    return JSON.parse(text);
+    const value: unknown = JSON.parse(text);
+    if (problem !== null) throw new VigorlError("input", `${place}: ${problem}`);
+    return value;
   } catch (cause) {
+    if (cause instanceof VigorlError) throw cause;
     const hint = torn
       ? "the last line is cut off; remove it"
       : "each line must be one JSON object; where the file was damaged, restore it from a copy";

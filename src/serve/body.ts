@@ -2,7 +2,9 @@
  * The body of a request, byte by byte: no more than is allowed, none of it later than a client that is
  * there would send it, and all of it on the account of the bytes that the server holds.
  */
+import { isUtf8 } from "node:buffer";
 import type { Context } from "hono";
+import { jsonProblem } from "../core/json-text.ts";
 import { ApiError } from "./api-error.ts";
 import type { Share } from "./budget.ts";
 import { checkBounds, type JsonBounds } from "./json-bounds.ts";
@@ -27,8 +29,12 @@ export async function readJson(
     throw new ApiError(415, "send the body as application/json");
   const bytes = await readBytes(c.req.raw, limits, share);
   checkBounds(bytes, bounds);
+  if (!isUtf8(bytes)) throw new ApiError(400, "the body is not UTF-8");
+  const text = bytes.toString("utf8").replace(/^\ufeff/, "");
+  const problem = jsonProblem(text);
+  if (problem !== null) throw new ApiError(400, `the body ${problem}`);
   try {
-    return JSON.parse(new TextDecoder().decode(bytes)) as unknown;
+    return JSON.parse(text) as unknown;
   } catch (error) {
     throw new ApiError(400, `the body is not JSON: ${error instanceof Error ? error.message : ""}`);
   }

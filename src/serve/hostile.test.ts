@@ -36,6 +36,7 @@ describe("refused before anything is made of it", () => {
   test.each([
     ["numbers for messages", `{"messages":[${many("1")}]}`, /more than \d+ values/],
     ["keys", `{${many('"a":1')}}`, /more than \d+ values/],
+    ["a key twice", '{"model":"nano","messages":[],"messages":[1]}', /the key "messages" twice/],
     ["lists in lists", "[".repeat(1e5), /nests more than 32 deep/],
     ["a text that cannot fit", user("a".repeat(5e6)), /5000\d+ characters does not fit/],
     ["a text that does not fit", user("a b ".repeat(20_000)), /the model has 4096 positions/],
@@ -54,6 +55,15 @@ describe("refused before anything is made of it", () => {
     const error = await errorOf(post(app, body));
     expect(error.status).toBe(400);
     expect(error.message).toMatch(message);
+  });
+});
+
+test("a body that is not UTF-8 is refused, and none of its bytes replaced", async () => {
+  const body = Buffer.concat([Buffer.from('{"model":"'), Buffer.from([0xff]), Buffer.from('"}')]);
+  const reply = appOf().request("/v1/chat/completions", { method: "POST", headers, body });
+  expect(await errorOf(Promise.resolve(reply))).toMatchObject({
+    status: 400,
+    message: "the body is not UTF-8",
   });
 });
 

@@ -49,8 +49,25 @@ test("a record's files are read by the rules that it was given, its controls too
   expect(await sizeOf(conditionTable["no-image"].record(stored))).toEqual([48, 32]);
 });
 
+test("a line that a parser would take otherwise than it is written is refused", async () => {
+  const file = join(folder, "train.jsonl");
+  const first = async (text: string) => {
+    await writeFile(file, text);
+    for await (const record of readRecords(file)) return record;
+    return undefined;
+  };
+  const whole = JSON.stringify(line);
+  await expect(first(`{"id":"b",${whole.slice(1)}`)).rejects.toThrow(
+    /train\.jsonl:1: has the key "id" twice/,
+  );
+  for (const deep of ["[".repeat(1e5), `{"x":${"[".repeat(1e5)}${"]".repeat(1e5)}}`])
+    await expect(first(deep)).rejects.toThrow(/train\.jsonl:1: (nests deeper|not a JSON)/);
+});
+
 test.each<[string, object, RegExp]>([
   ["an unknown key", { ...line, answr: "7" }, /train\.jsonl:1: .*answr/],
+  ["half a character", { ...line, question: "\ud800?" }, /question: .*lone surrogate/],
+  ["half a character in a choice", { ...line, choices: ["\udfff", "b"] }, /lone surrogate/],
   ["no image", { ...line, image: undefined }, /:1: no image/],
   ["two ways to name images", { ...line, images: ["b.png"] }, /images: give image or images/],
   ["an empty answer", { ...line, answer: " " }, /every reply would match/],

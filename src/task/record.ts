@@ -93,6 +93,11 @@ const evidencePlace = z.union([
   z.strictObject({ point: z.tuple([z.number(), z.number()]).readonly() }),
 ]);
 
+/** A lone surrogate is a half that no file or tokenizer can hold: it would silently become another. */
+const text = z
+  .string()
+  .refine((value) => !/\p{Cs}/u.test(value), "holds half of a character (a lone surrogate)");
+
 /**
  * One line of a data set. `image` or `images` are paths relative to the file, or to `imageRoot`. A line
  * without an id is called by its number, one without a kind has the one that its words tell.
@@ -101,10 +106,10 @@ export const recordLineSchema = z.preprocess(
   tidy,
   z
     .strictObject({
-      id: z.string().min(1).optional(),
-      image: z.string().min(1).optional(),
-      images: z.array(z.string().min(1)).min(1).optional(),
-      question: z.string().min(1),
+      id: text.min(1).optional(),
+      image: text.min(1).optional(),
+      images: z.array(text.min(1)).min(1).optional(),
+      question: text.min(1),
       kind: z.enum(kindNames).optional(),
       answer: z.custom<Truth>(isTruth, {
         error: ({ input }) =>
@@ -112,10 +117,10 @@ export const recordLineSchema = z.preprocess(
             ? "is missing"
             : `must be text in quotes: "${JSON.stringify(input)}"`,
       }),
-      choices: z.array(z.string().min(1)).min(2).optional(),
+      choices: z.array(text.min(1)).min(2).optional(),
       evidence: z.array(evidencePlace).min(1).optional(),
-      category: z.string().optional(),
-      source: z.string().optional(),
+      category: text.optional(),
+      source: text.optional(),
       facts: z.record(z.string(), z.unknown()).optional(),
     })
     .superRefine((line, context) => {

@@ -8,11 +8,11 @@ import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
 import { joinNames } from "../core/inside.ts";
+import { jsonProblem } from "../core/json-text.ts";
 import { openRegularSync, readRegularSync } from "../core/regular-file.ts";
 import { dtypeBytes, type Device, type DType } from "./dtype.ts";
 import type { Tensor } from "./ops.ts";
 import { scope } from "./scope.ts";
-import { duplicateKey } from "./safetensors-keys.ts";
 import { tensorFromBytes } from "./tensor.ts";
 
 export interface TensorInfo {
@@ -167,8 +167,6 @@ function readHeader(fd: number, file: string): Header {
   if (typeof json !== "object" || json === null || Array.isArray(json)) {
     throw refuse(file, "the header is not a JSON object");
   }
-  const twice = duplicateKey(text);
-  if (twice !== null) throw refuse(file, `tensor ${twice} comes twice in the header`);
   const { __metadata__: rawMetadata = {}, ...entries } = json as Record<string, unknown>;
   const metadata = metadataSchema.safeParse(rawMetadata);
   if (!metadata.success) throw refuse(file, "__metadata__ must map strings to strings");
@@ -231,6 +229,8 @@ function decodeUtf8(bytes: Uint8Array, file: string): string {
 }
 
 function parseJson(text: string, file: string): unknown {
+  const problem = jsonProblem(text);
+  if (problem !== null) throw refuse(file, `the header ${problem}`);
   try {
     return JSON.parse(text);
   } catch (cause) {
