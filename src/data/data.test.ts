@@ -174,6 +174,48 @@ describe("damaged and odd Parquet", () => {
   });
 });
 
+describe("Parquet columns that JSON could not say", () => {
+  const png = Buffer.alloc(8, 1);
+  const sound = {
+    id: { data: ["a"], type: "STRING" },
+    image: { data: [png], type: "BYTE_ARRAY" },
+    question: { data: ["how many?"], type: "STRING" },
+    kind: { data: ["number"], type: "STRING" },
+    answer: { data: ["7"], type: "STRING" },
+  };
+  type Column = { name: string; data: unknown[]; type: "STRING" | "BYTE_ARRAY" | "INT64" };
+  async function readWith(...columns: Column[]) {
+    const file = join(folder, "odd.parquet");
+    const changed = columns.map(({ name }) => name);
+    const kept = Object.entries(sound)
+      .filter(([name]) => !changed.includes(name))
+      .map(([name, column]) => ({ name, ...column }) as Column);
+    parquetWriteFile({ filename: file, columnData: [...kept, ...columns] as never });
+    return readDataset(file);
+  }
+
+  test("whole numbers beyond 53 bits keep every digit", async () => {
+    const [record] = await readWith({ name: "answer", data: [2n ** 62n], type: "INT64" });
+    expect(record.answer).toBe("4611686018427387904");
+  });
+
+  test("bytes that are no text are refused, and none replaced", async () => {
+    const id = { name: "id", data: [Buffer.from([0x61, 0xff])], type: "BYTE_ARRAY" } as const;
+    await expect(readWith({ ...id, data: [...id.data] })).rejects.toThrow(
+      /odd\.parquet: row 1: id: is not UTF-8 text/,
+    );
+  });
+
+  test("two columns of one name are refused", async () => {
+    const answers = ["8", "9"].map((answer) => ({
+      name: "answer",
+      data: [answer],
+      type: "STRING" as const,
+    }));
+    await expect(readWith(...answers)).rejects.toThrow(/two columns are called answer/);
+  });
+});
+
 describe("the published layouts", () => {
   async function importLines(layout: "rl" | "eval", ...lines: object[]) {
     const file = join(folder, "rows.jsonl");

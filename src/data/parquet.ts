@@ -3,9 +3,11 @@
  * JSONL line, an image being its bytes, a path, or a struct of both. One row group is in memory at a
  * time. A region answer is a struct, or JSON text.
  */
+import { isUtf8 } from "node:buffer";
 import { resolve } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
+import { jsonProblem } from "../core/json-text.ts";
 import { openParquet } from "./parquet-file.ts";
 import {
   fromLine,
@@ -44,6 +46,9 @@ export async function* readParquetRecords(
       hint: `a data set has the columns ${columnNames.join(", ")}`,
     });
   }
+  const twice = columns.find((name, i) => columns.indexOf(name) < i);
+  if (twice !== undefined)
+    throw new VigorlError("input", `${file}: two columns are called ${twice}`);
   let first = 1;
   for (const [group, numRows] of groupRows.entries()) {
     const cells: (readonly [string, unknown[]])[] = [];
@@ -67,7 +72,6 @@ function isIndex(name: string): boolean {
   return /^__index_level_\d+__$/.test(name);
 }
 
-const utf8 = new TextDecoder();
 const bytesSchema = z.instanceof(Uint8Array);
 const imageCell = z.union([
   z.string(),
@@ -86,7 +90,7 @@ function toRecord(
   for (const name of columnNames) {
     const value = plainValue(cellsByName.get(name));
     if (value === undefined || name === "image" || name === "images") continue;
-    rest[name] = value instanceof Uint8Array ? utf8.decode(value) : value;
+    rest[name] = value instanceof Uint8Array ? decoded(value, `${place}: ${name}`) : value;
   }
   const cells = imageCells.safeParse(
     plainValue(cellsByName.get("images") ?? cellsByName.get("image")),
@@ -126,7 +130,14 @@ function toSource(
   throw new VigorlError("input", `${place}: ${name} has neither bytes nor a path`);
 }
 
+function decoded(bytes: Uint8Array, place: string): string {
+  if (isUtf8(bytes)) return Buffer.from(bytes).toString("utf8");
+  throw new VigorlError("input", `${place}: is not UTF-8 text`);
+}
+
 function parseJson(text: string, problem: string): unknown {
+  const odd = jsonProblem(text);
+  if (odd !== null) throw new VigorlError("input", `${problem}; it ${odd}`);
   try {
     return JSON.parse(text);
   } catch (cause) {
@@ -134,10 +145,11 @@ function parseJson(text: string, problem: string): unknown {
   }
 }
 
-/** Nulls away, bigints to numbers. */
+/** Nulls away, bigints to numbers, or to their digits where a number cannot hold them. */
 function plainValue(value: unknown): unknown {
   if (value === null || value === undefined) return undefined;
-  if (typeof value === "bigint") return Number(value);
+  if (typeof value === "bigint")
+    return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
   if (value instanceof Uint8Array) return value;
   if (Array.isArray(value)) return value.map(plainValue);
   if (typeof value !== "object") return value;

@@ -66,6 +66,11 @@ test("a line that a parser would take otherwise than it is written is refused", 
 
 test.each<[string, object, RegExp]>([
   ["an unknown key", { ...line, answr: "7" }, /train\.jsonl:1: .*answr/],
+  [
+    "a number of more digits than JSON keeps",
+    { ...line, kind: "number", answer: 2 ** 60 },
+    /answer: must be text in quotes/,
+  ],
   ["half a character", { ...line, question: "\ud800?" }, /question: .*lone surrogate/],
   ["half a character in a choice", { ...line, choices: ["\udfff", "b"] }, /lone surrogate/],
   ["no image", { ...line, image: undefined }, /:1: no image/],

@@ -82,8 +82,13 @@ function tidy(value: unknown): unknown {
   );
   const line: Record<string, unknown> = Object.fromEntries(entries);
   const counts = line.kind === "number" || line.kind === undefined;
-  if (counts && typeof line.answer === "number") line.answer = String(line.answer);
+  if (counts && isExact(line.answer)) line.answer = String(line.answer);
   return line;
+}
+
+/** More digits than a parser keeps may have been others. */
+function isExact(value: unknown): value is number {
+  return typeof value === "number" && String(value).replaceAll(/\D/g, "").length <= 15;
 }
 
 const required: ReadonlySet<string> = new Set(["id", "question", "kind", "answer"]);

@@ -79,7 +79,7 @@ function watchChild(
       clearTimeout(timer);
       timer = setTimeout(() => finish("the whole process hangs"), ms);
     };
-    wind(60_000); // until it has started
+    wind(600_000); // until it has started, on a busy machine too
     child.on("message", (report: Report) => {
       wind(hangMs + 5000);
       at = report.index;
