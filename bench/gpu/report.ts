@@ -101,6 +101,8 @@ function format(value: number): string {
   return String(Number(value.toPrecision(3)));
 }
 
+/** The first sentence: the whole stands in the JSON file. */
 function cell(text: string): string {
-  return text.replaceAll("|", "\\|").replaceAll(/\s+/g, " ");
+  const [first] = text.trim().split(/\n|(?<=\w)\. /);
+  return first.replaceAll("|", "\\|").replaceAll(/\s+/g, " ");
 }
