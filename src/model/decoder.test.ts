@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it, test } from "vitest";
 import { testDevice } from "../../test/fixtures/device.ts";
 import { hasKernelsFor } from "../torch/kernels.ts";
 import { liveTensors, noGrad, scope } from "../torch/scope.ts";
@@ -332,7 +332,41 @@ describe.each(cases)(
   },
 );
 
-function textConfig(heads: number, keyHeads: number): ModelConfig {
+// On a GPU: flash attention, and a step in kernels of our own.
+test.each([
+  { heads: 4, keyHeads: 2, headDim: 16 },
+  { heads: 8, keyHeads: 1, headDim: 128 },
+])("in half precision, $heads heads of $headDim, logits are near the whole pass's", (sizes) => {
+  const { heads, keyHeads, headDim } = sizes;
+  const config = { ...textConfig(heads, keyHeads, headDim), initializerRange: 0.06 };
+  const model = initModel(config, { seed: 3, device: testDevice, dtype: "bfloat16" });
+  const slots = new Slots(model, () => new Float32Array(0));
+  const tokens = Array.from({ length: 120 }, (_, t) => (t * 11 + 5) % 60);
+  const wide = initModel(config, { seed: 3 });
+  wide.copyFrom(model.params);
+  const whole = scope(() =>
+    noGrad(() =>
+      wide.logits(wide.hidden(planBatch([[{ type: "text", tokens }]], config))).toNumbers(),
+    ),
+  );
+  const { vocabSize } = config.text;
+  const at = (t: number): number[] => whole.slice(t * vocabSize, (t + 1) * vocabSize);
+  const spread = Math.max(...whole.map(Math.abs));
+  const text = (from: number, to: number): InputChunk<ImageRef>[] => [
+    { type: "text", tokens: tokens.slice(from, to) },
+  ];
+  const gaps = [maxDifference(slots.prefill(1, text(0, 70)), at(69))];
+  slots.prefill(0, text(3, 20));
+  gaps.push(maxDifference(slots.prefill(1, text(70, 90)), at(89)));
+  for (let t = 90; t < tokens.length; t++)
+    gaps.push(maxDifference(slots.decode(noTokens.slice().fill(tokens[t]))[1], at(t)));
+  expect(Math.max(...gaps)).toBeLessThan(0.08 * spread);
+  slots.decoder.dispose();
+  for (const own of [model, wide]) own.dispose();
+});
+
+function textConfig(heads: number, keyHeads: number, headDim = 16): ModelConfig {
+  const section = [2, 3, 3].map((share) => (share * headDim) / 16);
   return parseModelConfig(
     {
       model_type: "qwen2_5_vl",
@@ -340,20 +374,20 @@ function textConfig(heads: number, keyHeads: number): ModelConfig {
       tie_word_embeddings: true,
       text_config: {
         vocab_size: 64,
-        hidden_size: heads * 16,
+        hidden_size: heads * headDim,
         intermediate_size: 48,
         num_hidden_layers: 2,
         num_attention_heads: heads,
         num_key_value_heads: keyHeads,
         initializer_range: 0.3,
-        rope_parameters: { rope_type: "default", rope_theta: 1e4, mrope_section: [2, 3, 3] },
+        rope_parameters: { rope_type: "default", rope_theta: 1e4, mrope_section: section },
       },
       vision_config: {
         depth: 1,
         hidden_size: 8,
         intermediate_size: 8,
         num_heads: 1,
-        out_hidden_size: heads * 16,
+        out_hidden_size: heads * headDim,
       },
     },
     "test",

@@ -86,9 +86,8 @@ export class KvCache {
     this.form = options.form ?? cacheFormFor(dtype, device, config.headDim);
     const isOneProduct = device !== "cpu" && config.numHeads / config.numKeyValueHeads <= 2;
     this.bucket = this.form !== "matrices" || isOneProduct ? 16 : 128;
-    const first = this.form === "rows" ? firstRows : firstPositions;
     this.#maxCells = options.maxCells ?? Infinity;
-    this.capacity = this.#wholeBuckets(Math.min(maxPositions, first) + 1);
+    this.capacity = this.#firstCapacity(0);
     this.numOpen = this.#openAt(this.capacity);
     this.#block = this.#empty();
   }
@@ -183,8 +182,26 @@ export class KvCache {
     before.dispose();
   }
 
+  /** Slots that there would be if the cache began anew with sequences of `length` positions. */
+  openAnew(length: number): number {
+    return this.#openAt(this.#firstCapacity(length));
+  }
+
+  /** Begins anew with room for sequences of `length` positions; what slots hold is lost. */
+  restart(length: number): void {
+    this.#block.dispose();
+    this.capacity = this.#firstCapacity(length);
+    this.numOpen = this.#openAt(this.capacity);
+    this.#block = this.#empty();
+  }
+
   dispose(): void {
     this.#block.dispose();
+  }
+
+  #firstCapacity(length: number): number {
+    const first = this.form === "rows" ? firstRows : firstPositions;
+    return this.#wholeBuckets(Math.min(this.maxPositions, Math.max(first, length)) + 1);
   }
 
   /** The capacity with which sequences of `length` positions fit: larger than need be while it is free. */

@@ -47,10 +47,12 @@ interface Request {
 /** A scheduler, what it answered, and what it could not. */
 class Desk {
   readonly scheduler: Scheduler;
+  readonly model: SamplingModel;
   readonly done = new Map<number, Sample>();
   readonly failed = new Map<number, unknown>();
 
   constructor(model: SamplingModel) {
+    this.model = model;
     this.scheduler = new Scheduler(model, {
       token: () => {},
       sampled: (id, sample) => this.done.set(id, sample),
@@ -84,11 +86,12 @@ interface Form {
   readonly dtype?: DType;
   readonly form?: CacheForm;
   readonly maxCells?: number;
+  readonly maxPositions?: number;
 }
 
 async function open(
   numSlots: number,
-  { heads = 2, dtype = "float32", form, maxCells }: Form = {},
+  { heads = 2, dtype = "float32", form, maxCells, maxPositions = 400 }: Form = {},
 ): Promise<Desk> {
   const json = JSON.parse(await readFile(join(folder, "config.json"), "utf8")) as {
     text_config: { num_attention_heads: number; rope_parameters: { mrope_section: number[] } };
@@ -96,7 +99,7 @@ async function open(
   json.text_config.num_attention_heads = heads;
   json.text_config.rope_parameters.mrope_section = heads === 2 ? [4, 6, 6] : [2, 3, 3];
   const model = initModel(parseModelConfig(json, "tiny"), { seed: 1, device: testDevice, dtype });
-  const options = { numSlots, maxPositions: 400 };
+  const options = { numSlots, maxPositions };
   const sizes = await localSizes(folder, { ...options, device: testDevice, dtype });
   let sampling = await openSampling(folder, model, sizes);
   if (form !== undefined) {
@@ -261,6 +264,23 @@ test("over rows there are as many places as sequences of that length have room f
   expect(await widest(100, 390, 4)).toBeGreaterThan(1);
   expect(desk.done.size).toBe(13);
   expect(desk.failed.size).toBe(0);
+});
+
+test("over rows short sequences have all places again after a long one", async () => {
+  const desk = await open(8, { form: "rows", maxCells: 8 * 1024, maxPositions: 3000 });
+  desk.submit(1, { prompt: [text(1, 2500)], maxTokens: 4, seed: 1 });
+  for (let id = 2; id < 10; id++)
+    desk.submit(id, { prompt: [text(id, 30)], maxTokens: 9, seed: id });
+  desk.finish();
+  const { cache } = desk.model.decoder;
+  expect(cache.numOpen).toBeLessThan(8);
+  const before = desk.scheduler.counts.decodeSteps;
+  for (let id = 20; id < 28; id++)
+    desk.submit(id, { prompt: [text(id, 30)], maxTokens: 9, seed: id });
+  desk.finish();
+  expect(desk.scheduler.counts.decodeSteps - before).toBe(8);
+  expect(cache.numOpen).toBe(8);
+  expect(desk.done.size).toBe(17);
 });
 
 describe("work that is not done twice", () => {

@@ -170,6 +170,7 @@ export class Scheduler {
   /** Gives places to waiting requests, in order, and samples their first tokens. */
   private fill(): void {
     if (this.waiting.length === 0) return;
+    this.makeSlots();
     const numFree = this.model.decoder.numRows - this.decoding.length;
     const places = this.roomFor(Math.min(this.waiting.length, this.cache.numIdle, numFree));
     if (places === 0) return;
@@ -193,16 +194,34 @@ export class Scheduler {
     const { numInUse } = this.cache;
     let longest = 0;
     let count = 0;
-    for (const { prompt, task } of this.waiting.slice(0, places)) {
-      const need = Math.min(prompt.length + task.params.maxTokens, cache.maxPositions);
-      const open = cache.openWith(Math.max(longest, need));
+    for (const run of this.waiting.slice(0, places)) {
+      const length = Math.max(longest, this.needOf(run));
+      const open = cache.openWith(length);
       if (open < numInUse || open < this.decoding.length + count + 1) break;
-      longest = Math.max(longest, need);
+      longest = length;
       count++;
     }
     cache.checkRoom(longest);
     this.cache.open(cache.numOpen);
     return count;
+  }
+
+  /** Positions that a run may come to hold. */
+  private needOf({ prompt, task }: Run): number {
+    const { maxPositions } = this.model.decoder.cache;
+    return Math.min(prompt.length + task.params.maxTokens, maxPositions);
+  }
+
+  /** Where long sequences have left few slots and shorter ones wait, the cache begins anew for these. */
+  private makeSlots(): void {
+    const { cache } = this.model.decoder;
+    const wanted = Math.min(this.waiting.length, this.model.decoder.numRows);
+    if (this.decoding.length > 0 || cache.numOpen >= Math.min(wanted, cache.numSlots)) return;
+    const longest = Math.max(...this.waiting.map((run) => this.needOf(run)));
+    if (cache.openAnew(longest) <= cache.numOpen) return;
+    this.cache.clear();
+    cache.restart(longest);
+    this.cache.open(cache.numOpen);
   }
 
   /** Groups whose prompts are prefilled together: several where the decoder takes them. */
