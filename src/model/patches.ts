@@ -3,12 +3,27 @@
  * patches take, and are cut and normalised there to the bits of `patches` (src/image/model-image.ts).
  * Legend: h × w patches of side p, m × m of them a token, F frames of a patch.
  */
-import type { ModelImage } from "../image/model-image.ts";
-import { normalisationTables } from "../image/model-image.ts";
+import { normalisationTables, patches, type ModelImage } from "../image/model-image.ts";
 import type { PreprocessorConfig } from "../image/preprocessor-config.ts";
-import type { Tensor } from "../torch/ops.ts";
+import { cat, type Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { tensor, type Device } from "../torch/tensor.ts";
+import type { VisionLanguageModel } from "./vision-language-model.ts";
+
+/** Features of images in one pass of the tower, as `encodeImages`, from pixels. */
+export function encodePixels(
+  model: VisionLanguageModel,
+  images: readonly ModelImage[],
+  config: PreprocessorConfig,
+): Tensor {
+  const { device } = model;
+  if (device === "cpu") return model.encodeImages(images, (image) => patches(image, config));
+  const parts = images.map((image) => patchesOn(image, config, device));
+  return model.encodePatches(
+    cat(parts, 0),
+    images.map(({ grid }) => grid),
+  );
+}
 
 /** Flattened patches [h · w, 3 · F · p²] of an image, float32; owned by the caller's scope. */
 export function patchesOn(image: ModelImage, config: PreprocessorConfig, device: Device): Tensor {

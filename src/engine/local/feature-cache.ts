@@ -5,7 +5,7 @@
  */
 import { patches, type ModelImage } from "../../image/model-image.ts";
 import type { PreprocessorConfig } from "../../image/preprocessor-config.ts";
-import { patchesOn } from "../../model/patches.ts";
+import { encodePixels } from "../../model/patches.ts";
 import type { VisionLanguageModel } from "../../model/vision-language-model.ts";
 import { TowerTapes } from "../../model/tower-tapes.ts";
 import { dtypeBytes } from "../../torch/dtype.ts";
@@ -79,9 +79,7 @@ export class FeatureCache {
       if (this.features.has(hash) || this.tower.takes(image)) unknown.delete(hash);
     for (const some of passesOf([...unknown.values()]))
       scope(() => {
-        const parts = some.map((image) => patchesOn(image, preprocessor, model.device));
-        const grids = some.map(({ grid }) => grid);
-        const all = noGrad(() => model.encodePatches(cat(parts, 0), grids));
+        const all = noGrad(() => encodePixels(model, some, preprocessor));
         const counts = some.map(({ numTokens }) => numTokens);
         // Copies, so that each is freed for itself.
         for (const [i, own] of all.splitWithSizes(counts, 0).entries())

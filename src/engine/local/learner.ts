@@ -6,8 +6,9 @@
  * Same data in the same order give the same bits.
  */
 import { VigorlError } from "../../core/errors.ts";
-import { blankLike, patches } from "../../image/model-image.ts";
+import { blankLike } from "../../image/model-image.ts";
 import type { PreprocessorConfig } from "../../image/preprocessor-config.ts";
+import { encodePixels } from "../../model/patches.ts";
 import type { VisionLanguageModel } from "../../model/vision-language-model.ts";
 import { cat, logSoftmaxBackward, type Tensor } from "../../torch/ops.ts";
 import { noGrad, scope } from "../../torch/scope.ts";
@@ -61,7 +62,7 @@ export function forward(
         const { batch, rows } = layout;
         const looked =
           options.anew === true && batch.images.length > 0
-            ? model.encodeImages(batch.images, (image) => patches(image, settings.preprocessor))
+            ? encodePixels(model, batch.images, settings.preprocessor)
             : features.take(batch.images);
         const hidden = model.hidden(batch, { features: looked, rows });
         for (const [start, end] of blocks(0, layout.rows.length, rowsPerBlock(model, settings)))
@@ -107,7 +108,7 @@ export function forwardBackward(
       const seen =
         settings.trainable === "language" || batch.images.length === 0
           ? features.take(batch.images)
-          : model.encodeImages(batch.images, (image) => patches(image, settings.preprocessor));
+          : encodePixels(model, batch.images, settings.preprocessor);
       const hidden = model.hidden(batch, { features: seen, rows });
       // The head runs block by block beside the graph, so that only one block of logits is alive.
       const ends = hidden.detach();
