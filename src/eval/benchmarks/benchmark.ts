@@ -56,7 +56,7 @@ export interface Layout {
   readonly files: (split: string) => RegExp;
   readonly pictures?: PictureColumns;
   /** @throws VigorlError naming the place of a row that does not have this layout */
-  readonly read: (row: Row, context: RowContext) => Promise<Draft | null> | Draft | null;
+  readonly read: (row: Row, context: RowContext) => Promise<Drafts> | Drafts;
 }
 
 export interface RowContext {
@@ -73,6 +73,9 @@ export interface RowContext {
 
 /** Paths on disk of the folder's files whose relative path the pattern matches, sorted. */
 export type FindFiles = (pattern: RegExp) => readonly string[];
+
+/** What a row becomes: a question, several, or nothing where it is not part of the benchmark. */
+export type Drafts = Draft | readonly Draft[] | null;
 
 /** A record whose boxes wait for their convention. */
 export interface Draft {

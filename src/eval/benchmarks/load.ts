@@ -62,9 +62,9 @@ export async function loadBenchmark(
       signal?.throwIfAborted();
       if (drafts.length >= limit) break;
       const context = contextOf(row, files, sides, { split, part, index: index++ });
-      const draft = await layout.read(row, context);
-      if (draft === null) passed++;
-      else drafts.push(placed(draft, row.place, ids));
+      const read = await layout.read(row, context);
+      if (read === null) passed++;
+      else for (const draft of [read].flat()) drafts.push(placed(draft, row.place, ids));
     }
   }
   if (drafts.length === 0)

@@ -6,7 +6,16 @@
 import { z } from "zod";
 import { resize } from "../../image/resize.ts";
 import { loadImages, type ImageSource, type TaskRecord } from "../../task/record.ts";
-import type { Benchmark, Draft, Figures, Layout, PixelBox, PixelSize } from "./benchmark.ts";
+import type { Row } from "../../data/rows/row.ts";
+import type {
+  Benchmark,
+  Draft,
+  Figures,
+  Layout,
+  PixelBox,
+  PixelSize,
+  RowContext,
+} from "./benchmark.ts";
 import { joined, micro, only } from "./figures.ts";
 import { cellsOf } from "./load.ts";
 import { bare, harnessPixels, ours, vigorl } from "./protocols.ts";
@@ -24,11 +33,11 @@ const cells = z.object({
   group: z.string(),
 });
 
-const layout: Layout = {
+const layout = {
   name: "annotations/*.json with images/, as published",
   format: "json",
   files: () => /(?:^|\/)annotations\/[^/]+\.json$/,
-  read: (row, { picture }): Draft => {
+  read: (row: Row, { picture }: RowContext): Draft => {
     const { id, img_filename, bbox, instruction, img_size, ...about } = cellsOf(row, cells);
     const [widthPx, heightPx] = img_size;
     return {
@@ -53,7 +62,7 @@ const layout: Layout = {
       },
     };
   },
-};
+} satisfies Layout;
 
 function withBox(record: TaskRecord, [box]: readonly PixelBox[], size: PixelSize): TaskRecord {
   const facts = { ...record.facts, size: [size.widthPx, size.heightPx] };
@@ -137,9 +146,9 @@ export const screenspotPro: Benchmark = {
     { who: "ViGoRL-3B, several turns", value: 32.3, where: paper },
     { who: "Qwen2.5-VL-7B", value: 29.0, where: paper },
     { who: "ViGoRL-7B", value: 33.1, where: paper },
-    { who: "SE-GUI-3B", value: 35.9, where: "its report" },
-    { who: "SE-GUI-7B", value: 47.2, where: "its report" },
-    { who: "MiMo-VL-7B-RL", value: 41.9, where: "its report" },
+    { who: "SE-GUI-3B", value: 35.9, where: "reports" },
+    { who: "SE-GUI-7B", value: 47.2, where: "reports" },
+    { who: "MiMo-VL-7B-RL", value: 41.9, where: "reports" },
   ],
   notes: [
     "The published driver forces the beginning of a computer-use call; ours asks in words.",
@@ -152,7 +161,7 @@ export const screenspotProLr: Benchmark = {
   name: "screenspot-pro-lr",
   title: "ScreenSpot-Pro-LR",
   asks: "the same on screenshots that are brought to 1920 × 1920 first",
-  layouts: [{ ...layout, read: async (row, context) => shrunk(await layout.read(row, context)) }],
+  layouts: [{ ...layout, read: (row, context) => shrunk(layout.read(row, context)) }],
   published: [
     { who: "Qwen2.5-VL-3B", value: 1.96, where: paper },
     { who: "ViGoRL-3B", value: 21.32, plusMinus: 2.28, where: paper },
@@ -165,8 +174,8 @@ export const screenspotProLr: Benchmark = {
 
 const longestSide = 1920;
 
-function shrunk(draft: Draft | null): Draft | null {
-  if (draft?.boxes === undefined) return draft;
+function shrunk(draft: Draft): Draft {
+  if (draft.boxes === undefined) return draft;
   const { record, boxes } = draft;
   const place: typeof boxes.place = (onRecord, [box], size) => {
     const [x0, y0, x1, y1] = box;

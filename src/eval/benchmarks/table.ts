@@ -2,10 +2,26 @@
 import { nearestName } from "../../core/config.ts";
 import { VigorlError } from "../../core/errors.ts";
 import type { Benchmark, Protocol } from "./benchmark.ts";
+import { blink } from "./blink.ts";
+import { osworldG } from "./osworld-g.ts";
+import { robospatial } from "./robospatial.ts";
+import { sat, sat2 } from "./sat.ts";
+import { screenspot, screenspotV2 } from "./screenspot.ts";
 import { screenspotPro, screenspotProLr } from "./screenspot-pro.ts";
 import { vstar } from "./vstar.ts";
 
-export const benchmarks: readonly Benchmark[] = [vstar, screenspotPro, screenspotProLr];
+export const benchmarks: readonly Benchmark[] = [
+  sat2,
+  sat,
+  blink,
+  robospatial,
+  vstar,
+  screenspot,
+  screenspotV2,
+  screenspotPro,
+  screenspotProLr,
+  osworldG,
+];
 
 export const benchmarkNames = benchmarks.map(({ name }) => name) as [string, ...string[]];
 

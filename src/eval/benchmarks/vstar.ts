@@ -9,6 +9,7 @@ import type { Row } from "../../data/rows/row.ts";
 import type { ImageSource } from "../../task/record.ts";
 import type { Benchmark, Draft, Layout } from "./benchmark.ts";
 import { micro } from "./figures.ts";
+import { choiceRecord, letterPlace, listedOptions, optionColumns } from "./choice.ts";
 import { byLetter, choicesOf, goldLetter, lettered, letterOf, readAs, unread } from "./judging.ts";
 import { cellsOf } from "./load.ts";
 import { bare, harnessPixels, inRecipe, ours, publishedQuestion, vigorl } from "./protocols.ts";
@@ -43,12 +44,10 @@ const copy: Layout = {
 
 function readText(row: Row, image: ImageSource): Draft {
   const { question_id, text, category, label } = cellsOf(row, published);
-  const [head, ...options] = text.replace(INSTRUCTION, "").split(/\n?\(([A-D])\)\s*/);
-  const choices = options.filter((_, i) => i % 2 === 1).map((option) => option.trim());
-  const letters = options.filter((_, i) => i % 2 === 0).join("");
-  if (choices.length < 2 || !"ABCD".startsWith(letters))
+  const { head, choices } = listedOptions(text.replace(INSTRUCTION, ""));
+  if (choices.length < 2)
     throw new VigorlError("input", `${row.place}: text: lists no options (A), (B), …`);
-  return draftOf(`vstar-${question_id}`, image, head.trim(), choices, label, category, text);
+  return draftOf(row, `vstar-${question_id}`, image, head, choices, label, category, text);
 }
 
 const tsvCells = z.object({
@@ -65,24 +64,14 @@ const tsv: Layout = {
   pictures: { image: "one" },
   read: (row) => {
     const { index, question, answer, category } = cellsOf(row, tsvCells);
-    const choices = optionsIn(row);
+    const choices = optionColumns(row);
     const [image] = row.pictures("image");
-    return draftOf(`vstar-${index}`, image, question, choices, answer, category, question);
+    return draftOf(row, `vstar-${index}`, image, question, choices, answer, category, question);
   },
 };
 
-/** The options of a TSV row: its columns A, B, … as far as they are filled. */
-export function optionsIn({ cells }: Row): string[] {
-  const options: string[] = [];
-  for (let i = 0; i < 26; i++) {
-    const cell = cells[letterOf(i)];
-    if (typeof cell !== "string" || cell === "" || cell.toLowerCase() === "nan") break;
-    options.push(cell);
-  }
-  return options;
-}
-
 function draftOf(
+  row: Row,
   id: string,
   image: ImageSource,
   question: string,
@@ -91,18 +80,11 @@ function draftOf(
   category: string,
   text: string,
 ): Draft {
-  const gold = answer.charCodeAt(0) - 65;
+  const gold = letterPlace(answer);
+  const { place } = row;
+  const facts = { text };
   return {
-    record: {
-      id,
-      images: [image],
-      question: `${question}\n${lettered(choices)}`,
-      kind: "choice",
-      answer,
-      choices,
-      category,
-      facts: { gold, question, text },
-    },
+    record: choiceRecord({ id, place, images: [image], question, choices, gold, category, facts }),
   };
 }
 
@@ -199,7 +181,7 @@ export const vstar: Benchmark = {
     { who: "Qwen2.5-VL-3B", value: 74.2, where: paper() },
     { who: "GPT-4o", value: 66.0, where: paper() },
     { who: "Qwen2.5-VL-7B", value: 75.5, where: "Mini-o3's report" },
-    { who: "Qwen2.5-VL-7B", value: 71.2, where: "DeepEyes' report" },
+    { who: "Qwen2.5-VL-7B", value: 71.2, where: "another report" },
     { who: "Mini-o3", value: 88.2, where: "its report" },
     { who: "DeepEyes", value: 90.1, where: "its report" },
     { who: "Pixel-Reasoner", value: 86.3, where: "its report" },

@@ -136,3 +136,14 @@ const NAMED = new RegExp(
   String.raw`['"]?x['"]?\s*[:=]\s*${TOKEN}[^]*?['"]?y['"]?\s*[:=]\s*${TOKEN}`,
   "i",
 );
+
+/** Ray casting as the published scorers have it: flat x, y pairs, edges in or out as it comes. */
+export function insideRays({ x, y }: SharePoint, flat: readonly number[]): boolean {
+  let isIn = false;
+  const count = Math.floor(flat.length / 2);
+  for (let i = 0, j = count - 1; i < count; j = i++) {
+    const [xi, yi, xj, yj] = [flat[2 * i], flat[2 * i + 1], flat[2 * j], flat[2 * j + 1]];
+    if (yi > y !== yj > y && x < ((xj - xi) * (y - yi)) / (yj - yi) + xi) isIn = !isIn;
+  }
+  return isIn;
+}
