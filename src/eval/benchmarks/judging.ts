@@ -81,3 +81,22 @@ export function factText({ id, facts }: TaskRecord, name: string): string {
   if (typeof value === "string") return value;
   throw new Error(`record ${id} has no facts.${name}`);
 }
+
+/** Numbers of a record's facts. */
+export function factNumbers({ id, facts }: TaskRecord, name: string): readonly number[] {
+  const parsed = z.array(z.number()).safeParse(facts?.[name]);
+  if (parsed.success) return parsed.data;
+  throw new Error(`record ${id} has no numbers facts.${name}`);
+}
+
+/** Texts of a record's facts; none where there are none. */
+export function factTexts({ facts }: TaskRecord, name: string): readonly string[] {
+  const parsed = z.array(z.string()).safeParse(facts?.[name]);
+  return parsed.success ? parsed.data : [];
+}
+
+/** The answer of a record whose kind has texts for truths. */
+export function goldText({ id, answer }: TaskRecord): string {
+  if (typeof answer === "string") return answer;
+  throw new Error(`record ${id} has a region for an answer`);
+}

@@ -19,7 +19,7 @@ import type {
   Scored,
 } from "./benchmark.ts";
 import { micro, microFigure, only } from "./figures.ts";
-import { readAs, said, unread } from "./judging.ts";
+import { factNumbers, factTexts, readAs, said, unread } from "./judging.ts";
 import { cellsOf } from "./load.ts";
 import { bare, harnessPixels, inRecipe, ours } from "./protocols.ts";
 import {
@@ -108,12 +108,12 @@ function isRight(record: TaskRecord, { x, y }: SharePoint): boolean {
 }
 
 function inPixels(at: SharePoint, record: TaskRecord): SharePoint {
-  const [width, height] = record.facts?.size as readonly number[];
+  const [width, height] = factNumbers(record, "size");
   return { x: at.x * width, y: at.y * height };
 }
 
 const sizeOf = (record: TaskRecord) => {
-  const [widthPx, heightPx] = record.facts?.size as readonly number[];
+  const [widthPx, heightPx] = factNumbers(record, "size");
   return { widthPx, heightPx };
 };
 
@@ -139,7 +139,7 @@ const vlmevalkit: Protocol["judge"] = (record, reply) => {
 };
 
 const labels = (scored: readonly Scored[]) =>
-  [...new Set(scored.flatMap(({ record }) => record.facts?.classes as readonly string[]))].sort();
+  [...new Set(scored.flatMap(({ record }) => factTexts(record, "classes")))].sort();
 
 /** Over all, without refusals, by form of the target, and by class: a question may have several. */
 const figures: Figures = (scored) => {
@@ -151,7 +151,7 @@ const figures: Figures = (scored) => {
   const classes = labels(scored).map((label) =>
     microFigure(
       `class ${label}`,
-      scored.filter(({ record }) => (record.facts?.classes as readonly string[]).includes(label)),
+      scored.filter(({ record }) => factTexts(record, "classes").includes(label)),
     ),
   );
   return [overall, ...answerable, ...types, ...classes];

@@ -7,7 +7,7 @@ import { VigorlError } from "../../core/errors.ts";
 import type { TaskRecord } from "../../task/record.ts";
 import type { Benchmark, Draft, Layout, Protocol } from "./benchmark.ts";
 import { byCategory, joined, macroFigure, micro, microFigure, only } from "./figures.ts";
-import { factText, readAs, said, unread, vigorlJudge } from "./judging.ts";
+import { factNumbers, factText, readAs, said, unread, vigorlJudge } from "./judging.ts";
 import { cellsOf, pictureSize } from "./load.ts";
 import { bare, harnessPixels, ours, publishedQuestion, vigorl } from "./protocols.ts";
 import { insideRays } from "./rules/points.ts";
@@ -62,7 +62,7 @@ const official: Protocol["judge"] = (record, reply) => {
     new RegExp(String.raw`\(${number},${number}\)`).exec(text) ??
     new RegExp(String.raw`\[${number},${number}\]`).exec(text);
   if (match === null) return unread;
-  const polygon = record.facts?.polygon as readonly number[];
+  const polygon = factNumbers(record, "polygon");
   const at = { x: Number(match[1]), y: Number(match[2]) };
   return readAs(`(${at.x}, ${at.y})`, insideRays(at, polygon));
 };

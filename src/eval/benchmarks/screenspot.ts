@@ -29,7 +29,7 @@ import {
   vlmevalkitPoint,
   isInside,
 } from "./rules/points.ts";
-import { readAs, said, unread } from "./judging.ts";
+import { factNumbers, readAs, said, unread } from "./judging.ts";
 
 const cells = z.object({
   bbox: z.array(z.number()),
@@ -124,7 +124,7 @@ const squared: Figures = (scored) => [
 
 /** lmms-eval's box of version 2: what it takes for corners and what for width and height. */
 function lmmsBox(record: TaskRecord): PixelBox {
-  const [x0, y0, c, d] = record.facts?.published as readonly number[];
+  const [x0, y0, c, d] = factNumbers(record, "published");
   if (record.facts?.convention === "xyxy shares") return [x0, y0, c, d];
   const { size } = targetOf(record);
   const [x1, y1] = c > x0 && d > y0 ? [c, d] : [x0 + c, y0 + d];

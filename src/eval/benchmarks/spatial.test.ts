@@ -3,12 +3,10 @@ import { expect, test } from "vitest";
 import { loadImages, type TaskRecord } from "../../task/record.ts";
 import { blink } from "./blink.ts";
 import { png, putParquet, tempFolder, base64, putTsv } from "./fixtures/published.ts";
-import { choiceRecord, readOf, verdictOf } from "./fixtures/vectors.ts";
-import type { Benchmark } from "./benchmark.ts";
+import { choiceRecord, readOf, scoresOf, verdictOf } from "./fixtures/vectors.ts";
 import { loadBenchmark } from "./load.ts";
 import { robospatial } from "./robospatial.ts";
 import { sat, sat2 } from "./sat.ts";
-import { figuresOf, score } from "./score.ts";
 
 const satColumns = {
   question: "text",
@@ -22,21 +20,6 @@ const turn = {
   question_type: "ego_movement",
   correct_answer: "rotated right in the first frame",
 };
-
-/** Scores answers in the order of the records; the figures by name. */
-function scoresOf(
-  benchmark: Benchmark,
-  protocol: string,
-  records: readonly TaskRecord[],
-  answers: readonly string[],
-): Record<string, number> {
-  const scored = records.map((record, i) => ({
-    record,
-    verdict: score(benchmark, protocol, record, { text: "", answer: answers[i], view: null }),
-  }));
-  const figures = figuresOf(benchmark, protocol, scored);
-  return Object.fromEntries(figures.map(({ name, value }) => [name, value]));
-}
 
 test("SAT-2: a list of frames, options shuffled by the row, the stray phrase gone", async () => {
   const folder = await tempFolder();

@@ -89,3 +89,41 @@ function stripped(text: string, mark: string): string {
   while (end > start && text[end - 1] === mark) end--;
   return text.slice(start, end);
 }
+
+/**
+ * MMMU's rule, in the form of its authors or of lmms-eval: letters in brackets, else alone (lmms-eval:
+ * before a blank, else before a dot), else in more than five words the options' texts; of several the
+ * last. Null where it finds none, where both draw at random.
+ */
+export function indexedLetter(
+  reply: string,
+  choices: readonly string[],
+  form: "official" | "lmms-eval",
+): string | null {
+  let bare = reply;
+  for (const mark of ",.!?;:'") bare = stripped(bare, mark);
+  const text = ` ${bare} `;
+  const letters = choices.map((_, i) => letterOf(i));
+  const having = (shape: (letter: string) => string) =>
+    letters.filter((letter) => text.includes(shape(letter)));
+  const bracketed = having((letter) => `(${letter})`);
+  if (bracketed.length > 0) return latest(bracketed, (letter) => text.lastIndexOf(`(${letter})`));
+  const shapes: ((letter: string) => string)[] =
+    form === "official"
+      ? [(letter) => ` ${letter} `]
+      : [(letter) => `${letter} `, (letter) => `${letter}.`];
+  for (const shape of shapes) {
+    const found = having(shape);
+    if (found.length > 0) return latest(found, (letter) => text.lastIndexOf(` ${letter} `));
+  }
+  if (text.trim().split(/\s+/).length <= 5) return null;
+  const lower = text.toLowerCase();
+  const textOf = (letter: string) => choices[letters.indexOf(letter)].toLowerCase();
+  const named = letters.filter((letter) => lower.includes(textOf(letter)));
+  return named.length === 0 ? null : latest(named, (letter) => lower.lastIndexOf(textOf(letter)));
+}
+
+/** The one that stands last; the first of those that stand at the same place. */
+function latest(letters: readonly string[], placeOf: (letter: string) => number): string {
+  return letters.reduce((best, letter) => (placeOf(letter) > placeOf(best) ? letter : best));
+}
