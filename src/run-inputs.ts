@@ -19,7 +19,7 @@ import type { Recipe, TaskSet } from "./recipe.ts";
  */
 export async function inputHashes(
   { data, sft }: Pick<Recipe, "data" | "sft">,
-  weights: { readonly model: string; readonly adapter: string | undefined },
+  weights: { readonly model?: string; readonly adapter?: string | undefined },
   tasks: readonly TaskSet[],
 ): Promise<Record<string, string>> {
   const files = new Map<string, string>();

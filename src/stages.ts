@@ -287,10 +287,7 @@ export async function checkRun({
     return null;
   }
   const run = await openRunFolder(path);
-  const differences = differencesOf(
-    { ...(run.manifest.recipe as object), name: null },
-    { ...(asJson(recipe) as object), name: null },
-  );
+  const differences = differencesOf(comparable(run.manifest.recipe), comparable(asJson(recipe)));
   if (differences.length === 0) return run;
   const [first] = differences;
   const more = differences.length === 1 ? "" : `, and ${differences.length - 1} more`;
@@ -322,6 +319,12 @@ export async function checkInputs(
   const changes = stopped === null ? [] : changesOf(stopped.manifest.dataHashes, dataHashes);
   if (changes.length > 0 && options.changedInputs !== true) throw changedInputs(path, changes);
   return { stopped, dataHashes, changes };
+}
+
+/** A recipe without what may change between a stop and its resumption. */
+function comparable(recipe: unknown): unknown {
+  const sections = recipe as { readonly eval?: object };
+  return { ...sections, name: null, eval: { ...sections.eval, maxFailed: null } };
 }
 
 /** Opens a stage's run folder: a new one, or with `resume` the one that was stopped. */

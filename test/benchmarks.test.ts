@@ -54,8 +54,8 @@ test("a run keeps replies, verdicts, hashes of the data and the protocol's figur
   expect(Object.keys(JSON.parse(read("manifest.json")).dataHashes)).toContain(
     "vstar/test_questions.jsonl",
   );
-  const { outcomes } = JSON.parse(read("eval/vstar/model/outcomes.json"));
-  expect(outcomes[0]).toMatchObject({ reply: { text: expect.any(String) }, verdict: {} });
+  const [outcome] = read("eval/vstar/model/outcomes.jsonl").split("\n");
+  expect(JSON.parse(outcome)).toMatchObject({ reply: { text: expect.any(String) }, verdict: {} });
   expect(read("report.md")).toContain("V\\* Bench, protocol lmms-eval");
 }, 60_000);
 

@@ -1,46 +1,56 @@
 /**
- * One arm on disk: `eval/<task>/<arm>/` holds outcomes.json (written last, so that it marks the arm
- * as finished) and the traces of the questions that the report shows. An arm that is finished is
- * read back instead of being run again.
+ * One arm on disk: `eval/<task>/<arm>/` holds outcomes.jsonl and the traces of the questions that the
+ * report shows, both written as episodes end, and arm.json when all have. An arm that is finished is
+ * read back; one that was stopped goes on where it was.
  */
 import { existsSync } from "node:fs";
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
 import { writeFileAtomic } from "../core/files.ts";
 import { inside } from "../core/inside.ts";
 import { readJsonFile } from "../core/json-file.ts";
+import { appendJsonl, orderJsonl, readJsonlAll, truncateJsonl, writeJsonl } from "../core/jsonl.ts";
 import { viewSchema } from "../task/lines.ts";
 import type { TaskRecord } from "../task/record.ts";
 import { scoreEpisode, type RewardConfig } from "../task/reward.ts";
-import { toTrace, TraceWriter } from "../task/trace.ts";
-import { countUses, type Trajectory } from "../task/trajectory.ts";
+import { readTraces, toTrace, TraceWriter } from "../task/trace.ts";
+import type { Trajectory } from "../task/trajectory.ts";
 import { verdictWays } from "./benchmarks/benchmark.ts";
-import { evaluate, isUnanswered, type EvaluateOptions, type Evaluation } from "./evaluate.ts";
+import {
+  evaluate,
+  isUnanswered,
+  keyOf,
+  type EvaluateOptions,
+  type Evaluation,
+  type Outcome,
+} from "./evaluate.ts";
 
-const evaluationSchema = z.strictObject({
+const outcomeSchema = z.strictObject({
+  recordId: z.string(),
+  sample: z.int().optional(),
+  category: z.string().nullable(),
+  score: z.number(),
+  answer: z.string().nullable(),
+  toolUses: z.int(),
+  tokens: z.strictObject({ written: z.int(), read: z.int() }),
+  stopReason: z.string(),
+  error: z.string().nullable(),
+  reply: z.strictObject({ text: z.string(), view: viewSchema.nullable() }),
+  verdict: z
+    .strictObject({
+      read: z.string().nullable(),
+      how: z.enum(verdictWays),
+      also: z.record(z.string(), z.number()).optional(),
+    })
+    .optional(),
+});
+
+/** Written when an arm is finished. `seconds` are those of the try that finished it. */
+const doneSchema = z.strictObject({
+  version: z.literal(1),
+  outcomes: z.int(),
   seconds: z.number(),
-  outcomes: z.array(
-    z.strictObject({
-      recordId: z.string(),
-      sample: z.int().optional(),
-      category: z.string().nullable(),
-      score: z.number(),
-      answer: z.string().nullable(),
-      toolUses: z.int(),
-      stopReason: z.string(),
-      error: z.string().nullable(),
-      reply: z.strictObject({ text: z.string(), view: viewSchema.nullable() }).optional(),
-      verdict: z
-        .strictObject({
-          read: z.string().nullable(),
-          how: z.enum(verdictWays),
-          also: z.record(z.string(), z.number()).optional(),
-        })
-        .optional(),
-    }),
-  ),
 });
 
 export interface ArmOptions extends Omit<EvaluateOptions, "onEpisode"> {
@@ -60,32 +70,62 @@ export function armFolder(run: string, task: string, arm: string): string {
 
 /** True where the arm was run to its end. */
 export function isArmDone(run: string, task: string, arm: string): boolean {
-  return existsSync(join(armFolder(run, task, arm), "outcomes.json"));
+  return existsSync(join(armFolder(run, task, arm), doneFile));
 }
 
-/** Outcomes of a finished arm. @throws VigorlError("input") where the file is damaged. */
+/** Outcomes of a finished arm. @throws VigorlError("input") where a file is damaged or incomplete. */
 export async function readArm(run: string, task: string, arm: string): Promise<Evaluation> {
-  const file = join(armFolder(run, task, arm), "outcomes.json");
-  return readJsonFile(file, evaluationSchema, `remove ${file} to run this arm again`);
+  const folder = armFolder(run, task, arm);
+  const again = `remove ${join(folder, doneFile)}; --resume runs what is missing`;
+  const { outcomes: count, seconds } = await readJsonFile(
+    join(folder, doneFile),
+    doneSchema,
+    again,
+  );
+  const file = join(folder, outcomesFile);
+  const outcomes = await readJsonlAll(file, outcomeSchema);
+  if (outcomes.length === count) return { outcomes, seconds };
+  throw new VigorlError("input", `${file}: has ${outcomes.length} outcomes instead of ${count}`, {
+    hint: again,
+  });
 }
 
-/** Runs an arm and leaves its folder; or reads it back where it is finished. */
+/**
+ * Runs an arm and leaves its folder; or reads it back where it is finished. What an earlier try has
+ * come to is kept: each question is asked once, whatever stops and kills there were.
+ */
 export async function runArm(options: ArmOptions): Promise<Evaluation> {
   const { folder: run, task, arm, episode: config, records, onProgress } = options;
   if (isArmDone(run, task, arm)) return readArm(run, task, arm);
   const folder = armFolder(run, task, arm);
-  await rm(folder, { recursive: true, force: true });
-  const traced = records.slice(0, options.config.traces);
-  const episodes = new Map<TaskRecord, Trajectory>();
+  const earlier = await earlierOutcomes(folder);
+  const { traces: most } = options.config;
+  const traced = new Set(most === "all" ? records : records.slice(0, most));
+  const traces = new TraceWriter(folder);
   const sum = { done: 0, unanswered: 0, score: 0, toolUses: 0 };
+  const count = (outcome: Outcome) => {
+    sum.done++;
+    if (isUnanswered(outcome)) sum.unanswered++;
+    sum.score += outcome.score;
+    sum.toolUses += outcome.toolUses;
+  };
+  for (const outcome of earlier.values()) count(outcome);
+  // One line after the other, and none behind one that the disk did not take whole.
+  let written = Promise.resolve();
+  const keep = async (episode: Trajectory, record: TaskRecord, outcome: Outcome) => {
+    if (traced.has(record) && (outcome.sample ?? 0) === 0) {
+      const reward = scoreEpisode(episode, record, options.reward);
+      await traces.append(toTrace(episode, record, reward, { arm }, config.chat), episode);
+    }
+    await appendJsonl(join(folder, outcomesFile), [outcome]);
+  };
   const evaluation = await evaluate({
     ...options,
-    onEpisode: (episode, record, score, sample) => {
-      if (isUnanswered(episode)) sum.unanswered++;
-      if (sample === 0 && traced.includes(record)) episodes.set(record, episode);
-      sum.done++;
-      sum.score += score;
-      sum.toolUses += countUses(episode);
+    earlier,
+    onEpisode: async (episode, record, outcome) => {
+      written = written.then(() => keep(episode, record, outcome));
+      await written;
+      count(outcome);
       const answered = Math.max(1, sum.done - sum.unanswered);
       const figures = { accuracy: sum.score / answered, "tool uses": sum.toolUses / answered };
       const { unanswered } = sum;
@@ -93,16 +133,51 @@ export async function runArm(options: ArmOptions): Promise<Evaluation> {
     },
   });
   refuseSilence(task, arm, evaluation);
-  // In the order of the questions, whichever episode ended first.
-  const traces = new TraceWriter(folder);
-  for (const record of traced) {
-    const episode = episodes.get(record);
-    if (episode === undefined) continue;
-    const reward = scoreEpisode(episode, record, options.reward);
-    await traces.append(toTrace(episode, record, reward, { arm }, config.chat), episode);
-  }
-  await writeFileAtomic(join(folder, "outcomes.json"), `${JSON.stringify(evaluation)}\n`);
+  refuseFailures(task, arm, evaluation, options.config.maxFailed);
+  await finish(folder, evaluation, records);
   return evaluation;
+}
+
+const outcomesFile = "outcomes.jsonl";
+const tracesFile = "traces.jsonl";
+const doneFile = "arm.json";
+
+/**
+ * What an earlier try has left, by `keyOf`. A line that a kill left torn goes, and so do the traces of
+ * questions without an outcome, and outcomes of questions that could not be asked: these come again.
+ */
+async function earlierOutcomes(folder: string): Promise<Map<string, Outcome>> {
+  const file = join(folder, outcomesFile);
+  await truncateJsonl(file);
+  const earlier = new Map<string, Outcome>();
+  if (existsSync(file)) {
+    const lines = await readJsonlAll(file, outcomeSchema);
+    for (const outcome of lines.filter((line) => !isUnanswered(line)))
+      earlier.set(keyOf(outcome), outcome);
+    if (earlier.size < lines.length) await writeJsonl(file, [...earlier.values()]);
+  }
+  const traces = join(folder, tracesFile);
+  await truncateJsonl(traces);
+  if (existsSync(traces)) {
+    const kept = await readTraces(traces);
+    const known = kept.filter(({ recordId }) => earlier.has(keyOf({ recordId })));
+    if (known.length < kept.length) await writeJsonl(traces, known);
+  }
+  return earlier;
+}
+
+/** Brings both files into the order of the questions, and marks the arm as done. */
+async function finish(
+  folder: string,
+  { outcomes, seconds }: Evaluation,
+  records: readonly TaskRecord[],
+): Promise<void> {
+  await writeJsonl(join(folder, outcomesFile), outcomes);
+  const rank = new Map(records.map(({ id }, i) => [id, i]));
+  const line = z.looseObject({ recordId: z.string() });
+  await orderJsonl(join(folder, tracesFile), (value) => rank.get(line.parse(value).recordId) ?? -1);
+  const done: z.infer<typeof doneSchema> = { version: 1, outcomes: outcomes.length, seconds };
+  await writeFileAtomic(join(folder, doneFile), `${JSON.stringify(done)}\n`);
 }
 
 /** An arm in which the model was never heard says nothing about the model. */
@@ -113,5 +188,23 @@ function refuseSilence(task: string, arm: string, { outcomes }: Evaluation): voi
     "input",
     `eval ${task} ${arm}: none of ${outcomes.length} questions could be asked: ${reason}`,
     { hint: "mend the questions (see ./vigorl data check), then go on with --resume" },
+  );
+}
+
+/** So many ids are named. */
+const MAX_NAMED = 5;
+
+/** A figure over the questions that happened to work is none. */
+function refuseFailures(task: string, arm: string, { outcomes }: Evaluation, most: number): void {
+  const failed = outcomes.filter(isUnanswered);
+  const share = failed.length / outcomes.length;
+  if (share <= most) return;
+  const ids = failed.slice(0, MAX_NAMED).map(({ recordId }) => recordId);
+  const more = failed.length > ids.length ? `, and ${failed.length - ids.length} more` : "";
+  const percent = (part: number) => `${(100 * part).toFixed(1)} %`;
+  throw new VigorlError(
+    "input",
+    `eval ${task} ${arm}: ${failed.length} of ${outcomes.length} questions failed (${percent(share)}; eval.maxFailed allows ${percent(most)}): ${ids.join(", ")}${more}; the first: ${failed[0].error ?? "no reason given"}`,
+    { hint: "go on with --resume, which asks these again, or allow more with --eval.maxFailed" },
   );
 }

@@ -90,6 +90,9 @@ test("an arm's traces stand in the order of the questions, whichever ends first"
   expect(traces.map(({ recordId }) => recordId)).toEqual(records.slice(0, 4).map(({ id }) => id));
 });
 
+/** What an outcome says of a reply that does not matter here. */
+const silent = { tokens: { written: 0, read: 0 }, reply: { text: "", view: null } };
+
 test("no questions, an abort, a broken picture", async () => {
   const options = {
     sampler: engine,
@@ -137,6 +140,7 @@ test("arms count by category and by stop reason; comparisons are paired", () => 
     category: i % 2 === 0 ? "even" : "odd",
     score,
     answer: null,
+    ...silent,
     toolUses: i % 3,
     stopReason: score === 1 ? "answered" : "noAnswer",
     error: null,
@@ -183,6 +187,7 @@ test("accuracy is averaged over samples, intervals are over questions", () => {
     category: null,
     score: score ?? 0,
     answer: null,
+    ...silent,
     toolUses: index,
     stopReason: score === null ? "samplerError" : "answered",
     error: score === null ? "gone" : null,
@@ -235,6 +240,7 @@ test("a question that could not be asked is no wrong answer", () => {
     category: null,
     score: broken ? 0 : 1,
     answer: broken ? null : "7",
+    ...silent,
     toolUses: 0,
     stopReason: broken ? "inputError" : "answered",
     error: broken ? `q${i}.png: image not found` : null,

@@ -1,7 +1,7 @@
 /**
  * Runs a model over questions, one sample a question or several, and counts. Episodes are independent
  * and run concurrently; each draws from a seed keyed by its record, so neither order nor concurrency
- * changes an answer. Works over any sampler. Left out: pass@k and voting.
+ * changes an answer, nor does a stop in between. Works over any sampler.
  */
 import { z } from "zod";
 import { mapBounded } from "../core/bounded.ts";
@@ -64,7 +64,18 @@ const evalFields = z.strictObject({
     .array(z.enum(conditions).exclude(["none"]))
     .default([])
     .describe("controls to run beside the model as it is"),
-  traces: z.int().min(0).default(24).describe("questions whose episodes the report shows"),
+  traces: z
+    .union([z.int().min(0), z.literal("all")])
+    .default(24)
+    .describe("questions whose episodes are kept whole: so many from the front, or all"),
+  maxFailed: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.01)
+    .describe(
+      "share of questions that may fail for other reasons than the model; above it there is no report",
+    ),
 });
 export type EvalConfig = z.infer<typeof evalFields>;
 type EvalPreset = Partial<z.input<typeof evalFields>>;
@@ -117,10 +128,12 @@ export interface Outcome {
   readonly answer: string | null;
   /** Tool calls that were carried out. */
   readonly toolUses: number;
+  /** Tokens that the model wrote, and those that it read, images among them. */
+  readonly tokens: { readonly written: number; readonly read: number };
   readonly stopReason: string;
   readonly error: string | null;
-  /** Of benchmarks: what the verdict came from, so that it can be scored again by other rules. */
-  readonly reply?: { readonly text: string; readonly view: AnswerView | null } | undefined;
+  /** What the verdict came from, so that it can be scored again by other rules. */
+  readonly reply: { readonly text: string; readonly view: AnswerView | null };
   readonly verdict?: Omit<Verdict, "score"> | undefined;
 }
 
@@ -135,13 +148,19 @@ export interface EvaluateOptions {
   /** Of a benchmark's protocol; without it answers are judged by their kind, as the config says. */
   readonly judge?: Protocol["judge"] | undefined;
   readonly signal?: AbortSignal;
-  /** Called once an episode, in the order in which they end. */
+  /** What an earlier try has come to, by `keyOf`: these are not asked again. */
+  readonly earlier?: ReadonlyMap<string, Outcome>;
+  /** Called once an episode, in the order in which they end; the next one begins when it has ended. */
   readonly onEpisode?: (
     episode: Trajectory,
     record: TaskRecord,
-    score: number,
-    sample: number,
-  ) => void;
+    outcome: Outcome,
+  ) => Promise<void> | void;
+}
+
+/** Names an outcome among those of its arm. */
+export function keyOf({ recordId, sample = 0 }: Pick<Outcome, "recordId" | "sample">): string {
+  return JSON.stringify([recordId, sample]);
 }
 
 /** Outcomes in the order of the records, those of one question together, and how long it took. */
@@ -155,7 +174,7 @@ export interface Evaluation {
  * @throws VigorlError("input") without records, "io" when no episode got an answer out of the sampler.
  */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
-  const { sampler, records, config, condition, seed, signal, onEpisode } = options;
+  const { sampler, records, config, condition, seed, signal, earlier, onEpisode } = options;
   if (records.length === 0) throw new VigorlError("input", "eval: there is no question to ask");
   const { temperature, topP, topK, samples } = config;
   const episodeConfig = { ...options.episode, sampling: { temperature, topP, topK } };
@@ -163,17 +182,27 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   const questions = records.flatMap((record) =>
     Array.from({ length: samples }, (_, sample) => ({ record, sample })),
   );
-  const ask = async ({ record, sample }: (typeof questions)[number], halt: AbortSignal) => {
+  const ask = async (
+    { record, sample }: (typeof questions)[number],
+    halt: AbortSignal,
+  ): Promise<Outcome> => {
+    const known = earlier?.get(keyOf({ recordId: record.id, sample }));
+    if (known !== undefined) return known;
     const shown = conditionTable[condition].record(record);
     const keys = sample === 0 ? [record.id] : [record.id, sample];
     const episodeSeed = deriveSeed(seed, "eval", ...keys);
     const stop = { signal: halt };
     const episode = await runEpisode(sampler, shown, episodeConfig, episodeSeed, stop);
-    const outcome = outcomeOf(episode, record, config, episodeConfig, options.judge);
-    onEpisode?.(episode, record, outcome.score, sample);
-    return samples === 1 ? outcome : { ...outcome, sample };
+    const made = outcomeOf(episode, record, config, episodeConfig, options.judge);
+    const outcome = samples === 1 ? made : { ...made, sample };
+    if (outcome.stopReason !== "samplerError") await onEpisode?.(episode, record, outcome);
+    return outcome;
   };
-  const outcomes = await mapBounded(questions, config.concurrency, signal, ask);
+  const first = await mapBounded(questions, config.concurrency, signal, ask);
+  // Those that an engine failed on have one more chance, when the others are done.
+  const outcomes = await mapBounded(first, config.concurrency, signal, (outcome, halt, i) =>
+    outcome.stopReason === "samplerError" ? ask(questions[i], halt) : Promise.resolve(outcome),
+  );
   const seconds = (performance.now() - start) / 1000;
   const broken = outcomes.find((outcome) => outcome.stopReason === "samplerError");
   if (broken && outcomes.every((outcome) => outcome.stopReason === "samplerError")) {
@@ -264,7 +293,7 @@ function outcomeOf(
   { dialect }: EpisodeConfig,
   judgeReply: EvaluateOptions["judge"],
 ): Outcome {
-  const { answer, view, stopReason, error } = episode;
+  const { answer, view, stopReason, error, numTokens } = episode;
   const isOut = malformed === "wrong" && isThoughtless(episode, dialect);
   const reply = replyOf(episode);
   const { score: given, ...verdict } = judgeReply?.(record, reply) ?? {
@@ -276,9 +305,14 @@ function outcomeOf(
     score: isOut ? 0 : given,
     answer,
     toolUses: countUses(episode),
+    tokens: {
+      written: numTokens.model,
+      read: numTokens.prompt + numTokens.environment + numTokens.forced,
+    },
     stopReason,
     error,
-    ...("how" in verdict ? { reply: { text: reply.text, view }, verdict } : {}),
+    reply: { text: reply.text, view },
+    ...("how" in verdict ? { verdict } : {}),
   };
 }
 

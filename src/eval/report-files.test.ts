@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { writeJsonl } from "../core/jsonl.ts";
 import { runEpisode } from "../task/episode.ts";
 import { answerTurn, chat, digitRecord, smallConfig, zoomCall } from "../task/fixtures/scene.ts";
 import { ScriptedSampler } from "../task/fixtures/scripted-sampler.ts";
@@ -17,6 +18,8 @@ const outcome: Outcome = {
   score: 1,
   answer: "7",
   toolUses: 1,
+  tokens: { written: 0, read: 0 },
+  reply: { text: "", view: null },
   stopReason: "answered",
   error: null,
 };
@@ -28,8 +31,9 @@ test("a page shows the tool uses of its traces; traces that cannot be read cost 
     for (const arm of arms) {
       const folder = armFolder(run, "search", arm);
       await mkdir(folder, { recursive: true });
-      const evaluation = { seconds: 1, outcomes: [outcome] };
-      await writeFile(join(folder, "outcomes.json"), JSON.stringify(evaluation));
+      await writeJsonl(join(folder, "outcomes.jsonl"), [outcome]);
+      const done = { version: 1, outcomes: 1, seconds: 1 };
+      await writeFile(join(folder, "arm.json"), JSON.stringify(done));
     }
     const script = [zoomCall(57, 83), answerTurn("7")];
     const sampler = new ScriptedSampler(chat.tokenizer, script);
