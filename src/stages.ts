@@ -256,6 +256,7 @@ export async function evaluateArms(
             condition,
             seed: recipe.seed,
             judge: protocol?.judge,
+            rule: set?.protocol ?? recipe.eval.judge,
             signal,
             onProgress: (done, figures) => progress.update(done, figures),
           });

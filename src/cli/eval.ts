@@ -14,9 +14,16 @@ export function evalVerb(): Verb {
       .option("--protocol <name>", "benchmark: how it is asked and scored; default ours")
       .option("--split <name>", "benchmark: its split; default the one that is reported")
       .option("--limit <number>", "benchmark: only so many questions from the front")
-      .option("--list", "show the benchmarks with size, metric, protocols and licence"),
+      .option("--list", "show the benchmarks with size, metric, protocols and licence")
+      .option(
+        "--replay <run>",
+        "score the replies of a finished run by every rule, without a model",
+      )
+      .option("--compare <runs...>", "two runs, or arms as run:arm: the paired difference"),
     run: async (context, [recipePath], options) => {
       if (options.list === true) return listBenchmarks();
+      if (options.replay !== undefined) return replay(String(options.replay));
+      if (options.compare !== undefined) return compare(options.compare);
       const overrides = [...benchmarkOverrides(options), ...context.overrides];
       const stage = await recipeRun({ ...context, overrides }, recipePath, options);
       await sayResume(stage, context.say);
@@ -54,4 +61,29 @@ async function listBenchmarks(): Promise<Result> {
   const { benchmarks } = await import("../eval/benchmarks/table.ts");
   const { benchmarkList } = await import("../eval/benchmarks/list.ts");
   return benchmarkList(benchmarks);
+}
+
+async function replay(run: string): Promise<Result> {
+  const { replayRun } = await import("../replay.ts");
+  const { replayRows } = await import("../eval/replay.ts");
+  const { textTable } = await import("../core/plain-text.ts");
+  const { rows, page } = await replayRun(run);
+  return { json: { rows, page }, text: `${textTable(replayRows(rows), 3).join("\n")}\n\n${page}` };
+}
+
+async function compare(runs: unknown): Promise<Result> {
+  if (!Array.isArray(runs) || runs.length !== 2)
+    throw new VigorlError("usage", "--compare takes two runs", {
+      hint: "./vigorl eval --compare runs/a runs/b, or arms as runs/a:sft runs/a:rl-zoom",
+    });
+  const { compareRuns } = await import("../replay.ts");
+  const { comparisonRows } = await import("../eval/compare-runs.ts");
+  const { textTable } = await import("../core/plain-text.ts");
+  const { names, compared } = await compareRuns(String(runs[0]), String(runs[1]));
+  const table = textTable(comparisonRows(names, compared), 1).join("\n");
+  const only = compared.map(
+    ({ task, onlyOurs, onlyTheirs }) =>
+      `${task}: ${onlyOurs.length} questions only ${names[0]} got right, ${onlyTheirs.length} only ${names[1]}`,
+  );
+  return { json: { names, compared }, text: [table, "", ...only].join("\n") };
 }

@@ -35,6 +35,32 @@ export function markdownCode(text: string): string {
   return `${fence}${pad}${line}${pad}${fence}`;
 }
 
+/** A table of Markdown, a header first; columns behind the first `texts` stand to the right. */
+export function markdownTable(
+  [header, ...rows]: readonly string[][],
+  texts = header.length,
+): string[] {
+  const row = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  return [
+    row(header.map(markdownText)),
+    row(header.map((_, i) => (i < texts ? "---" : "---:"))),
+    ...rows.map((cells) => row(cells.map(markdownText))),
+  ];
+}
+
+/** A table for a terminal, a header first and a rule below it. */
+export function textTable([header, ...rows]: readonly string[][], texts = header.length): string[] {
+  const widths = header.map((cell, i) =>
+    Math.max(cell.length, ...rows.map((row) => row[i].length)),
+  );
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, i) => (i < texts ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
+      .join("  ")
+      .trimEnd();
+  return [line(header), line(widths.map((width) => "─".repeat(width))), ...rows.map(line)];
+}
+
 /** One line of JSON that a terminal may show: the same value, its controls written as escapes. */
 export function jsonLine(value: unknown): string {
   return JSON.stringify(value).replace(

@@ -33,6 +33,8 @@ export const runEntries = [
   "eval",
   "stages",
   "weights.json",
+  "replay.json",
+  "replay.md",
   "report.json",
   "report.md",
   "report.html",

@@ -7,15 +7,17 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
-import { writeFileAtomic } from "../core/files.ts";
+import { hashText, writeFileAtomic } from "../core/files.ts";
 import { inside } from "../core/inside.ts";
 import { readJsonFile } from "../core/json-file.ts";
 import { appendJsonl, orderJsonl, readJsonlAll, truncateJsonl, writeJsonl } from "../core/jsonl.ts";
 import { viewSchema } from "../task/lines.ts";
+import { promptText } from "../task/turn.ts";
 import type { TaskRecord } from "../task/record.ts";
 import { scoreEpisode, type RewardConfig } from "../task/reward.ts";
 import { readTraces, toTrace, TraceWriter } from "../task/trace.ts";
 import type { Trajectory } from "../task/trajectory.ts";
+import { conditionTable } from "./controls.ts";
 import { verdictWays } from "./benchmarks/benchmark.ts";
 import {
   evaluate,
@@ -46,12 +48,21 @@ const outcomeSchema = z.strictObject({
     .optional(),
 });
 
-/** Written when an arm is finished. `seconds` are those of the try that finished it. */
+/** Written when an arm is finished. */
 const doneSchema = z.strictObject({
   version: z.literal(1),
   outcomes: z.int(),
+  /** Of the try that finished it. */
   seconds: z.number(),
+  /** Of what was asked: arms are compared where it is the same. */
+  questionsHash: z.string(),
+  condition: z.string(),
+  /** By which the verdicts came about: a protocol, or a judge. */
+  rule: z.string(),
+  /** The first question as the model read it, `<image>` for each picture. */
+  prompt: z.string().nullable(),
 });
+export type ArmFacts = z.infer<typeof doneSchema>;
 
 export interface ArmOptions extends Omit<EvaluateOptions, "onEpisode"> {
   /** Run folder. */
@@ -60,6 +71,8 @@ export interface ArmOptions extends Omit<EvaluateOptions, "onEpisode"> {
   readonly arm: string;
   /** For the rewards that traces show; the verdict is the judge's alone. */
   readonly reward: RewardConfig;
+  /** Name of what judges: a protocol, or a judge of the recipe. */
+  readonly rule: string;
   readonly onProgress?: (done: number, figures: Readonly<Record<string, number>>) => void;
 }
 
@@ -86,7 +99,7 @@ export async function readArm(run: string, task: string, arm: string): Promise<E
   const outcomes = await readJsonlAll(file, outcomeSchema);
   if (outcomes.length === count) return { outcomes, seconds };
   throw new VigorlError("input", `${file}: has ${outcomes.length} outcomes instead of ${count}`, {
-    hint: again,
+    hint: againBy(join(folder, doneFile)),
   });
 }
 
@@ -134,7 +147,7 @@ export async function runArm(options: ArmOptions): Promise<Evaluation> {
   });
   refuseSilence(task, arm, evaluation);
   refuseFailures(task, arm, evaluation, options.config.maxFailed);
-  await finish(folder, evaluation, records);
+  await finish(folder, evaluation, options);
   return evaluation;
 }
 
@@ -170,14 +183,34 @@ async function earlierOutcomes(folder: string): Promise<Map<string, Outcome>> {
 async function finish(
   folder: string,
   { outcomes, seconds }: Evaluation,
-  records: readonly TaskRecord[],
+  { records, episode, condition, rule }: ArmOptions,
 ): Promise<void> {
   await writeJsonl(join(folder, outcomesFile), outcomes);
   const rank = new Map(records.map(({ id }, i) => [id, i]));
   const line = z.looseObject({ recordId: z.string() });
   await orderJsonl(join(folder, tracesFile), (value) => rank.get(line.parse(value).recordId) ?? -1);
-  const done: z.infer<typeof doneSchema> = { version: 1, outcomes: outcomes.length, seconds };
-  await writeFileAtomic(join(folder, doneFile), `${JSON.stringify(done)}\n`);
+  const done: ArmFacts = {
+    version: 1,
+    outcomes: outcomes.length,
+    seconds,
+    questionsHash: questionsHash(records),
+    condition,
+    rule,
+    prompt: await promptText(conditionTable[condition].record(records[0]), episode),
+  };
+  await writeFileAtomic(join(folder, doneFile), `${JSON.stringify(done, null, 2)}\n`);
+}
+
+/** SHA-256 of what is asked and what is right; of pictures their names alone. */
+function questionsHash(records: readonly TaskRecord[]): string {
+  const asked = records.map(({ id, question, kind, choices, answer }) => [
+    id,
+    question,
+    kind,
+    choices,
+    answer,
+  ]);
+  return hashText(JSON.stringify(asked));
 }
 
 /** An arm in which the model was never heard says nothing about the model. */

@@ -3,7 +3,7 @@
  * come in finished; nothing is computed here but the wording.
  */
 import { z } from "zod";
-import { markdownCode, markdownText } from "../core/plain-text.ts";
+import { markdownCode, markdownText, textTable } from "../core/plain-text.ts";
 import type { Interval } from "../core/statistics.ts";
 import { benchmarkArmSchema, benchmarkMarkdown, benchmarkText } from "./benchmarks/arm-figures.ts";
 
@@ -114,19 +114,8 @@ export function reportText(report: Report): string {
     arm.toolUsesPerEpisode.toFixed(2),
     arm.seconds.toFixed(0),
   ]);
-  const widths = header.map((cell, i) =>
-    Math.max(cell.length, ...rows.map((row) => row[i].length)),
-  );
-  const line = (cells: readonly string[]) =>
-    cells
-      .map((cell, i) => (i < 2 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
-      .join("  ")
-      .trimEnd();
-  const rule = line(widths.map((width) => "─".repeat(width)));
   const notes = report.arms.flatMap((arm) => unansweredNote(arm) ?? []);
-  return [line(header), rule, ...rows.map(line), ...notes, ...benchmarkText(report.arms)].join(
-    "\n",
-  );
+  return [...textTable([header, ...rows], 2), ...notes, ...benchmarkText(report.arms)].join("\n");
 }
 
 /** What a reader has to know of questions that were not asked; null where all were. */

@@ -85,6 +85,23 @@ export async function openScene(record: TaskRecord, config: EpisodeConfig): Prom
   }
 }
 
+/** A record's prompt as text, `<image>` for each picture; null where its images cannot be loaded. */
+export async function promptText(
+  record: TaskRecord,
+  config: EpisodeConfig,
+): Promise<string | null> {
+  const scene = await openScene(record, config).catch((error: unknown) => {
+    if (error instanceof VigorlError) return null;
+    throw error;
+  });
+  if (scene === null) return null;
+  return scene.prompt
+    .map((chunk) =>
+      chunk.type === "text" ? config.chat.tokenizer.decode([...chunk.tokens]) : "<image>",
+    )
+    .join("");
+}
+
 /** Scenes that somebody may still hold; a scene that nobody holds is forgotten. */
 const openScenes = new WeakMap<
   TaskRecord,

@@ -1,0 +1,156 @@
+/**
+ * What can be done with evaluations that are finished, without a model: their replies scored by other
+ * rules, and two of them compared.
+ */
+import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { parseConfig } from "./core/config.ts";
+import { VigorlError } from "./core/errors.ts";
+import { writeFileAtomic } from "./core/files.ts";
+import { inside } from "./core/inside.ts";
+import { findPath } from "./core/paths.ts";
+import { openRunFolder } from "./core/run-folder.ts";
+import { oneWriter } from "./core/run-lock.ts";
+import { isArmDone, readArm, readArmFacts } from "./eval/arm.ts";
+import { compareOutcomes, type PairedArms } from "./eval/compare-runs.ts";
+import { replayArm, replayMarkdown, type ReplayRow } from "./eval/replay.ts";
+import { loadTasks, recipeSchema } from "./recipe.ts";
+import { changedInputs, inputHashes } from "./run-inputs.ts";
+
+/**
+ * Scores the replies of a run by every rule that its questions have; leaves replay.json and replay.md
+ * in its folder.
+ * @throws VigorlError("usage") for a folder without finished arms, or whose questions have changed
+ */
+export async function replayRun(path: string): Promise<{ rows: ReplayRow[]; page: string }> {
+  return replayIn({ path: findPath(path) });
+}
+
+const replayIn = oneWriter(async ({ path }: { readonly path: string }) => {
+  const run = await openRunFolder(path);
+  const source = `${path}/manifest.json`;
+  const recipe = parseConfig(JSON.stringify(run.manifest.recipe), source, recipeSchema);
+  const arms = await armsOf(path);
+  const changed = changedInputs(run.manifest.dataHashes, await inputHashes(recipe, null)).filter(
+    (line) => !line.startsWith("model/"),
+  );
+  if (changed.length > 0)
+    throw new VigorlError(
+      "usage",
+      `${path}: its questions are not those it asked: ${changed.join(", ")}`,
+      {
+        hint: "put the files back; replies are scored by the truths that they were asked for",
+      },
+    );
+  const sets = await loadTasks(recipe, "heldout");
+  const rows: ReplayRow[] = [];
+  for (const { task, arm } of arms) {
+    const set = sets.find((one) => one.task === task);
+    if (set === undefined) continue;
+    const [{ outcomes }, { rule }] = await Promise.all([
+      readArm(path, task, arm),
+      readArmFacts(path, task, arm),
+    ]);
+    const benchmark = set.benchmark?.benchmark ?? null;
+    rows.push(...replayArm({ task, arm, records: set.records, outcomes, own: rule, benchmark }));
+  }
+  if (rows.length === 0)
+    throw new VigorlError("usage", `${path}: no arm of it answers the recipe's questions`);
+  const page = run.file("replay.md");
+  await writeFileAtomic(
+    run.file("replay.json"),
+    `${JSON.stringify({ version: 1, rows }, null, 2)}\n`,
+  );
+  await writeFileAtomic(page, replayMarkdown(run.manifest.name, rows));
+  return { rows, page };
+});
+
+/** A run and one of its arms, as `runs/a` or `runs/a:arm`. */
+interface ArmOfRun {
+  readonly path: string;
+  readonly arm: string;
+  readonly label: string;
+}
+
+/**
+ * Compares the arms of two runs, or two arms of one, task by task.
+ * @throws VigorlError("usage") where a run has no such arm, or their questions differ
+ */
+export async function compareRuns(
+  ours: string,
+  theirs: string,
+): Promise<{ names: readonly [string, string]; compared: PairedArms[] }> {
+  const [a, b] = [await armOfRun(ours), await armOfRun(theirs)];
+  const shared = (await armsOf(a.path)).filter(
+    ({ task, arm }) => arm === a.arm && isArmDone(b.path, task, b.arm),
+  );
+  if (shared.length === 0)
+    throw new VigorlError("usage", `${a.label} and ${b.label} have no task in common`, {
+      hint: `${a.label} answers ${await tasksOf(a)}; ${b.label} answers ${await tasksOf(b)}`,
+    });
+  const compared: PairedArms[] = [];
+  for (const { task } of shared) {
+    const facts = [
+      await readArmFacts(a.path, task, a.arm),
+      await readArmFacts(b.path, task, b.arm),
+    ];
+    if (facts[0].questionsHash !== facts[1].questionsHash)
+      throw new VigorlError(
+        "usage",
+        `${task}: ${a.label} and ${b.label} were asked different questions`,
+        {
+          hint: `${facts[0].outcomes} and ${facts[1].outcomes} outcomes; evaluate both on the same data, split, count and seed`,
+        },
+      );
+    const [one, other] = await Promise.all([
+      readArm(a.path, task, a.arm),
+      readArm(b.path, task, b.arm),
+    ]);
+    const pair = compareOutcomes(task, one.outcomes, other.outcomes);
+    if (pair !== null) compared.push(pair);
+  }
+  if (compared.length === 0)
+    throw new VigorlError("input", `${a.label} and ${b.label}: no question was answered by both`);
+  return { names: [a.label, b.label], compared };
+}
+
+/** The arm that is named behind a colon, or else the one that the run is about. */
+async function armOfRun(text: string): Promise<ArmOfRun> {
+  const colon = text.lastIndexOf(":");
+  const isNamed = !existsSync(text) && colon > 0;
+  const path = findPath(isNamed ? text.slice(0, colon) : text);
+  const { manifest } = await openRunFolder(path);
+  const arms = [...new Set((await armsOf(path)).map(({ arm }) => arm))];
+  const recipe = manifest.recipe as { readonly demo?: { readonly main?: string } };
+  const main = arms.includes("model") ? "model" : (recipe.demo?.main ?? arms[0]);
+  const arm = isNamed ? text.slice(colon + 1) : main;
+  if (arms.includes(arm)) return { path, arm, label: text };
+  throw new VigorlError("usage", `${path} has no arm ${arm}`, {
+    hint: `it has ${arms.join(", ")}; name one as ${path}:${arms[0]}`,
+  });
+}
+
+async function tasksOf({ path, arm }: ArmOfRun): Promise<string> {
+  const tasks = (await armsOf(path)).filter((one) => one.arm === arm).map(({ task }) => task);
+  return tasks.join(", ");
+}
+
+/** Finished arms of a run. @throws VigorlError("usage") where there are none */
+async function armsOf(path: string): Promise<{ task: string; arm: string }[]> {
+  const folder = inside(path, "eval");
+  const found: { task: string; arm: string }[] = [];
+  for (const task of await namesIn(folder))
+    for (const arm of await namesIn(join(folder, task)))
+      if (isArmDone(path, task, arm)) found.push({ task, arm });
+  if (found.length > 0) return found;
+  throw new VigorlError("usage", `${path}: holds no finished evaluation`, {
+    hint: "name a run of eval or demo; --resume finishes one that was stopped",
+  });
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  if (!existsSync(folder)) return [];
+  const entries = await readdir(folder, { withFileTypes: true });
+  return entries.flatMap((entry) => (entry.isDirectory() ? [entry.name] : [])).sort();
+}
