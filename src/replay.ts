@@ -16,7 +16,7 @@ import { isArmDone, readArm, readArmFacts } from "./eval/arm.ts";
 import { compareOutcomes, type PairedArms } from "./eval/compare-runs.ts";
 import { replayArm, replayMarkdown, type ReplayRow } from "./eval/replay.ts";
 import { loadTasks, recipeSchema } from "./recipe.ts";
-import { changedInputs, inputHashes } from "./run-inputs.ts";
+import { changesOf, inputHashes } from "./run-inputs.ts";
 
 /**
  * Scores the replies of a run by every rule that its questions have; leaves replay.json and replay.md
@@ -32,18 +32,8 @@ const replayIn = oneWriter(async ({ path }: { readonly path: string }) => {
   const source = `${path}/manifest.json`;
   const recipe = parseConfig(JSON.stringify(run.manifest.recipe), source, recipeSchema);
   const arms = await armsOf(path);
-  const changed = changedInputs(run.manifest.dataHashes, await inputHashes(recipe, null)).filter(
-    (line) => !line.startsWith("model/"),
-  );
-  if (changed.length > 0)
-    throw new VigorlError(
-      "usage",
-      `${path}: its questions are not those it asked: ${changed.join(", ")}`,
-      {
-        hint: "put the files back; replies are scored by the truths that they were asked for",
-      },
-    );
   const sets = await loadTasks(recipe, "heldout");
+  refuseChanges(path, run.manifest.dataHashes, await inputHashes(recipe, {}, sets));
   const rows: ReplayRow[] = [];
   for (const { task, arm } of arms) {
     const set = sets.find((one) => one.task === task);
@@ -65,6 +55,22 @@ const replayIn = oneWriter(async ({ path }: { readonly path: string }) => {
   await writeFileAtomic(page, replayMarkdown(run.manifest.name, rows));
   return { rows, page };
 });
+
+/** Replies are scored by the truths that they were asked for; what else a run read does not matter. */
+function refuseChanges(
+  path: string,
+  before: Readonly<Record<string, string>>,
+  now: Readonly<Record<string, string>>,
+): void {
+  const known = Object.entries(before).filter(([name]) => Object.hasOwn(now, name));
+  const changes = changesOf(Object.fromEntries(known), now);
+  if (changes.length === 0) return;
+  throw new VigorlError(
+    "usage",
+    `${path}: its questions are not those it asked: ${changes.join(", ")}`,
+    { hint: "put the files back" },
+  );
+}
 
 /** A run and one of its arms, as `runs/a` or `runs/a:arm`. */
 interface ArmOfRun {

@@ -72,6 +72,7 @@ describe("an arm that is stopped", () => {
     episode: smallConfig({}),
     config: evalSchema.parse({ traces: 6, concurrency: 4, ...config }),
     reward: rewardConfigSchema.parse({}),
+    rule: "default",
     condition: "none",
     seed: 1,
   });

@@ -86,15 +86,18 @@ export function isArmDone(run: string, task: string, arm: string): boolean {
   return existsSync(join(armFolder(run, task, arm), doneFile));
 }
 
+/** What a finished arm was made with. @throws VigorlError("input") where the file is damaged. */
+export async function readArmFacts(run: string, task: string, arm: string): Promise<ArmFacts> {
+  const file = join(armFolder(run, task, arm), doneFile);
+  return readJsonFile(file, doneSchema, againBy(file));
+}
+
+const againBy = (file: string) => `remove ${file}; --resume runs what is missing`;
+
 /** Outcomes of a finished arm. @throws VigorlError("input") where a file is damaged or incomplete. */
 export async function readArm(run: string, task: string, arm: string): Promise<Evaluation> {
   const folder = armFolder(run, task, arm);
-  const again = `remove ${join(folder, doneFile)}; --resume runs what is missing`;
-  const { outcomes: count, seconds } = await readJsonFile(
-    join(folder, doneFile),
-    doneSchema,
-    again,
-  );
+  const { outcomes: count, seconds } = await readArmFacts(run, task, arm);
   const file = join(folder, outcomesFile);
   const outcomes = await readJsonlAll(file, outcomeSchema);
   if (outcomes.length === count) return { outcomes, seconds };

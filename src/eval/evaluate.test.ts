@@ -83,6 +83,7 @@ test("an arm's traces stand in the order of the questions, whichever ends first"
     episode,
     config: evalSchema.parse({ traces: 4 }),
     reward: rewardConfigSchema.parse({}),
+    rule: "default",
     condition: "none",
     seed: 4,
   });

@@ -32,7 +32,8 @@ test("a page shows the tool uses of its traces; traces that cannot be read cost 
       const folder = armFolder(run, "search", arm);
       await mkdir(folder, { recursive: true });
       await writeJsonl(join(folder, "outcomes.jsonl"), [outcome]);
-      const done = { version: 1, outcomes: 1, seconds: 1 };
+      const facts = { questionsHash: "", condition: "none", rule: "default", prompt: null };
+      const done = { version: 1, outcomes: 1, seconds: 1, ...facts };
       await writeFile(join(folder, "arm.json"), JSON.stringify(done));
     }
     const script = [zoomCall(57, 83), answerTurn("7")];
