@@ -8,7 +8,7 @@ const rooms = [
   "core", "torch", "image", "text", "model", "engine", "task", "data", "search", "train", "eval",
   "nano", "serve", "studio", "recipe-profiles.ts", "recipe.ts", "run-inputs.ts", "engine-plan.ts",
   "run-weights.ts", "recipe-of-model.ts", "warm-start.ts", "stages.ts", "search-stages.ts",
-  "pipeline.ts", "ask.ts", "entry", "index.ts", "cli", "cli.ts",
+  "pipeline.ts", "replay.ts", "ask.ts", "entry", "index.ts", "cli", "cli.ts",
 ];
 
 const source = resolve(import.meta.dirname, "../src");
