@@ -18,7 +18,10 @@ import {
 import type { KvCache } from "./kv-cache.ts";
 import type { VisionLanguageModel } from "./vision-language-model.ts";
 
-/** Integers of a row: slot, position, row of its rotary factors, source, positions shared with it. */
+/**
+ * Integers of a row: slot, position, row of its rotary factors, source, positions shared with it. The
+ * second and third grow by one a step.
+ */
 const COLUMNS = 5;
 
 export class FusedAttention implements CacheAttention {
@@ -41,10 +44,19 @@ export class FusedAttention implements CacheAttention {
     });
   }
 
-  prefill([{ slot, offset, length }]: readonly PrefillPlace[], factors: Tensor): AttendLayer {
-    const columns = new Int32Array(COLUMNS * length);
-    for (let t = 0; t < length; t++) columns.set([slot, offset + t, t, slot, 0], COLUMNS * t);
-    const rows = tensor(columns, { shape: [length, COLUMNS], dtype: "int64" });
+  prefill(places: readonly PrefillPlace[], factors: Tensor): AttendLayer {
+    const numRows = factors.size(0);
+    const columns = new Int32Array(COLUMNS * numRows);
+    let row = 0;
+    for (const { slot, offset, length } of places)
+      for (let t = 0; t < length; t++, row++) {
+        const at = COLUMNS * row;
+        columns[at] = slot;
+        columns[at + 1] = offset + t;
+        columns[at + 2] = row;
+        columns[at + 3] = slot;
+      }
+    const rows = tensor(columns, { shape: [numRows, COLUMNS], dtype: "int64" });
     return (layer, heads) => this.#attend(layer, heads, factors, rows);
   }
 
@@ -70,7 +82,14 @@ export class FusedAttention implements CacheAttention {
     const rows = this.#input.tensor
       .narrow(0, this.#maxRows, COLUMNS * shape)
       .view([shape, COLUMNS]);
-    return { tokens, attend: (layer, heads) => this.#attend(layer, heads, this.#factors, rows) };
+    return {
+      tokens,
+      attend: (layer, heads) => this.#attend(layer, heads, this.#factors, rows),
+      goOn: (newest) => {
+        tokens.copy_(newest);
+        rows.narrow(1, 1, 2).add_(1);
+      },
+    };
   }
 
   rowOf(_: readonly DecodeRow[], i: number): number {

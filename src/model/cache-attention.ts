@@ -39,12 +39,14 @@ export interface DecodeStep {
   /** Newest tokens, int64 [N]. */
   readonly tokens: Tensor;
   readonly attend: AttendLayer;
+  /** Makes it the step after it, in which these tokens [N] are the newest; where that can be recorded. */
+  readonly goOn?: (tokens: Tensor) => void;
 }
 
 /** The attention of one cache size. */
 export interface CacheAttention {
   /**
-   * @param places one, or several of a cache of rows
+   * @param places one, or several where the decoder `takesMany`
    * @param factors complex [N, D / 2], of the new positions of all places one after another
    */
   prefill(places: readonly PrefillPlace[], factors: Tensor): AttendLayer;

@@ -1,11 +1,14 @@
 import { afterAll, describe, expect, it, test } from "vitest";
 import { testDevice } from "../../test/fixtures/device.ts";
-import { hasKernelsFor } from "../torch/kernels.ts";
+import { stream } from "../core/random.ts";
+import { hasKernelsFor, kernels } from "../torch/kernels.ts";
 import { liveTensors, noGrad, scope } from "../torch/scope.ts";
+import { tensor } from "../torch/tensor.ts";
 import { planBatch, type ImageRef, type InputChunk } from "./batch.ts";
 import type { DecodeRow } from "./cache-attention.ts";
 import type { ModelConfig } from "./config.ts";
 import { parseModelConfig } from "./families/table.ts";
+import { DRAW_COLUMNS, MAX_STEPS } from "./decode-tapes.ts";
 import { Decoder } from "./decoder.ts";
 import { goldenNames, goldenPatches, maxDifference, readGolden } from "./fixtures/golden.ts";
 import { loadModelFolder } from "./folder.ts";
@@ -270,6 +273,63 @@ describe.each(cases)(
         slots.sources.fill(0);
         slots.shared.fill(length);
         expect(slots.decode(tokens)).toEqual(own);
+      }
+    });
+
+    it.runIf(form === "packed")(
+      "prefills side by side with the bits of one after the other",
+      () => {
+        const [alone, packed] = [open(), open()];
+        for (const slots of [alone, packed]) slots.prefill(2, text(9, 21));
+        const parts = [
+          { slot: 0, offset: 0, chunks: text(5, 20) },
+          { slot: 2, offset: 21, chunks: text(3, 6) },
+          { slot: 1, offset: 0, chunks: text(7, 33) },
+        ];
+        const starts = parts.map(({ offset }) => offset);
+        const sequences = parts.map(({ chunks }) => chunks);
+        const batch = planBatch(sequences, model.config, starts);
+        const logits = scope(() => packed.decoder.prefill(parts, batch).tolist());
+        expect(logits).toEqual(parts.map(({ slot, chunks }) => alone.prefill(slot, chunks)));
+        for (const part of parts) packed.active[part.slot] = 1;
+        packed.lengths.set(alone.lengths);
+        packed.positions.set(alone.positions);
+        const tokens = Int32Array.from([1, 2, 3]);
+        expect(packed.decode(tokens)).toEqual(alone.decode(tokens));
+      },
+    );
+
+    it.runIf(form === "packed")("draws over several steps what single steps draw", () => {
+      const [single, several] = [open(), open()];
+      const lengths = [20, 33, 9];
+      for (const slots of [single, several])
+        for (const [slot, length] of lengths.entries()) slots.prefill(slot, text(5 + slot, length));
+      for (const numSteps of [3, 1, MAX_STEPS]) {
+        const random = stream(numSteps, "draws");
+        const newest = [4, 5, 6];
+        const draws = Float64Array.from(
+          { length: numSteps * numSlots * DRAW_COLUMNS },
+          (_, i) => [i, random.uniform(0, 1), (i % 3) * 0.6, 0.9, i % 2 === 0 ? 0 : 7][i % 5],
+        );
+        const rows = newest.map((token, slot): DecodeRow => {
+          const [length, rope] = [several.lengths[slot], several.positions[slot]];
+          return { slot, token, length, rope, source: slot, shared: 0 };
+        });
+        const drawn = several.decoder.decodeDrawing(rows, draws);
+        let tokens = Int32Array.from(newest);
+        const expected: number[] = [];
+        for (let k = 0; k < numSteps; k++) {
+          const logits = tensor(single.decode(tokens), { device: testDevice });
+          const asked = draws.slice(k * numSlots * DRAW_COLUMNS, (k + 1) * numSlots * DRAW_COLUMNS);
+          for (let slot = 0; slot < numSlots; slot++) asked[slot * DRAW_COLUMNS] = slot;
+          const requests = tensor(asked, { dtype: "float64", shape: [numSlots, DRAW_COLUMNS] });
+          const one = noGrad(() => kernels.drawTokens(logits, requests).toNumbers());
+          expected.push(...one);
+          tokens = Int32Array.from({ length: numSlots }, (_, slot) => one[2 * slot]);
+        }
+        expect([...drawn]).toEqual(expected);
+        several.lengths.set(single.lengths);
+        several.positions.set(single.positions);
       }
     });
 

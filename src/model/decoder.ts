@@ -11,14 +11,14 @@
 import { VigorlError } from "../core/errors.ts";
 import type { Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
-import { Tape } from "../torch/tape.ts";
 import { tensor } from "../torch/tensor.ts";
 import { hasVarlen } from "../torch/varlen.ts";
 import type { Batch } from "./batch.ts";
 import { FusedAttention } from "./cache-attention-fused.ts";
 import { PlainAttention } from "./cache-attention-plain.ts";
 import { RowAttention } from "./cache-attention-rows.ts";
-import type { AttendLayer, CacheAttention, DecodeRow } from "./cache-attention.ts";
+import type { AttendLayer, CacheAttention, DecodeRow, DecodeStep } from "./cache-attention.ts";
+import { DecodeTapes, DRAW_COLUMNS, type Decoded } from "./decode-tapes.ts";
 import { PackedLanguage } from "./fused-packed.ts";
 import { PlainLanguage } from "./fused-plain.ts";
 import type { FusedLanguage } from "./fused.ts";
@@ -27,22 +27,8 @@ import { withDeepstack, type Deepstack } from "./language.ts";
 import { PrefillTapes } from "./prefill-tapes.ts";
 import type { VisionLanguageModel } from "./vision-language-model.ts";
 
-/** What the tapes of one cache size share. */
-interface StepState {
-  readonly capacity: number;
-  readonly attention: CacheAttention;
-  /** By shape. */
-  readonly tapes: Map<number, Tape>;
-}
-
 /** Positions of a piece where products of other shapes round differently. */
 const PIECE_LENGTH = 64;
-
-/** Logits of a step, [any, V], and where those of its row `i` stand. */
-export interface Decoded {
-  readonly logits: Tensor;
-  readonly rowOf: (i: number) => number;
-}
 
 export class Decoder {
   readonly cache: KvCache;
@@ -56,6 +42,8 @@ export class Decoder {
   readonly pieceLength: number | null;
   /** Whether `prefill` takes sequences of several slots at once. */
   readonly takesMany: boolean;
+  /** Whether steps can draw what they decode, by `decodeDrawing`. */
+  readonly draws: boolean;
   readonly #model: VisionLanguageModel;
   readonly #fused: FusedLanguage;
   readonly #canTape: boolean;
@@ -63,7 +51,7 @@ export class Decoder {
   readonly #borrows: boolean;
   /** Where libtorch's operators do the work: ours are few enough. */
   readonly #prompts: PrefillTapes | undefined;
-  #state: StepState;
+  #tapes: DecodeTapes;
 
   constructor(
     model: VisionLanguageModel,
@@ -86,7 +74,8 @@ export class Decoder {
     this.numRows = options.numRows ?? options.numSlots;
     const { form } = this.cache;
     this.pieceLength = form === "packed" || device !== "cpu" ? null : PIECE_LENGTH;
-    this.takesMany = form === "rows";
+    this.takesMany = form !== "matrices";
+    this.draws = form === "packed" && model.config.text.experts === undefined;
     this.#fused =
       form === "packed"
         ? new PackedLanguage(model, options.weights)
@@ -100,7 +89,7 @@ export class Decoder {
     const isFixed = model.config.text.experts === undefined;
     if (form === "matrices" && isFixed)
       this.#prompts = new PrefillTapes(model, (x, attend) => this.#prompt(x, attend, lastRow));
-    this.#state = noGrad(() => this.#newState());
+    this.#tapes = noGrad(() => this.#newTapes());
   }
 
   /** The decoder's own copies of the weights, one after another. */
@@ -170,47 +159,52 @@ export class Decoder {
    * @throws VigorlError "input" where a slot is full
    */
   decode(rows: readonly DecodeRow[]): Decoded {
-    if (rows.length === 0) throw new VigorlError("numerics", "decode: no slot is active");
-    let longest = 0;
-    for (const { length } of rows) longest = Math.max(longest, length + 1);
-    this.cache.checkRoom(longest);
-    return noGrad(() => {
-      const state = this.#present();
-      const shape = state.attention.describe(rows);
-      const rowOf = (i: number): number => state.attention.rowOf(rows, i);
-      if (!this.#canTape) return { logits: scope(() => this.#step(state, shape)), rowOf };
-      let tape = state.tapes.get(shape);
-      if (tape === undefined) {
-        tape = scope(() => new Tape(() => [this.#step(state, shape)]));
-        state.tapes.set(shape, tape);
-      }
-      const [logits] = tape.run();
-      return { logits, rowOf };
-    });
+    this.#checkRows(rows, 1);
+    return noGrad(() => this.#present().logits(rows));
+  }
+
+  /**
+   * Decodes as `decode` does and draws the tokens that follow; then the same for these, as many steps as
+   * there are draws for. Only where the decoder `draws`.
+   * @param draws [K, N, 5] by step and row, as `kernels.drawTokens` takes them, but for the first of the
+   *   five, which is not read; K up to `MAX_STEPS`
+   * @returns [K, N, 2]: tokens, −1 behind logits that are not finite, and their log-probabilities
+   * @throws VigorlError "input" where a slot has no room for all steps
+   */
+  decodeDrawing(rows: readonly DecodeRow[], draws: Float64Array): Float64Array {
+    this.#checkRows(rows, draws.length / (rows.length * DRAW_COLUMNS));
+    return noGrad(() => this.#present().drawn(rows, draws));
   }
 
   dispose(): void {
-    this.#dropState();
+    this.#tapes.dispose();
     this.#prompts?.dispose();
     this.cache.dispose();
     this.#fused.dispose();
   }
 
-  /** The state that fits the cache as it is now. */
-  #present(): StepState {
-    if (this.#state.capacity !== this.cache.capacity) {
-      this.#dropState();
-      this.#state = this.#newState();
-    }
-    return this.#state;
+  #checkRows(rows: readonly DecodeRow[], numSteps: number): void {
+    if (rows.length === 0) throw new VigorlError("numerics", "decode: no slot is active");
+    let longest = 0;
+    for (const { length } of rows) longest = Math.max(longest, length);
+    this.cache.checkRoom(longest + numSteps);
   }
 
-  #newState(): StepState {
-    return scope(() => ({
-      capacity: this.cache.capacity,
-      attention: this.#newAttention(),
-      tapes: new Map<number, Tape>(),
-    }));
+  /** The tapes that fit the cache as it is now. */
+  #present(): DecodeTapes {
+    if (this.#tapes.capacity !== this.cache.capacity) {
+      this.#tapes.dispose();
+      this.#tapes = this.#newTapes();
+    }
+    return this.#tapes;
+  }
+
+  #newTapes(): DecodeTapes {
+    return scope(() => {
+      const options = { numRows: this.numRows, canTape: this.#canTape };
+      const attention = this.#newAttention();
+      return new DecodeTapes(this.cache.capacity, attention, this.#step.bind(this), options);
+    });
   }
 
   #newAttention(): CacheAttention {
@@ -223,11 +217,6 @@ export class Decoder {
       case "matrices":
         return new PlainAttention(this.#model, cache);
     }
-  }
-
-  #dropState(): void {
-    const { tapes, attention: attend } = this.#state;
-    for (const own of [...tapes.values(), attend]) own.dispose();
   }
 
   /** All layers of new positions [T, hidden]; logits of those that `last` picks out. */
@@ -253,8 +242,7 @@ export class Decoder {
   }
 
   /** The operators of a step; its logits. */
-  #step({ attention }: StepState, shape: number): Tensor {
-    const { tokens, attend } = attention.decode(shape);
+  #step({ tokens, attend }: DecodeStep): Tensor {
     let x = this.#model.language.embedTokens.indexSelect(0, tokens);
     for (let layer = 0; layer < this.#model.config.text.numLayers; layer++) {
       const mixed = attend(layer, this.#fused.heads(layer, x));

@@ -141,11 +141,15 @@ export class KvCache {
     this.checkRoom(length);
     noGrad(() =>
       scope(() => {
-        const index = tensor(targets, { dtype: "int64", device: this.#device });
         const held = this.#beginnings(this.#block, length);
         const axis = this.form === "rows" ? 1 : 2;
-        const shape = held.shape.with(axis, targets.length);
-        held.indexCopy_(axis, index, held.narrow(axis, from, 1).expand(shape));
+        const source = held.narrow(axis, from, 1);
+        if (targets.length === 1) {
+          held.narrow(axis, targets[0], 1).copy_(source);
+          return;
+        }
+        const index = tensor(targets, { dtype: "int64", device: this.#device });
+        held.indexCopy_(axis, index, source.expand(held.shape.with(axis, targets.length)));
       }),
     );
   }

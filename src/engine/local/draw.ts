@@ -6,6 +6,7 @@
  * Legend: R rows of logits, D draws, V vocabulary.
  */
 import { GREEDY_TEMPERATURE, type SampleParams } from "../types.ts";
+import { DRAW_COLUMNS } from "../../model/decode-tapes.ts";
 import { hasGpuKernels } from "../../torch/gpu-kernels.ts";
 import { hasKernels, kernels } from "../../torch/kernels.ts";
 import { searchsorted, stack, where, type Tensor } from "../../torch/ops.ts";
@@ -43,16 +44,9 @@ export function drawTokens(logits: Tensor, requests: readonly DrawRequest[]): Dr
 
 /** Draws by `kernels.drawTokens`. */
 export function drawFused(logits: Tensor, requests: readonly DrawRequest[]): Drawn[] {
-  const columns = new Float64Array(5 * requests.length);
-  for (const [i, { row, n, params }] of requests.entries()) {
-    const { seed, temperature, topP, topK } = params;
-    columns[5 * i] = row;
-    columns[5 * i + 1] = counterUniform(seed, n);
-    columns[5 * i + 2] = temperature < GREEDY_TEMPERATURE ? 0 : temperature;
-    columns[5 * i + 3] = topP;
-    columns[5 * i + 4] = topK;
-  }
-  const shape = [requests.length, 5];
+  const columns = new Float64Array(DRAW_COLUMNS * requests.length);
+  for (const [i, request] of requests.entries()) writeDraw(columns, i, request);
+  const shape = [requests.length, DRAW_COLUMNS];
   const { device } = logits;
   const asked = tensor(columns, { shape, dtype: "float64", device });
   const drawn = kernels.drawTokens(logits, asked).toArray();
@@ -60,6 +54,17 @@ export function drawFused(logits: Tensor, requests: readonly DrawRequest[]): Dra
     token: Number(drawn[2 * i]),
     logprob: Number(drawn[2 * i + 1]),
   }));
+}
+
+/** Writes the `i`-th draw as `kernels.drawTokens` takes it. */
+export function writeDraw(columns: Float64Array, i: number, { row, n, params }: DrawRequest): void {
+  const { seed, temperature, topP, topK } = params;
+  const at = DRAW_COLUMNS * i;
+  columns[at] = row;
+  columns[at + 1] = counterUniform(seed, n);
+  columns[at + 2] = temperature < GREEDY_TEMPERATURE ? 0 : temperature;
+  columns[at + 3] = topP;
+  columns[at + 4] = topK;
 }
 
 /** Draws in libtorch's operators, on the device: tokens and log-probabilities are pulled once. */

@@ -75,6 +75,17 @@ export class PrefixCache {
     this.numOpen = count;
   }
 
+  /** Positions of a prompt that some slot holds. */
+  held(entries: readonly Entry[]): number {
+    let held = 0;
+    for (const slot of this.slots) {
+      // Most slots hold another beginning, and one look says so.
+      if (slot.reusable <= held || slot.entries[held] !== entries[held]) continue;
+      held = Math.max(held, Math.min(slot.reusable, commonPrefix(slot.entries, entries)));
+    }
+    return held;
+  }
+
   /**
    * Takes an idle slot for a prompt. Its entries become those that it shares with `source`, which are
    * to be copied from there where that is another slot.
@@ -85,6 +96,7 @@ export class PrefixCache {
     let held = 0;
     let continued = false;
     for (const slot of this.slots) {
+      if (held > 0 && slot.entries[held - 1] !== prompt.entries[held - 1]) continue;
       const common = commonPrefix(slot.entries, prompt.entries);
       const usable = Math.min(common, slot.reusable, most);
       if (usable < held || usable === 0) continue;
@@ -109,12 +121,19 @@ export class PrefixCache {
     return slot;
   }
 
-  /** Notes what was written to a slot after its entries; `whole`: a whole piece of a prompt. */
+  /** Notes what was prefilled after a slot's entries; `whole`: a whole piece of a prompt. */
   append({ index }: Slot, entries: readonly Entry[], whole: boolean): void {
     const slot = this.slots[index];
     const mayShare = this.sharesAll || (whole && slot.reusable === slot.entries.length);
     for (const entry of entries) slot.entries.push(entry);
     if (mayShare) slot.reusable = slot.entries.length;
+  }
+
+  /** Notes a token that was decoded after a slot's entries. */
+  extend({ index }: Slot, token: number): void {
+    const slot = this.slots[index];
+    slot.entries.push(token);
+    if (this.sharesAll) slot.reusable = slot.entries.length;
   }
 
   /** Nobody works on a slot any more; what it holds stays until it is needed. */

@@ -312,6 +312,27 @@ describe("work that is not done twice", () => {
     },
   );
 
+  test("a prompt waits for one that writes its beginning, and only for that", async () => {
+    const desk = await open(4);
+    const prompt = [text(1, 40)];
+    const prompts = [prompt, [...prompt, text(2, 5)], [text(3, 30)]];
+    for (const [id, asked] of prompts.entries())
+      desk.submit(id, { prompt: asked, maxTokens: 2, seed: id });
+    desk.finish();
+    expect(desk.scheduler.counts.prefillPositions).toBe(40 + 5 + 30);
+  });
+
+  test("a prompt that cannot be read fails alone", async () => {
+    const desk = await open(4);
+    const foreign: Chunk = { type: "text", tokens: [5, 1_000_000] };
+    const prompts = [[text(1, 20)], [foreign], [text(2, 20)]];
+    for (const [id, prompt] of prompts.entries())
+      desk.submit(id, { prompt, maxTokens: 3, seed: id });
+    while (!desk.scheduler.idle) desk.scheduler.step();
+    expect([...desk.failed.keys()]).toEqual([1]);
+    expect(new Set(desk.done.keys())).toEqual(new Set([0, 2]));
+  });
+
   test("idle conversations take no place from requests that wait", async () => {
     const tokensPerStep = async (numIdle: number): Promise<number> => {
       const desk = await open(8);

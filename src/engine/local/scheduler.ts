@@ -12,20 +12,24 @@
 import { VigorlError } from "../../core/errors.ts";
 import { planBatch, sequencePositions } from "../../model/batch.ts";
 import type { DecodeRow } from "../../model/cache-attention.ts";
+import { DRAW_COLUMNS, MAX_STEPS } from "../../model/decode-tapes.ts";
 import type { Decoder } from "../../model/decoder.ts";
 import type { ModelConfig } from "../../model/config.ts";
 import { cat, type Tensor } from "../../torch/ops.ts";
 import { scope } from "../../torch/scope.ts";
 import type { Chunk, Sample, SampleParams } from "../types.ts";
-import { drawTokens, type Drawn, type DrawRequest } from "./draw.ts";
+import { drawTokens, writeDraw, type Drawn, type DrawRequest } from "./draw.ts";
 import type { FeatureCache } from "./feature-cache.ts";
 import { pixelHashes } from "./pixel-hashes.ts";
 import { PrefixCache, type Slot } from "./prefix-cache.ts";
-import { contentKey, Prompt, type Piece } from "./sequence.ts";
+import { commonPrefix, contentKey, Prompt, type Piece } from "./sequence.ts";
+import { SMALL_HIDDEN_SIZE } from "./sizes.ts";
 import { StopMatcher, type TokenBytes } from "./stop.ts";
 
 /** Positions of prompts that are prefilled in one pass. */
 const MAX_PASS_POSITIONS = 8192;
+/** New positions of another prompt that are worth waiting for. */
+const WORTH_SHARING = 16;
 
 export interface SchedulerModel {
   readonly config: ModelConfig;
@@ -82,6 +86,8 @@ export class Scheduler {
   private readonly model: SchedulerModel;
   private readonly events: SchedulerEvents;
   private readonly cache: PrefixCache;
+  /** Decode steps of one round, at most. */
+  private readonly maxSteps: number;
   private readonly counted: Omit<SchedulerCounts, "evictions"> = {
     prefills: 0,
     prefillPositions: 0,
@@ -99,6 +105,7 @@ export class Scheduler {
     this.events = events;
     const { cache, pieceLength } = model.decoder;
     this.cache = new PrefixCache(cache.numSlots, pieceLength === null);
+    this.maxSteps = model.config.text.hiddenSize <= SMALL_HIDDEN_SIZE ? MAX_STEPS : 1;
   }
 
   /** Nothing is waiting or running. */
@@ -138,7 +145,7 @@ export class Scheduler {
     this.model.decoder.refresh();
   }
 
-  /** One round: prompts of requests that there is a place for, then one decode step for all. */
+  /** One round: prompts of requests that there is a place for, then decoding for all. */
   step(): void {
     this.fill();
     if (this.decoding.length > 0) this.decode();
@@ -224,21 +231,29 @@ export class Scheduler {
     this.cache.open(cache.numOpen);
   }
 
-  /** Groups whose prompts are prefilled together: several where the decoder takes them. */
-  private passes(groups: readonly Run[][]): Run[][][] {
-    if (!this.model.decoder.takesMany) return groups.map((runs) => [runs]);
-    const passes: Run[][][] = [];
-    let positions = Infinity;
-    for (const runs of groups) {
-      const { length } = runs[0].prompt;
-      if (positions + length > MAX_PASS_POSITIONS) {
-        passes.push([]);
-        positions = 0;
+  /**
+   * Groups whose prompts are prefilled together: several where the decoder takes them. A prompt that can
+   * go on after what another one writes waits for the next pass.
+   */
+  private *passes(groups: readonly Run[][]): Generator<Run[][]> {
+    for (let left = groups; left.length > 0;) {
+      const pass: Run[][] = [];
+      const later: Run[][] = [];
+      let positions = 0;
+      for (const runs of left) {
+        const { entries, length } = runs[0].prompt;
+        const held = this.cache.held(entries);
+        const waits = pass.some(([{ prompt }]) => {
+          return commonPrefix(prompt.entries, entries) >= held + WORTH_SHARING;
+        });
+        const fits = positions + length - held <= MAX_PASS_POSITIONS;
+        const isIn = pass.length === 0 || (this.model.decoder.takesMany && !waits && fits);
+        (isIn ? pass : later).push(runs);
+        if (isIn) positions += length - held;
       }
-      passes.at(-1)!.push(runs);
-      positions += length;
+      yield pass;
+      left = later;
     }
-    return passes;
   }
 
   /** Begins groups in one pass; where that fails each in its own, so that an error meets its own runs. */
@@ -323,6 +338,7 @@ export class Scheduler {
     return logits;
   }
 
+  /** One decode step for all, or several of a model whose steps are short. */
   private decode(): void {
     const start = performance.now();
     const runs = this.decoding.splice(0);
@@ -330,19 +346,60 @@ export class Scheduler {
       const { index, entries, source, shared } = slot!;
       return { slot: index, token: tokens.at(-1)!, length: entries.length, rope, source, shared };
     });
-    this.guard(runs, () =>
-      scope(() => {
-        const { logits, rowOf } = this.model.decoder.decode(rows);
-        this.counted.decodeSteps++;
-        const requests = runs.map((run, i): DrawRequest => {
-          this.cache.append(run.slot!, [rows[i].token], false);
-          run.rope++;
-          return { row: rowOf(i), n: run.tokens.length, params: run.task.params };
-        });
-        this.takeAll(runs, drawTokens(logits, requests));
-      }),
-    );
+    this.guard(runs, () => {
+      if (this.model.decoder.draws) this.decodeDrawing(runs, rows);
+      else this.decodeStep(runs, rows);
+    });
     this.counted.decodeSeconds += (performance.now() - start) / 1000;
+  }
+
+  private decodeStep(runs: readonly Run[], rows: readonly DecodeRow[]): void {
+    scope(() => {
+      const { logits, rowOf } = this.model.decoder.decode(rows);
+      this.counted.decodeSteps++;
+      const requests = runs.map(({ tokens, task }, i): DrawRequest => {
+        return { row: rowOf(i), n: tokens.length, params: task.params };
+      });
+      for (const run of runs) this.fed(run);
+      this.takeAll(runs, drawTokens(logits, requests));
+    });
+  }
+
+  /** What a run draws behind its end is dropped. */
+  private decodeDrawing(runs: readonly Run[], rows: readonly DecodeRow[]): void {
+    const numSteps = this.stepsFor(runs);
+    const draws = new Float64Array(numSteps * runs.length * DRAW_COLUMNS);
+    for (let k = 0, at = 0; k < numSteps; k++)
+      for (const { tokens, task } of runs)
+        writeDraw(draws, at++, { row: 0, n: tokens.length + k, params: task.params });
+    const drawn = this.model.decoder.decodeDrawing(rows, draws);
+    this.counted.decodeSteps += numSteps;
+    for (const [i, run] of runs.entries()) {
+      let goesOn = true;
+      for (let k = 0; k < numSteps && goesOn; k++) {
+        this.fed(run);
+        const at = 2 * (k * runs.length + i);
+        goesOn = this.goesOn(run, { token: drawn[at], logprob: drawn[at + 1] });
+      }
+      if (goesOn) this.decoding.push(run);
+    }
+  }
+
+  /** As many as any run can use, and none that a slot has no room for. */
+  private stepsFor(runs: readonly Run[]): number {
+    let wanted = 1;
+    let room = this.maxSteps;
+    for (const { slot, tokens, task } of runs) {
+      wanted = Math.max(wanted, task.params.maxTokens - tokens.length);
+      room = Math.min(room, this.model.decoder.cache.maxPositions - slot!.entries.length);
+    }
+    return Math.min(wanted, room);
+  }
+
+  /** The newest token of a run stands in its slot now. */
+  private fed(run: Run): void {
+    this.cache.extend(run.slot!, run.tokens.at(-1)!);
+    run.rope++;
   }
 
   /** An error ends the runs it met, and nothing else. */
@@ -355,10 +412,14 @@ export class Scheduler {
   }
 
   private takeAll(runs: readonly Run[], drawn: readonly Drawn[]): void {
-    for (const [i, { token, logprob }] of drawn.entries()) {
-      if (token < 0) this.fail(runs[i], notFinite());
-      else if (!this.take(runs[i], token, logprob)) this.decoding.push(runs[i]);
-    }
+    for (const [i, run] of runs.entries()) if (this.goesOn(run, drawn[i])) this.decoding.push(run);
+  }
+
+  /** Gives a run its next token and says whether it goes on. */
+  private goesOn(run: Run, { token, logprob }: Drawn): boolean {
+    if (token >= 0) return !this.take(run, token, logprob);
+    this.fail(run, notFinite());
+    return false;
   }
 
   /** Adds a sampled token; true where it ends the sample, which is then reported. */

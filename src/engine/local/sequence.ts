@@ -102,8 +102,13 @@ function* placed(chunks: readonly Chunk[]): Generator<{ chunk: Chunk; from: numb
 }
 
 function positionOutsideImages(chunks: readonly Chunk[], position: number): number {
-  for (const { chunk, from, to } of placed(chunks))
-    if (chunk.type === "image" && from < position && position < to) return from;
+  let from = 0;
+  for (const chunk of chunks) {
+    if (from >= position) break;
+    const to = from + (chunk.type === "text" ? chunk.tokens.length : chunk.image.numTokens);
+    if (chunk.type === "image" && position < to) return from;
+    from = to;
+  }
   return position;
 }
 

@@ -23,7 +23,7 @@ const DEFAULT_SLOTS = 64;
 const DEFAULT_THREAD_SLOTS = 32;
 const MAX_SAMPLERS = 8;
 /** Largest hidden size whose operators are too small to be worth sharing among threads. */
-const SMALL_HIDDEN_SIZE = 512;
+export const SMALL_HIDDEN_SIZE = 512;
 const DEFAULT_TOKENS_PER_MICRO_BATCH = 4096;
 const DEFAULT_FEATURE_BYTES = GIB / 2;
 /** A slot that holds a 4K screenshot (some 10,500 positions) and a conversation about it. */
