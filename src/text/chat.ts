@@ -241,8 +241,18 @@ export class ChatFormat {
 export async function loadChatFormat(folder: string): Promise<ChatFormat> {
   const tokenizer = await loadTokenizer(folder);
   const found = await findTemplate(folder);
+  const { length } = found.template;
+  if (length > maxTemplateLength)
+    throw new VigorlError(
+      "input",
+      `${found.source}: a chat template of ${length.toLocaleString("en")} characters; at most ${maxTemplateLength.toLocaleString("en")} are read`,
+      { hint: "take it from where the model was published" },
+    );
   return new ChatFormat(tokenizer, found.template, found.source, found.variables);
 }
+
+/** Fifty times the longest that is published. */
+const maxTemplateLength = 1 << 19;
 
 /** Stands in for an assistant message while its surroundings are rendered. */
 const MARK = "\u2063assistant\u2063";

@@ -25,6 +25,9 @@ test("replacements that grow a text are refused", () => {
 test.each([
   ["an unknown part", { pre_tokenizer: { type: "Unheard" } }],
   ["broken merges", { model: { ...json("tokenizer.json"), type: "BPE", vocab: {}, merges: [7] } }],
+  ["merges that are no pairs", { model: { type: "BPE", vocab: { a: 0 }, merges: [["a"], "b"] } }],
+  ["merges of three", { model: { type: "BPE", vocab: { a: 0 }, merges: ["a b c"] } }],
+  ["two tokens of one id", { model: { type: "BPE", vocab: { a: 0, b: 0 }, merges: [] } }],
   ["an id that is no number", { model: { type: "BPE", vocab: { a: "x" }, merges: [] } }],
   ["an id of absurd size", { model: { type: "BPE", vocab: { a: 2 ** 31 }, merges: [] } }],
 ])("a tokenizer with %s is refused by name", (_, rules) => {

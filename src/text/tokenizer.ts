@@ -91,8 +91,11 @@ export class Tokenizer {
     const encoder = new TextEncoder();
     const spellings: (string | undefined)[] = [];
     for (const [token, id] of Object.entries(file.model.vocab)) {
-      spellings[checkedId(id, token, source)] = token;
+      const known = checkedId(id, token, source);
+      if (spellings[known] !== undefined) throw sameId(spellings[known], token, known, source);
+      spellings[known] = token;
     }
+    checkMerges(file.model.merges, source);
     for (const { id, content } of file.added_tokens) {
       spellings[checkedId(id, content, source)] = content;
       this.bytesById[id] = encoder.encode(content);
@@ -282,13 +285,39 @@ function checkedId(id: unknown, token: string, source: string): number {
   );
 }
 
+function sameId(one: string, other: string, id: number, source: string): VigorlError {
+  const [first, second] = [one, other].map((token) => JSON.stringify(token));
+  return new VigorlError(
+    "input",
+    `${source}/tokenizer.json: ${first} and ${second} have the same id, ${id}`,
+    { hint: "take it from where the model was published" },
+  );
+}
+
+/** Merges are pairs, as a list or joined by a blank; others would be passed over. */
+function checkMerges(merges: unknown, source: string): void {
+  if (merges === undefined) return;
+  const isPair = (merge: unknown) =>
+    typeof merge === "string"
+      ? /^[^ ]+ [^ ]+$/.test(merge)
+      : Array.isArray(merge) && merge.length === 2 && merge.every((part) => typeof part === "string");
+  const odd = Array.isArray(merges) ? merges.findIndex((merge) => !isPair(merge)) : 0;
+  if (odd < 0) return;
+  throw new VigorlError("input", `${source}/tokenizer.json: merge ${odd + 1} is no pair of tokens`, {
+    hint: "take it from where the model was published",
+  });
+}
+
 const addedToken = z.looseObject({ id: z.int(), content: z.string(), special: z.boolean() });
 const tokenizerFile = z.looseObject({
   added_tokens: z.array(addedToken),
   decoder: z.looseObject({ type: z.string() }).nullable(),
   normalizer: z.unknown(),
   pre_tokenizer: z.unknown(),
-  model: z.looseObject({ vocab: z.custom<Record<string, unknown>>(isObject, "no vocabulary") }),
+  model: z.looseObject({
+    vocab: z.custom<Record<string, unknown>>(isObject, "no vocabulary"),
+    merges: z.unknown().optional(),
+  }),
 });
 const tokenizerConfig = z.looseObject({
   eos_token: z
