@@ -16,6 +16,7 @@ import type { AnswerView, AuthoredChunk, Transcript } from "../task/trajectory.t
 import { openScene } from "../task/turn.ts";
 import { useTool } from "../task/tools/use-tool.ts";
 import type { ChainLine } from "./linearize.ts";
+import { rescaled } from "./splice.ts";
 
 export interface RenderedChain {
   readonly messages: readonly ChatMessage[];
@@ -24,16 +25,17 @@ export interface RenderedChain {
 }
 
 /**
- * Writes out a chain. The system prompt is the student's, not the one that the search used.
+ * Writes out a chain. The system prompt is the student's, not the one that the search used. A spliced
+ * chain is brought to the size at which the student sees the image.
  * @throws VigorlError("input") where the image has another size, a tool call fails, or shows not what the teacher saw.
  */
 export async function renderChain(
-  chain: ChainLine,
+  written: ChainLine,
   record: TaskRecord,
   episode: EpisodeConfig,
 ): Promise<RenderedChain> {
   const scene = await openScene(record, episode);
-  requireSize(chain, scene.view);
+  const chain = atSize(written, scene.view);
   const prompts = episode.promptsFor(record.kind);
   const messages = promptMessages(record, prompts);
   const pictures = [...scene.pictures];
@@ -64,10 +66,19 @@ export async function renderChain(
   return { messages, pictures };
 }
 
-/** Coordinates in a chain's text mean nothing in a picture of another size. */
-function requireSize({ id, seen, places }: ChainLine, { resized }: AnswerView): void {
-  if (seen === null || places.length === 0) return;
-  if (seen.widthPx === resized.widthPx && seen.heightPx === resized.heightPx) return;
+/**
+ * Coordinates in a chain's text mean nothing in a picture of another size. Nobody has looked where a
+ * spliced chain looks, so its coordinates can move, as in the published builder.
+ */
+function atSize(chain: ChainLine, { resized }: AnswerView): ChainLine {
+  const { id, seen, places } = chain;
+  if (seen === null || places.length === 0) return chain;
+  if (seen.widthPx === resized.widthPx && seen.heightPx === resized.heightPx) return chain;
+  const isSpliced = chain.turns.length > 1 && chain.pictures.length === 0;
+  if (isSpliced && chain.detours.length === 0) {
+    const scale = { x: resized.widthPx / seen.widthPx, y: resized.heightPx / seen.heightPx };
+    return { ...chain, turns: chain.turns.map((turn) => rescaled(turn, scale)) };
+  }
   const [theirs, ours] = [seen, resized].map(({ widthPx, heightPx }) => `${widthPx} × ${heightPx}`);
   throw new VigorlError(
     "input",

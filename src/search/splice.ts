@@ -71,6 +71,21 @@ export function splice(chain: string, options: SpliceOptions): Spliced {
   return { ok: true, turns: [...moved(calls, rules.moveFirstCall, random), last] };
 }
 
+/**
+ * A turn with the places of its prose and of its call in an image of another size: whole numbers, cut
+ * off, not rounded, as published.
+ */
+export function rescaled(turn: string, scale: { readonly x: number; readonly y: number }): string {
+  const moved = (x: string, y: string) =>
+    `${Math.trunc(Number(x) * scale.x)}, ${Math.trunc(Number(y) * scale.y)}`;
+  return turn
+    .replaceAll(PROSE_POINT, (_, x: string, y: string) => `(${moved(x, y)})`)
+    .replaceAll(CALL_POINT, (_, key: string, x: string, y: string) => `${key}[${moved(x, y)}]`);
+}
+
+const PROSE_POINT = /\(\s*(\d+(?:\.\d*)?)\s*,\s*(\d+(?:\.\d*)?)\s*\)/g;
+const CALL_POINT = /(\bcoordinate\b[^[\]]{0,20})\[\s*(\d+)\s*,\s*(\d+)\s*\]/g;
+
 /** Where the sentence ends that a point stands in: behind its mark, or at the end of the text. */
 function sentenceEnd(text: string, from: number): number {
   const mark = /[.!?](?=\s|$)/g;

@@ -113,6 +113,25 @@ test("a picture of another size than the teacher's is refused, whatever was show
     expect((await renderChain({ ...text, ...free }, digitRecord, other)).messages).toHaveLength(2);
 });
 
+test("a spliced chain is brought to the size that the student sees, its calls too", async () => {
+  const call = '{"name": "search_coordinate", "arguments": {"coordinate": [75, 90]}}';
+  const turns = [
+    `<think> I see the star (75.5, 90). </think>\n<tool_call>\n${call}\n</tool_call>`,
+    "<think> It is 7, not (3,4). </think>\n<answer> 7 </answer>",
+  ];
+  const spliced = { ...chains[0], turns, pictures: [], detours: [] };
+  const other = { ...episode, budget: { minPixels: 3136, maxPixels: 3136 } };
+  const { messages, pictures } = await renderChain(spliced, digitRecord, other);
+  const said = messages.filter(({ role }) => role === "assistant").map(({ content }) => content);
+  expect(said).toEqual([
+    turns[0].replace("(75.5, 90)", "(37, 45)").replace("[75, 90]", "[37, 45]"),
+    turns[1].replace("(3,4)", "(1, 2)"),
+  ]);
+  expect(pictures).toHaveLength(2);
+  const same = await renderChain(spliced, digitRecord, episode);
+  expect(same.messages.filter(({ role }) => role === "assistant")[0].content).toBe(turns[0]);
+});
+
 test("ShareGPT: as many placeholders as pictures, which are there as the model saw them", async () => {
   const file = join(folder, "sharegpt", "train.json");
   expect(await writeShareGpt(file, { chains, records, episode })).toBe(2);

@@ -115,6 +115,8 @@ test("the template may stand in three files; the one of its own comes first", as
     expect(await opening()).toBe("J:");
     await say("chat_template.jinja", template("T:"));
     expect(await opening()).toBe("T:");
+    await say("chat_template.jinja", template("T".repeat(1e6)));
+    await expect(loadChatFormat(copy)).rejects.toThrow(/jinja: a chat template of 1,000,\d+ char/);
     await rm(join(copy, "chat_template.jinja"));
     await rm(join(copy, "chat_template.json"));
     await say("tokenizer_config.json", JSON.stringify({ eos_token: "<|im_end|>" }));
