@@ -300,12 +300,18 @@ function checkMerges(merges: unknown, source: string): void {
   const isPair = (merge: unknown) =>
     typeof merge === "string"
       ? /^[^ ]+ [^ ]+$/.test(merge)
-      : Array.isArray(merge) && merge.length === 2 && merge.every((part) => typeof part === "string");
+      : Array.isArray(merge) &&
+        merge.length === 2 &&
+        merge.every((part) => typeof part === "string");
   const odd = Array.isArray(merges) ? merges.findIndex((merge) => !isPair(merge)) : 0;
   if (odd < 0) return;
-  throw new VigorlError("input", `${source}/tokenizer.json: merge ${odd + 1} is no pair of tokens`, {
-    hint: "take it from where the model was published",
-  });
+  throw new VigorlError(
+    "input",
+    `${source}/tokenizer.json: merge ${odd + 1} is no pair of tokens`,
+    {
+      hint: "take it from where the model was published",
+    },
+  );
 }
 
 const addedToken = z.looseObject({ id: z.int(), content: z.string(), special: z.boolean() });
