@@ -13,7 +13,7 @@ import {
   resolveEngine,
   type EngineConfig,
 } from "./engine/open.ts";
-import type { Learner, Sampler } from "./engine/types.ts";
+import { scoredTemperature, type Learner, type Sampler } from "./engine/types.ts";
 import type { Recipe } from "./recipe.ts";
 import { loadEpisodeConfig, type EpisodeConfig } from "./task/episode-config.ts";
 import type { ToolControl } from "./task/tools/controls.ts";
@@ -33,14 +33,15 @@ export function needsOf(verb: "rl" | "sft" | "sft.collect" | "sample", recipe: R
   const capabilities: Record<typeof verb, readonly Capability[]> = {
     sample: ["images"],
     "sft.collect": ["images", "tokenExact"],
-    sft: ["images", "learn", "entropy"],
+    sft: ["images", "learn"],
     rl: ["images", "learn", "tokenExact", ...rlReads(recipe.rl)],
   };
   return { purpose: verb === "sample" ? "this" : verb, capabilities: capabilities[verb] };
 }
 
-function rlReads({ klCoef, parity }: Recipe["rl"]): Capability[] {
-  const reads: Capability[] = ["promptLogprobs", "entropy"];
+function rlReads({ klCoef, parity, temperature }: Recipe["rl"]): Capability[] {
+  const reads: Capability[] = ["promptLogprobs"];
+  if (scoredTemperature(temperature) !== 1) reads.push("temperature");
   if (klCoef > 0) reads.push("reference");
   if (parity.enabled && parity.minBlindGap > 0) reads.push("blind");
   return reads;

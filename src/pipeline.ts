@@ -71,7 +71,7 @@ async function runStages(
   const heldout = await loadTasks(recipe, "heldout");
   const inputs = await checkInputs(options, base, [...training, ...heldout]);
   const { run, resume } = await openRun(options, "demo", base, inputs);
-  const trainedOn = (from: Staged) => onWeights(recipe.engine, from.folder);
+  const trainedOn = (from: Staged) => onWeights(recipe.engine, from.weights ?? from.folder);
   const stage = (name: string, changes: Partial<Recipe> = {}): StageOptions => ({
     ...options,
     resume,
@@ -311,6 +311,7 @@ async function pipelineCurves(run: RunFolder, rlArms: readonly string[]): Promis
 const stagedSchema = z.strictObject({
   /** Relative to the run, so that a run can be moved. */
   folder: z.string(),
+  weights: z.string().optional(),
   seconds: z.number(),
   notes: z.record(z.string(), z.number()),
 });
@@ -327,8 +328,10 @@ async function stagedOnce(
     const done = await readJsonFile(file, stagedSchema, hint);
     return { ...done, folder: inside(run.path, ...done.folder.split("/")) };
   }
-  const { folder, seconds, notes } = await work();
-  const staged = { folder: relative(run.path, folder).replaceAll(sep, "/"), seconds, notes };
+  const { folder, weights, seconds, notes } = await work();
+  const kept = weights === undefined ? {} : { weights };
+  const place = relative(run.path, folder).replaceAll(sep, "/");
+  const staged = { folder: place, ...kept, seconds, notes };
   await writeFileAtomic(file, `${JSON.stringify(staged, null, 2)}\n`);
-  return { folder, seconds, notes };
+  return { folder, ...kept, seconds, notes };
 }

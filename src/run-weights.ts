@@ -11,7 +11,7 @@ import { inside } from "./core/inside.ts";
 import { readJsonFile } from "./core/json-file.ts";
 import { isRunFolder, type RunFolder } from "./core/run-folder.ts";
 import { adapterConfigFile } from "./model/adapter-config.ts";
-import { newestCheckpoint } from "./train/checkpoint.ts";
+import { newestCheckpoint, weightsOf } from "./train/checkpoint.ts";
 
 const weightsSchema = z.strictObject({ version: z.literal(1), folder: z.string().min(1) });
 const weightsFile = "weights.json";
@@ -33,11 +33,24 @@ export async function modelOf(path: string): Promise<string> {
   if (existsSync(file)) {
     const hint = `name a model folder, or remove ${file} to take the newest checkpoint`;
     const { folder } = await readJsonFile(file, weightsSchema, hint);
-    return inside(path, ...folder.split("/"));
+    return onThisMachine(inside(path, ...folder.split("/")));
   }
   const newest = await newestCheckpoint(inside(path, "checkpoints"));
-  if (newest !== undefined) return newest;
+  if (newest !== undefined) return onThisMachine(newest);
   throw new VigorlError("input", `${path}: this run has no weights yet`, {
     hint: "wait for its first checkpoint, or name a model folder",
+  });
+}
+
+/** @throws VigorlError("usage") for a checkpoint that an engine keeps elsewhere */
+async function onThisMachine(folder: string): Promise<string> {
+  const isHere = ["config.json", adapterConfigFile].some((file) =>
+    existsSync(inside(folder, file)),
+  );
+  if (isHere || !existsSync(inside(folder, "state.json"))) return folder;
+  const weights = await weightsOf(folder);
+  if (weights === folder) return folder;
+  throw new VigorlError("usage", `${folder}: its weights are kept at ${weights}`, {
+    hint: "name them in a recipe: engine.kind as in the manifest of this run, and engine.weights",
   });
 }

@@ -59,9 +59,11 @@ export interface StageOptions {
   readonly lock?: RunLock;
 }
 
-/** What a stage leaves: its folder (of training, that of the last weights), and how long it took. */
+/** What a stage leaves: its folder (of training, the last checkpoint), and how long it took. */
 export interface Staged {
   readonly folder: string;
+  /** What trained weights can be loaded from: the folder, or a handle of the engine that keeps them. */
+  readonly weights?: string;
   readonly seconds: number;
   /** Counts by what they count. */
   readonly notes: Readonly<Record<string, number>>;
@@ -389,9 +391,10 @@ function figuresOf(metrics: Metrics): Record<string, number> {
 }
 
 function trained(result: LoopResult, start: number, notes: Staged["notes"]): Trained {
-  const { folder, step: steps } = result;
+  const { folder, weights, step: steps } = result;
   const seconds = (performance.now() - start) / 1000;
-  return { folder, steps, seconds, notes: { steps, ...notes } };
+  const kept = weights === folder ? {} : { weights };
+  return { folder, ...kept, steps, seconds, notes: { steps, ...notes } };
 }
 
 /** A value as it comes back from a JSON file. */

@@ -21,8 +21,11 @@ export interface EngineKind<Schema extends z.ZodObject, Config = z.output<Schema
   processorFolder(config: Config): string | undefined;
   /** Folder of the adapter that it opens over its weights; undefined where there is none. */
   adapterFolder?(config: Config): string | undefined;
-  /** The same engine on other weights: a model folder. Absent where it has no say in its weights. */
-  onWeights?(config: Config, folder: string): Config;
+  /**
+   * The same engine on other weights: a model folder, or a handle of its own. Undefined for what it cannot
+   * open; absent where it has no say in its weights.
+   */
+  onWeights?(config: Config, weights: string): Config | undefined;
   /**
    * Puts values in the place of every `auto`, from the model folder, the machine or the server. Cheap:
    * loads no weights.

@@ -10,14 +10,14 @@ const source = join(import.meta.dirname, "..");
 
 test("a kind of engine is a folder and one line of open.ts", () => {
   const names = engineKinds.map(({ schema }) => schema.shape.kind.value);
-  expect(names).toEqual(["local", "openai"]);
+  expect(names).toEqual(["local", "openai", "tinker"]);
   const folders = readdirSync(import.meta.dirname, { withFileTypes: true })
     .filter((entry) => entry.isDirectory())
     .map(({ name }) => name);
   expect(folders).toEqual(expect.arrayContaining([...names]));
   const open = readFileSync(join(import.meta.dirname, "open.ts"), "utf8");
   const table = /export const engineKinds = \[(.*)\] as const;/.exec(open);
-  expect(table?.[1]).toBe("localKind, openaiKind");
+  expect(table?.[1]).toBe("localKind, openaiKind, tinkerKind");
 });
 
 test("nobody else chooses by the kind of an engine", () => {

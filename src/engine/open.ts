@@ -1,6 +1,6 @@
 /**
  * The only place that knows the kinds of engines. A recipe names its engine in one section, and so do
- * a teacher and whoever collects: `{ kind: local | openai, … }`. What is asked of an engine is checked
+ * a teacher and whoever collects: `{ kind: local | openai | tinker, … }`. What is asked of an engine is checked
  * before it is opened, and cheap things come before dear ones.
  */
 import { z } from "zod";
@@ -9,10 +9,11 @@ import { isLearner, requireCapabilities, type Needs } from "./capabilities.ts";
 import type { EngineKind, OpenOptions, ResolveOptions } from "./kind.ts";
 import { localKind } from "./local/kind.ts";
 import { openaiKind } from "./openai/kind.ts";
+import { tinkerKind } from "./tinker/kind.ts";
 import type { Learner, Sampler } from "./types.ts";
 
 /** One line an engine. The first is meant where a section names no kind. */
-export const engineKinds = [localKind, openaiKind] as const;
+export const engineKinds = [localKind, openaiKind, tinkerKind] as const;
 
 type SchemasOf<K extends readonly { readonly schema: z.ZodObject }[]> = {
   -readonly [I in keyof K]: K[I]["schema"];
@@ -58,11 +59,11 @@ export function processorFolder(config: EngineConfig, fallback?: string): string
 }
 
 /** The engine on other weights. @throws VigorlError("usage") where its weights are not ours to choose */
-export function onWeights(config: EngineConfig, folder: string): EngineConfig {
-  const moved = kindOf(config).onWeights?.(config, folder);
+export function onWeights(config: EngineConfig, weights: string): EngineConfig {
+  const moved = kindOf(config).onWeights?.(config, weights);
   if (moved !== undefined) return moved;
-  throw new VigorlError("usage", `an engine of kind ${config.kind} cannot open ${folder}`, {
-    hint: "the weights are the server's; name its model in engine.model",
+  throw new VigorlError("usage", `an engine of kind ${config.kind} cannot open ${weights}`, {
+    hint: "the weights are the server's; name its model or checkpoint in the engine's section",
   });
 }
 

@@ -38,8 +38,7 @@ export interface SampleParams {
   readonly stop: readonly string[];
   /**
    * Draw one token more behind a stop string: where the model ends its turn there, that is its own
-   * word, with its log-probability. Engines that learn can do it; others end at the string. Default
-   * false.
+   * word, with its log-probability. The local engine does it; others end at the string. Default false.
    */
   readonly endOfTurn?: boolean;
   /** The draw of token n depends on this seed and n alone. */
@@ -104,6 +103,8 @@ export interface Capabilities {
   readonly tokenExact: boolean;
   /** Log-probabilities of tokens that are given. */
   readonly promptLogprobs: boolean;
+  /** Log-probabilities at other temperatures than 1. */
+  readonly temperature: boolean;
   /** Entropies beside log-probabilities. */
   readonly entropy: boolean;
   /** Log-probabilities under frozen weights. */
@@ -143,8 +144,8 @@ export interface Datum {
 export interface DatumOutput {
   /** Of the tokens with weight ≠ 0, or of every text token but the first (`positions: "all"`). */
   readonly logprobs: Float32Array;
-  /** Entropy of the distribution that predicted each of these tokens, in nats. */
-  readonly entropy: Float32Array;
+  /** Entropy of the distribution that predicted each of these tokens, in nats; of engines that know it. */
+  readonly entropy?: Float32Array;
   /** Hashes of its images from the pixels that were read; absent where an engine has none. */
   readonly imageHashes?: readonly string[];
 }
@@ -182,10 +183,17 @@ export interface OptimParams {
 }
 
 export interface OptimOutput {
-  readonly gradNorm: number;
+  /** Before clipping; absent where an engine does not say. */
+  readonly gradNorm?: number;
   /** Optimizer steps taken so far, this one included. */
   readonly weightsVersion: number;
 }
+
+/**
+ * Where an engine has put its weights: into the folder that it was given (a Hugging Face folder), or
+ * under a handle that it alone can open, such as the path of a checkpoint at its server.
+ */
+export type Saved = { readonly in: "folder" } | { readonly in: "engine"; readonly handle: string };
 
 /** An engine that also learns. */
 export interface Learner extends Sampler {
@@ -196,7 +204,10 @@ export interface Learner extends Sampler {
   optimStep(params: OptimParams): Promise<OptimOutput>;
   /** Freezes a copy of the present weights as the reference. */
   setReference(): Promise<void>;
-  /** Writes a Hugging Face folder; with `optimizer`, the state that an exact resume needs beside it. */
-  save(folder: string, options?: { optimizer?: boolean }): Promise<void>;
-  load(folder: string, options?: { optimizer?: boolean }): Promise<void>;
+  /** With `optimizer`, the state that an exact resume needs is kept beside the weights. */
+  save(folder: string, options?: { optimizer?: boolean }): Promise<Saved>;
+  /** Takes up what `save` left: its folder, or its handle. */
+  load(from: string, options?: { optimizer?: boolean }): Promise<void>;
+  /** Gives up what stands under a handle of `save`. Absent where there are none. */
+  discard?(handle: string): Promise<void>;
 }

@@ -3,11 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { createRunFolder } from "../core/run-folder.ts";
-import type { Learner } from "../engine/types.ts";
+import type { Learner, Saved } from "../engine/types.ts";
 import {
   checkpointSteps,
   loadCheckpoint,
   newestCheckpoint,
+  removeOlder,
   saveCheckpoint,
   verifyCheckpoint,
 } from "./checkpoint.ts";
@@ -16,9 +17,10 @@ import { runSteps } from "./loop.ts";
 /** Weights that are one text file. */
 class TextWeights {
   text = "start";
-  async save(folder: string): Promise<void> {
+  async save(folder: string): Promise<Saved> {
     await writeFile(join(folder, "model.safetensors"), this.text);
     await writeFile(join(folder, "config.json"), "{}");
+    return { in: "folder" };
   }
   async load(folder: string): Promise<void> {
     this.text = await readFile(join(folder, "model.safetensors"), "utf8");
@@ -41,6 +43,31 @@ test("a checkpoint is written, found, and loaded again", async () => {
   expect(weights.text).toBe("weights of step 4");
   expect(state).toMatchObject({ verb: "rl", step: 4, updates: 8 });
   expect(state.files.map((file) => file.name)).toEqual(["config.json", "model.safetensors"]);
+});
+
+test("of weights that an engine keeps, a checkpoint holds the handle", async () => {
+  const path = await mkdtemp(join(tmpdir(), "vigorl-checkpoint-"));
+  const kept = new Set<string>();
+  let loaded = "";
+  const learner = {
+    save: (): Promise<Saved> => {
+      const handle = `far://${kept.size}`;
+      kept.add(handle);
+      return Promise.resolve({ in: "engine", handle });
+    },
+    load: (from: string) => Promise.resolve(void (loaded = from)),
+    discard: (handle: string) => Promise.resolve(void kept.delete(handle)),
+  };
+  for (const step of [1, 2, 3])
+    expect(await saveCheckpoint(path, learner, { verb: "rl", step, updates: step }, 9)).toBe(
+      `far://${step - 1}`,
+    );
+  const newest = (await newestCheckpoint(path))!;
+  expect(await loadCheckpoint(newest, learner)).toMatchObject({ handle: "far://2", files: [] });
+  expect(loaded).toBe("far://2");
+  await removeOlder(path, 1, learner);
+  expect([...kept]).toEqual(["far://2"]);
+  expect(await checkpointSteps(path)).toEqual([3]);
 });
 
 test("the newest stay, by number and not by name", async () => {

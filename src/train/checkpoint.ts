@@ -1,6 +1,7 @@
 /**
  * Checkpoints: `checkpoints/step-N/` is a model folder with the optimizer's state and a state.json
- * that lists every file with its size and hash. It is written beside and renamed, so that one that
+ * that lists every file with its size and hash; of an engine that keeps its weights elsewhere, a
+ * state.json with their handle. It is written beside and renamed, so that one that
  * is there is whole; one that was cut later (a copied or truncated file) is refused with its name.
  * No random state is kept: every stream is keyed by the step that it serves.
  */
@@ -28,6 +29,8 @@ const stateSchema = z.strictObject({
   step: z.int().min(0),
   /** Optimizer steps that are done; the schedule goes on from here. */
   updates: z.int().min(0),
+  /** Of the weights, where the engine keeps them: they are not among the files then. */
+  handle: z.string().min(1).optional(),
   /** Lines of the run's logs when it was written. */
   logs: z.record(z.string(), z.int()).default({}),
   files: z.array(z.strictObject({ name: z.string(), bytes: z.int(), sha256: z.string() })),
@@ -35,17 +38,22 @@ const stateSchema = z.strictObject({
 
 export type CheckpointState = z.infer<typeof stateSchema>;
 
-/** Saves step `state.step` under `checkpointsPath` and removes all but the newest `keep`. */
+/**
+ * Saves step `state.step` under `checkpointsPath` and removes all but the newest `keep`. Returns what the
+ * weights can be loaded from: the folder, or the engine's handle.
+ */
 export async function saveCheckpoint(
   checkpointsPath: string,
-  learner: Pick<Learner, "save">,
+  learner: Pick<Learner, "save" | "discard">,
   state: Omit<CheckpointState, "version" | "files" | "logs"> &
     Partial<Pick<CheckpointState, "logs">>,
   keep: number,
 ): Promise<string> {
   const folder = inside(checkpointsPath, `step-${state.step}`);
+  let handle: string | undefined;
   await replaceFolderAtomic(folder, async (beside) => {
-    await learner.save(beside, { optimizer: true });
+    const saved = await learner.save(beside, { optimizer: true });
+    if (saved.in === "engine") handle = saved.handle;
     const names = await listFiles(beside);
     const files = await Promise.all(
       names.map(async (name) => {
@@ -53,18 +61,28 @@ export async function saveCheckpoint(
         return { name, bytes: (await stat(file)).size, sha256: await hashFile(file) };
       }),
     );
-    const full: CheckpointState = { version: 1, logs: {}, ...state, files };
+    const named = handle === undefined ? {} : { handle };
+    const full: CheckpointState = { version: 1, logs: {}, ...state, ...named, files };
     await writeFileAtomic(join(beside, "state.json"), `${JSON.stringify(full, null, 2)}\n`);
   });
-  await removeOlder(checkpointsPath, keep);
-  return folder;
+  await removeOlder(checkpointsPath, keep, learner);
+  return handle ?? folder;
 }
 
-/** Removes all checkpoints but the newest `keep`. */
-export async function removeOlder(checkpointsPath: string, keep: number): Promise<void> {
+/** Removes all checkpoints but the newest `keep`; what an engine keeps of them is given up first. */
+export async function removeOlder(
+  checkpointsPath: string,
+  keep: number,
+  learner: Pick<Learner, "discard">,
+): Promise<void> {
   const steps = await checkpointSteps(checkpointsPath);
   for (const step of steps.slice(0, Math.max(0, steps.length - keep))) {
-    await rm(inside(checkpointsPath, `step-${step}`), { recursive: true, force: true });
+    const folder = inside(checkpointsPath, `step-${step}`);
+    if (learner.discard !== undefined) {
+      const { handle } = await readState(folder);
+      if (handle !== undefined) await learner.discard(handle);
+    }
+    await rm(folder, { recursive: true, force: true });
   }
 }
 
@@ -97,12 +115,12 @@ export async function loadCheckpoint(
   learner: Pick<Learner, "load">,
 ): Promise<CheckpointState> {
   const state = await verifyCheckpoint(folder);
-  await learner.load(folder, { optimizer: true });
+  await learner.load(state.handle ?? folder, { optimizer: true });
   return state;
 }
 
-/** The check alone. */
-export async function verifyCheckpoint(folder: string): Promise<CheckpointState> {
+/** What a checkpoint says of itself. @throws VigorlError("input") where that is damaged */
+async function readState(folder: string): Promise<CheckpointState> {
   const file = join(folder, "state.json");
   let json: unknown;
   try {
@@ -111,7 +129,17 @@ export async function verifyCheckpoint(folder: string): Promise<CheckpointState>
     if (error instanceof SyntaxError || errno(error) === "ENOENT") damaged(folder, "state.json");
     throw ioError(error, file);
   }
-  const state = parseAt(file, json, stateSchema);
+  return parseAt(file, json, stateSchema);
+}
+
+/** What the weights of a checkpoint can be loaded from: its folder, or the engine's handle. */
+export async function weightsOf(folder: string): Promise<string> {
+  return (await readState(folder)).handle ?? folder;
+}
+
+/** The check alone. */
+export async function verifyCheckpoint(folder: string): Promise<CheckpointState> {
+  const state = await readState(folder);
   for (const { name, bytes, sha256 } of state.files) {
     const path = joinNames(folder, ...name.split("/"));
     const size = await stat(path).then(

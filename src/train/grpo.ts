@@ -25,7 +25,7 @@ import { watchRun, type CollapseWatch } from "./collapse.ts";
 import { IdleWatch } from "./idle-watch.ts";
 import { importanceWeights } from "./importance.ts";
 import { runSteps, type LoopOptions, type LoopResult } from "./loop.ts";
-import { maskedMean, meanOf, PhaseClock, type Metrics } from "./metrics.ts";
+import { entropyOf, maskedMean, meanOf, PhaseClock, type Metrics } from "./metrics.ts";
 import { optimParams, requireSomeRate } from "./optimizer.ts";
 import { ParityGate, type ParityRecord } from "./parity.ts";
 import type { RlConfig } from "./rl-config.ts";
@@ -197,13 +197,12 @@ async function learn(
     const params = optimParams(config, at, total);
     const optim = await learner.optimStep(params);
     outputs.push(output);
-    gradNorms.push(optim.gradNorm);
-    entropies.push(
-      maskedMean(
-        output.outputs.map(({ entropy }) => entropy),
-        data.map(({ weights }) => weights),
-      ),
+    if (optim.gradNorm !== undefined) gradNorms.push(optim.gradNorm);
+    const { entropy } = entropyOf(
+      output.outputs,
+      data.map(({ weights }) => weights),
     );
+    if (entropy !== undefined) entropies.push(entropy);
     weightsVersion = optim.weightsVersion;
     learningRate = params.learningRate;
   }
@@ -213,11 +212,11 @@ async function learn(
   const masks = episodes_N.map(({ datum }) => datum.weights);
   const metrics = {
     loss: outputs.at(-1)!.loss,
-    entropy: meanOf(entropies),
+    ...(entropies.length === 0 ? {} : { entropy: meanOf(entropies) }),
     kl: meanOf(outputs.map((output) => output.kl)),
     clipFraction: meanOf(outputs.map((output) => output.clipFraction)),
     ...(corrections.length === 0 ? {} : { importance: maskedMean(corrections, masks) }),
-    gradNorm: meanOf(gradNorms),
+    ...(gradNorms.length === 0 ? {} : { gradNorm: meanOf(gradNorms) }),
     learningRate,
   };
   return { numUpdates, weightsVersion, metrics };

@@ -6,7 +6,13 @@
 import { VigorlError } from "../core/errors.ts";
 import type { RunFolder } from "../core/run-folder.ts";
 import type { Learner } from "../engine/types.ts";
-import { loadCheckpoint, newestCheckpoint, removeOlder, saveCheckpoint } from "./checkpoint.ts";
+import {
+  loadCheckpoint,
+  newestCheckpoint,
+  removeOlder,
+  saveCheckpoint,
+  weightsOf,
+} from "./checkpoint.ts";
 import type { Metrics } from "./metrics.ts";
 
 export interface LoopOptions {
@@ -35,8 +41,10 @@ export interface LoopResult {
   readonly step: number;
   /** Optimizer steps done. */
   readonly updates: number;
-  /** The last checkpoint: a model folder. */
+  /** The last checkpoint. */
   readonly folder: string;
+  /** What its weights can be loaded from: that folder, or the handle of the engine that keeps them. */
+  readonly weights: string;
   /** Of the last step; undefined where a resumed run had nothing left to do. */
   readonly metrics: Metrics | undefined;
 }
@@ -84,7 +92,8 @@ export async function runSteps(
     if (step % options.checkpointEvery === 0) await save();
   }
   await save();
-  return { step, updates, folder: `${run.checkpointsPath}/step-${step}`, metrics };
+  const folder = `${run.checkpointsPath}/step-${step}`;
+  return { step, updates, folder, weights: await weightsOf(folder), metrics };
 }
 
 async function startOf(options: LoopOptions): Promise<{ step: number; updates: number }> {
@@ -98,6 +107,6 @@ async function startOf(options: LoopOptions): Promise<{ step: number; updates: n
   }
   await run.rewind(state.step, state.logs);
   // A kill may have come between the last checkpoint and the removal of older ones.
-  await removeOlder(run.checkpointsPath, options.keepCheckpoints);
+  await removeOlder(run.checkpointsPath, options.keepCheckpoints, learner);
   return { step: state.step, updates: state.updates };
 }

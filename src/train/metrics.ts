@@ -2,6 +2,7 @@
  * The one table of metric names, the same in metrics.jsonl, reports and docs, whatever the verb or
  * the engine. `docs/metrics.md` is written from it.
  */
+import type { DatumOutput } from "../engine/types.ts";
 import { rewardTerms } from "../task/reward.ts";
 
 /** Of the terms of the reward, by their names. */
@@ -96,4 +97,15 @@ export class PhaseClock {
   seconds(phase: string): number {
     return this.totals.get(phase) ?? 0;
   }
+}
+
+/** The metric of that name over the trained tokens; none where an engine does not know entropies. */
+export function entropyOf(
+  outputs_N: readonly DatumOutput[],
+  masks_N_T: readonly ArrayLike<number>[],
+): { entropy?: number } {
+  const entropies_N = outputs_N.flatMap(({ entropy }) => entropy ?? []);
+  return entropies_N.length < outputs_N.length || outputs_N.length === 0
+    ? {}
+    : { entropy: maskedMean(entropies_N, masks_N_T) };
 }

@@ -13,7 +13,7 @@ import { episodeToDatum, type Transcript } from "../task/trajectory.ts";
 import { aggregationWeights } from "./aggregation.ts";
 import { numTrained } from "./batch.ts";
 import { runSteps, type LoopOptions, type LoopResult } from "./loop.ts";
-import { maskedMean, PhaseClock } from "./metrics.ts";
+import { entropyOf, PhaseClock } from "./metrics.ts";
 import { optimParams, requireSomeRate } from "./optimizer.ts";
 import type { SftConfig } from "./sft-config.ts";
 
@@ -64,11 +64,8 @@ export async function trainSft(options: SftOptions): Promise<SftResult> {
       const metrics = {
         step,
         loss: output.loss,
-        entropy: maskedMean(
-          output.outputs.map((each) => each.entropy),
-          masks,
-        ),
-        gradNorm: optim.gradNorm,
+        ...entropyOf(output.outputs, masks),
+        ...(optim.gradNorm === undefined ? {} : { gradNorm: optim.gradNorm }),
         learningRate: params.learningRate,
         epoch: step / stepsPerEpoch,
         trainedEpisodes: batch.length,

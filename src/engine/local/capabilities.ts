@@ -5,6 +5,7 @@ export const localCapabilities: Readonly<Record<Capability, boolean>> = {
   learn: true,
   tokenExact: true,
   promptLogprobs: true,
+  temperature: true,
   entropy: true,
   reference: true,
   blind: true,

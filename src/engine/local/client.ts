@@ -18,6 +18,7 @@ import type {
   Sample,
   SampleOptions,
   SampleParams,
+  Saved,
   StepOutput,
 } from "../types.ts";
 import type {
@@ -125,8 +126,9 @@ class WorkerEngine implements LocalEngine {
     await this.call("setReference", () => []);
   }
 
-  async save(folder: string, { optimizer = false } = {}): Promise<void> {
+  async save(folder: string, { optimizer = false } = {}): Promise<Saved> {
     await this.call("save", () => [folder, optimizer]);
+    return { in: "folder" };
   }
 
   async load(folder: string, { optimizer = false } = {}): Promise<void> {

@@ -201,7 +201,7 @@ describe("sampling", () => {
     const first = logprobs.length - sample.tokens.length;
     for (const [i, logprob] of sample.logprobs.entries())
       expect(logprobs[first + i]).toBeCloseTo(logprob, 4);
-    expect(entropy[first]).toBeGreaterThan(0);
+    expect(entropy![first]).toBeGreaterThan(0);
     expect(logprobs[first - 1]).toBe(0);
     const [everywhere] = await engine.forward([datum], { positions: "all" });
     expect(everywhere.logprobs[first - 1]).toBeLessThan(0);
@@ -328,7 +328,7 @@ describe("learning", () => {
       }),
     );
     expect(results[1].loss).toBeCloseTo(results[0].loss, 4);
-    expect(results[1].gradNorm).toBeCloseTo(results[0].gradNorm, 4);
+    expect(results[1].gradNorm).toBeCloseTo(results[0].gradNorm!, 4);
     for (const [i, { logprobs }] of results[0].outputs.entries())
       for (const [t, logprob] of logprobs.entries())
         expect(results[1].outputs[i].logprobs[t]).toBeCloseTo(logprob, 4);

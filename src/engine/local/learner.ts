@@ -223,7 +223,7 @@ function headBackward(
 
 /** Pulls a block's numbers over and files them by datum. */
 function note(
-  outputs: readonly DatumOutput[],
+  outputs: readonly Required<DatumOutput>[],
   layout: Layout,
   start: number,
   scored: Scored,
@@ -278,7 +278,7 @@ function checkData(data: readonly Datum[], loss?: Loss): number[] {
   });
 }
 
-function emptyOutputs(data: readonly Datum[], lengths: readonly number[]): DatumOutput[] {
+function emptyOutputs(data: readonly Datum[], lengths: readonly number[]): Required<DatumOutput>[] {
   return lengths.map((length, n) => ({
     logprobs: new Float32Array(length),
     entropy: new Float32Array(length),

@@ -9,7 +9,7 @@ import { ScriptedSampler } from "../../task/fixtures/scripted-sampler.ts";
 import { samplingOnly } from "../capabilities.ts";
 import { ReplyFault } from "../reply-fault.ts";
 import type { Chunk, SampleParams, Sampler } from "../types.ts";
-import { retryAfterMs } from "./faults.ts";
+import { retryAfterMs } from "../remote/faults.ts";
 import { startFaultyServer, type ServerFault } from "./fixtures/faulty-server.ts";
 import type { RemoteOptions } from "./options.ts";
 import { openRemoteSampler } from "./sampler.ts";

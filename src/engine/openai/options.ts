@@ -2,8 +2,9 @@
 import { z } from "zod";
 import { autoOr, given } from "../../core/auto.ts";
 import { pathText } from "../../core/config-paths.ts";
-import { VigorlError } from "../../core/errors.ts";
 import type { ChatFormat } from "../../text/chat.ts";
+import { apiKeyEnvField, apiKeyOf } from "../remote/api-key.ts";
+import { limitFields, limitsOf, type CallLimits } from "../remote/limits.ts";
 import { dialectNames, type DialectName } from "./dialect.ts";
 
 /** A server as a recipe names it. The key itself never stands in a recipe. */
@@ -18,7 +19,7 @@ export const openaiSchema = z.strictObject({
   folder: pathText(
     "local folder with the served model's tokenizer, chat template and preprocessor; a teacher's default is the recipe's own engine's",
   ).optional(),
-  apiKeyEnv: z.string().min(1).optional().describe("environment variable that holds the API key"),
+  apiKeyEnv: apiKeyEnvField,
   server: z
     .enum(["auto", ...dialectNames])
     .default("auto")
@@ -26,39 +27,9 @@ export const openaiSchema = z.strictObject({
   maxPositions: autoOr(z.int().min(1)).describe(
     "context length of the model; auto: what the server says, without bound where it says nothing",
   ),
-  concurrency: z.int().min(1).default(32).describe("requests in flight at once; others wait"),
-  timeoutSeconds: z
-    .number()
-    .positive()
-    .default(300)
-    .describe("longest silence of the server, from the request on; waiting in line does not count"),
-  retries: z.int().min(0).default(4).describe("further tries after busy servers and cut lines"),
-  retryDelaySeconds: z
-    .number()
-    .min(0)
-    .default(0.5)
-    .describe("pause before the first of them; it doubles with each, up to a minute"),
+  ...limitFields,
 });
 export type OpenaiConfig = z.output<typeof openaiSchema>;
-
-/** How requests wait, are watched and are tried again. */
-export interface CallLimits {
-  /** In flight at once. */
-  readonly concurrency: number;
-  /** Longest silence: before the answer begins, and between its pieces. */
-  readonly timeoutMs: number;
-  /** Tries after the first. */
-  readonly retries: number;
-  /** Pause before the first of them; it doubles up to a minute and is stretched at random. */
-  readonly retryDelayMs: number;
-}
-
-export const defaultLimits: CallLimits = {
-  concurrency: 32,
-  timeoutMs: 300_000,
-  retries: 4,
-  retryDelayMs: 500,
-};
 
 export interface RemoteOptions extends Partial<CallLimits> {
   /** Base URL of the API, `/v1` included. */
@@ -81,21 +52,12 @@ export interface RemoteOptions extends Partial<CallLimits> {
  * @throws VigorlError("usage") when the environment variable of the key is not set.
  */
 export function remoteOptions(config: OpenaiConfig): Omit<RemoteOptions, "chat"> {
-  const { url, apiKeyEnv, server, concurrency, timeoutSeconds, retries } = config;
-  const apiKey = apiKeyEnv === undefined ? undefined : process.env[apiKeyEnv];
-  if (apiKeyEnv !== undefined && !apiKey) {
-    throw new VigorlError("usage", `${url}: the variable ${apiKeyEnv} is not set`, {
-      hint: `export ${apiKeyEnv}=… with the server's key, or take apiKeyEnv out of the recipe`,
-    });
-  }
+  const { url, apiKeyEnv, server } = config;
   return {
     baseUrl: url,
-    concurrency,
-    timeoutMs: timeoutSeconds * 1000,
-    retries,
-    retryDelayMs: config.retryDelaySeconds * 1000,
+    ...limitsOf(config),
     model: given(config.model),
-    apiKey,
+    apiKey: apiKeyOf(url, apiKeyEnv),
     dialect: given(server),
     maxPositions: given(config.maxPositions),
   };

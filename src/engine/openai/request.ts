@@ -5,9 +5,9 @@
  */
 import type { ChatCompletionCreateParamsStreaming } from "openai/resources/chat/completions";
 import { VigorlError } from "../../core/errors.ts";
-import { encodePng } from "../../image/decode.ts";
 import type { ModelImage } from "../../image/model-image.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
+import { pngOf } from "../remote/png.ts";
 import type { Chunk, SampleParams } from "../types.ts";
 import type { Dialect } from "./dialect.ts";
 import { textOf, toConversation, type Message } from "./messages.ts";
@@ -105,15 +105,6 @@ async function wireMessage(message: Message): Promise<WireMessage> {
   return { role, content: await Promise.all(content) };
 }
 
-/** Encoded once an image, however many turns and siblings show it. */
-const dataUrls = new WeakMap<ModelImage, Promise<string>>();
-
-function dataUrl(image: ModelImage): Promise<string> {
-  const known = dataUrls.get(image);
-  if (known !== undefined) return known;
-  const made = encodePng(image).then(
-    (png) => `data:image/png;base64,${Buffer.from(png).toString("base64")}`,
-  );
-  dataUrls.set(image, made);
-  return made;
+async function dataUrl(image: ModelImage): Promise<string> {
+  return `data:image/png;base64,${Buffer.from(await pngOf(image)).toString("base64")}`;
 }

@@ -13,19 +13,16 @@ import type {
   SampleParams,
   Sampler,
 } from "../types.ts";
-import { CallLine, type Address } from "./call-line.ts";
+import { CallLine, type Address } from "../remote/call-line.ts";
+import { defaultLimits, type CallLimits } from "../remote/limits.ts";
+import type { Alive } from "../remote/watch.ts";
 import { connect, findModel, listModels, type Connection } from "./connection.ts";
 import { dialectOf, dialects, type Dialect, type DialectName } from "./dialect.ts";
-import {
-  defaultContinueRequest,
-  defaultLimits,
-  type CallLimits,
-  type RemoteOptions,
-} from "./options.ts";
+import { faultOf } from "./faults.ts";
+import { defaultContinueRequest, type RemoteOptions } from "./options.ts";
 import { BrokenReply, readReply, type Reply } from "./reply.ts";
 import { toRequest, type WireRequest } from "./request.ts";
 import { toSample } from "./to-sample.ts";
-import type { Alive } from "./watch.ts";
 
 /** A model as its server describes it; null where the server does not say how long its context is. */
 export interface ServedModel {
@@ -48,7 +45,7 @@ export async function findServedModel(
     return { model, dialect, maxPositions };
   const connection = connect(baseUrl, apiKey, 1);
   try {
-    const list = await new CallLine(limitsOf(options)).run(
+    const list = await new CallLine(limitsOf(options), faultOf).run(
       { url: `${baseUrl}/models`, model: model ?? "of any name" },
       (alive) => listModels(connection.client, alive.signal),
       signal,
@@ -99,7 +96,7 @@ class RemoteSampler implements Sampler {
     this.connection = connect(options.baseUrl, options.apiKey, limits.concurrency);
     this.dialect = dialects[dialect];
     this.address = { url: `${options.baseUrl}/chat/completions`, model };
-    this.line = new CallLine(limits);
+    this.line = new CallLine(limits, faultOf);
     this.capabilities = {
       name: `${dialect}:${model}`,
       ...samplingOnly,

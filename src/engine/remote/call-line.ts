@@ -7,8 +7,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import pLimit, { type LimitFunction } from "p-limit";
 import pRetry from "p-retry";
 import type { VigorlError } from "../../core/errors.ts";
-import { faultOf, silence } from "./faults.ts";
-import type { CallLimits } from "./options.ts";
+import { silence, type Fault } from "./faults.ts";
+import type { CallLimits } from "./limits.ts";
 import { orAborted, untilSilent, type Alive } from "./watch.ts";
 
 /** What is asked, for messages. */
@@ -17,12 +17,17 @@ export interface Address {
   readonly model: string;
 }
 
+/** Names a failure of a request to `url`; null for what is no failure of the server's. */
+export type NameFault = (thrown: unknown, url: string, model: string) => Fault | null;
+
 export class CallLine {
   private readonly limits: CallLimits;
   private readonly inFlight: LimitFunction;
+  private readonly faultOf: NameFault;
 
-  constructor(limits: CallLimits) {
+  constructor(limits: CallLimits, faultOf: NameFault) {
     this.limits = limits;
+    this.faultOf = faultOf;
     this.inFlight = pLimit(limits.concurrency);
   }
 
@@ -64,7 +69,7 @@ export class CallLine {
       return await untilSilent(timeoutMs, signal, () => silence(url, timeoutMs), work);
     } catch (thrown) {
       signal?.throwIfAborted();
-      const fault = faultOf(thrown, url, model);
+      const fault = this.faultOf(thrown, url, model);
       if (fault === null) throw thrown;
       if (fault.retryAfterMs > 0) retryAfter.set(fault.error, fault.retryAfterMs);
       throw fault.error;
