@@ -46,7 +46,10 @@ export function toModelImage(
 ): ModelImage {
   const { patchSize, mergeSize } = config;
   const factor = tokenSide(config);
-  const limited = resize(image, withinSide(image, budget.maxSide), "bicubic", budget.resize);
+  const limited =
+    budget.maxSide === undefined
+      ? image
+      : resize(image, withinSide(image, budget.maxSide), "bicubic", budget.resize);
   const { heightPx, widthPx } = limited;
   const size = smartResize(heightPx, widthPx, { ...budget, factor });
   const seen = resize(limited, size, "bicubic", budget.resize);

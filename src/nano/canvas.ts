@@ -74,9 +74,7 @@ function pixelAt(target: Target, x: number, y: number): number {
 
 /** Real grey levels to bytes. */
 function toBytes(pixels: Float32Array): Uint8Array {
-  const data = new Uint8ClampedArray(pixels.length);
-  for (let i = 0; i < pixels.length; i++) data[i] = pixels[i];
-  return new Uint8Array(data.buffer);
+  return new Uint8Array(new Uint8ClampedArray(pixels).buffer);
 }
 
 /** `step`: canvas pixels per target pixel; sampled at pixel centres. */
@@ -86,6 +84,12 @@ function fillBackground(target: Target, background: Background, step: number): v
   const side = (backgroundGrid + 1) * 3;
   const toGrid = backgroundGrid / canvasPx;
   const line = new Float32Array(side);
+  const shares = Float64Array.from({ length: widthPx }, (_, column) => {
+    return (x0 + column + 0.5) * step * toGrid;
+  });
+  // Columns of one cell of the grid lie between the same two levels.
+  const cells = Int32Array.from(shares, Math.floor);
+  for (let column = 0; column < widthPx; column++) shares[column] -= cells[column];
   let at = 0;
   for (let row = 0; row < heightPx; row++) {
     const v = (y0 + row + 0.5) * step * toGrid;
@@ -94,15 +98,22 @@ function fillBackground(target: Target, background: Background, step: number): v
     const upper = gridY * side;
     for (let i = 0; i < side; i++)
       line[i] = levels[upper + i] * (1 - fy) + levels[upper + side + i] * fy;
-    for (let column = 0; column < widthPx; column++) {
-      const u = (x0 + column + 0.5) * step * toGrid;
-      const gridX = Math.floor(u);
-      const fx = u - gridX;
-      const left = gridX * 3;
-      pixels[at] = line[left] + (line[left + 3] - line[left]) * fx;
-      pixels[at + 1] = line[left + 1] + (line[left + 4] - line[left + 1]) * fx;
-      pixels[at + 2] = line[left + 2] + (line[left + 5] - line[left + 2]) * fx;
-      at += 3;
+    for (let column = 0; column < widthPx;) {
+      const cell = cells[column];
+      const left = 3 * cell;
+      const red = line[left];
+      const green = line[left + 1];
+      const blue = line[left + 2];
+      const reds = line[left + 3] - red;
+      const greens = line[left + 4] - green;
+      const blues = line[left + 5] - blue;
+      for (; column < widthPx && cells[column] === cell; column++) {
+        const share = shares[column];
+        pixels[at] = red + reds * share;
+        pixels[at + 1] = green + greens * share;
+        pixels[at + 2] = blue + blues * share;
+        at += 3;
+      }
     }
   }
 }
