@@ -1,11 +1,14 @@
 /**
- * Writes docs/recipes.md from the schemas and docs/metrics.md from the table of metrics, so that
- * nothing is documented twice:
+ * Writes docs/recipes.md and recipes/recipe.schema.json (for editors) from the schemas and
+ * docs/metrics.md from the table of metrics, so that nothing is documented twice:
  * `node --import tsx scripts/recipe-docs.ts`. A test fails when a page is not up to date.
  */
 import { writeFileSync } from "node:fs";
+import { recipeJsonSchema } from "../src/recipe-schema.ts";
 import { metricPage } from "./metric-page.ts";
 import { recipePage } from "./recipe-page.ts";
 
 writeFileSync(new URL("../docs/recipes.md", import.meta.url), await recipePage());
+const schema = `${JSON.stringify(recipeJsonSchema(), null, 1)}\n`;
+writeFileSync(new URL("../recipes/recipe.schema.json", import.meta.url), schema);
 writeFileSync(new URL("../docs/metrics.md", import.meta.url), await metricPage());

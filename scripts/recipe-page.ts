@@ -60,7 +60,9 @@ const HEAD = `# Recipes
 
 A recipe is one YAML file that says everything about a run. Every key has a default; an unknown key or a wrong type is an error that names the line. Any key can be set on the command line, \`--rl.groupSize=8\`; values are read as YAML, so lists and null work too: \`--eval.controls="[no-tool]"\`.
 
-The sections belong to the verbs. \`tools\`, \`episode\`, \`prompts\` and \`image\` hold for all of them alike, so that a model is warmed up, trained and evaluated on the same prompts, tools and crops. This page is written by \`scripts/recipe-docs.ts\` from the schemas.`;
+The sections belong to the verbs. \`tools\`, \`episode\`, \`prompts\` and \`image\` hold for all of them alike, so that a model is warmed up, trained and evaluated on the same prompts, tools and crops. A verb's \`--help\` lists the keys that it reads, and \`vigorl completion bash\` (zsh, fish) tells them to the shell. Editors check a recipe that begins with \`# yaml-language-server: $schema=path/to/recipes/recipe.schema.json\`.
+
+This page is written by \`scripts/recipe-docs.ts\` from the schemas.`;
 
 function rows(name: string, node: Node): string[] {
   if (hasKeys(node) && node.properties)

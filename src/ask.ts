@@ -7,19 +7,11 @@ import type { Override } from "./core/config.ts";
 import { VigorlError } from "./core/errors.ts";
 import { needsOf, openPlanned, planEngine } from "./engine-plan.ts";
 import { engineLabel } from "./engine/open.ts";
-import type { Sampler } from "./engine/types.ts";
-import { decodeImage, encodePng, type RgbImage } from "./image/decode.ts";
-import { box, resizedToOriginal, type Box, type Point } from "./image/frames.ts";
+import { decodeImage, type RgbImage } from "./image/decode.ts";
+import type { ReadingName } from "./image/reading.ts";
 import { recipeFor } from "./recipe-of-model.ts";
-import { drawEpisode } from "./task/draw-episode.ts";
-import type { EpisodeConfig } from "./task/episode-config.ts";
-import { runEpisode } from "./task/episode.ts";
-import { guessKind } from "./task/guess-kind.ts";
-import type { KindName } from "./task/kinds.ts";
-import type { TaskRecord } from "./task/record.ts";
-import type { StopReason, Trajectory } from "./task/trajectory.ts";
-import type { ChatFormat } from "./text/chat.ts";
-import { StreamDecoder } from "./text/tokenizer.ts";
+import { readModelCard, type ModelCard } from "./task/model-card.ts";
+import { askQuestion, type Answer, type QuestionOptions } from "./task/question.ts";
 
 /** A picture: the path of a file, the bytes of one (PNG, JPEG, WebP, …), or pixels. */
 export type Picture = string | Uint8Array | RgbImage;
@@ -40,39 +32,18 @@ export interface ModelOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface QuestionOptions {
-  /** The same seed gives the same answer. Default 1. */
-  readonly seed?: number;
-  /** What is asked for; default as the question reads. */
-  readonly kind?: KindName;
-  readonly signal?: AbortSignal;
-  /** Told what the model writes while it writes it; `turn` counts from 1. */
-  readonly onText?: (text: string, turn: number) => void;
-}
-
-export interface Answer {
-  /** Null where the model gave none; `stopReason` says why. */
-  readonly answer: string | null;
-  readonly kind: KindName;
-  readonly stopReason: StopReason;
-  /** Places that the model named while it thought, in order. */
-  readonly points: readonly Point<"original">[];
-  /** What its tools showed it of the picture. */
-  readonly boxes: readonly Box<"original">[];
-  /** What it wrote, turn by turn. */
-  readonly turns: readonly string[];
-  readonly seconds: number;
-  /** The record of tokens and pixels, for those who want to see more. */
-  readonly trajectory: Trajectory;
-  /** The picture with these places drawn into it, as a PNG. */
-  drawn(): Promise<Uint8Array>;
-}
-
 /** A model that answers questions until it is closed. Questions may be asked at once: they share batches. */
 export interface OpenModel {
   /** What people call it: its folder, or its name at a server. */
   readonly label: string;
-  ask(picture: Picture, question: string, options?: QuestionOptions): Promise<Answer>;
+  /** What it says it is for; null where it says nothing. */
+  readonly card: ModelCard | null;
+  /** @param picture one, or several as the question counts them */
+  ask(
+    picture: Picture | readonly Picture[],
+    question: string,
+    options?: QuestionOptions,
+  ): Promise<Answer>;
   close(): Promise<void>;
 }
 
@@ -81,7 +52,7 @@ export interface OpenModel {
  * @throws VigorlError("input") for a picture or a model folder that cannot be read.
  */
 export async function ask(
-  picture: Picture,
+  picture: Picture | readonly Picture[],
   question: string,
   options: ModelOptions & QuestionOptions,
 ): Promise<Answer> {
@@ -99,83 +70,29 @@ export async function openModel({ overrides = [], ...asked }: ModelOptions): Pro
   const needs = { ...needsOf("sample", recipe), purpose: "ask" };
   const { signal } = asked;
   const plan = await planEngine(recipe, recipe.engine, needs, { signal });
+  const card = await readModelCard(plan.folder);
   const engine = await openPlanned(plan);
   return {
     label: engineLabel(plan.engine),
-    ask: (picture, question, options = {}) =>
-      answerOf(engine, plan.episode, picture, question, options),
+    card,
+    ask: async (asked, question, options = {}) => {
+      if (question.trim() === "") throw new VigorlError("usage", "ask: the question is empty");
+      const pictures = isList(asked) ? asked : [asked];
+      if (pictures.length === 0) throw new VigorlError("usage", "ask: no picture");
+      const { reading = "own" } = plan.episode.budget;
+      const images = await Promise.all(pictures.map((picture) => imageOf(picture, reading)));
+      const name = pictures.find((picture) => typeof picture === "string") ?? "picture";
+      return askQuestion(engine, plan.episode, name, images, question, { ...options, card });
+    },
     close: () => engine.close(),
   };
 }
 
-async function answerOf(
-  engine: Sampler,
-  config: EpisodeConfig,
-  picture: Picture,
-  question: string,
-  { seed = 1, signal, kind = guessKind(question), onText }: QuestionOptions,
-): Promise<Answer> {
-  if (question.trim() === "") throw new VigorlError("usage", "ask: the question is empty");
-  const isFile = typeof picture === "string" || picture instanceof Uint8Array;
-  const { reading = "own" } = config.budget;
-  const image = isFile ? await decodeImage(picture, { reading }) : picture;
-  const name = typeof picture === "string" ? picture : "picture";
-  const record: TaskRecord = {
-    id: name,
-    images: [{ kind: "render", name, render: () => image }],
-    question,
-    kind,
-    answer: "",
-  };
-  const sampler = onText === undefined ? engine : streaming(engine, config.chat, onText);
-  const trajectory = await runEpisode(sampler, record, config, seed, { signal });
-  const { error, view, answer, stopReason, turns, seconds } = trajectory;
-  // What a model writes is an answer, however bad; a picture or an engine that fails is none.
-  if (view === null || stopReason === "samplerError")
-    throw new VigorlError("input", `ask: ${error}`);
-  const points = trajectory.points
-    .filter((point) => point.inImage)
-    .map((point) => resizedToOriginal(point, view.original, view.resized));
-  const boxes = trajectory.pictures
-    .filter((shown) => shown.tool !== null)
-    .map((shown) => box("original", ...shown.box));
-  return {
-    answer,
-    kind,
-    stopReason,
-    points,
-    boxes,
-    turns: turns.map(({ text }) => text),
-    seconds,
-    trajectory,
-    drawn: () => encodePng(drawEpisode(image, trajectory)),
-  };
+function isList(asked: Picture | readonly Picture[]): asked is readonly Picture[] {
+  return Array.isArray(asked);
 }
 
-/** Shows what the model writes while it writes it; episodes themselves stay as they are. */
-function streaming(
-  sampler: Sampler,
-  chat: ChatFormat,
-  onText: (text: string, turn: number) => void,
-): Sampler {
-  let turn = 0;
-  return {
-    capabilities: sampler.capabilities,
-    close: () => sampler.close(),
-    sample: async (prompt, params, options) => {
-      const ofTurn = ++turn;
-      const decoder = new StreamDecoder(chat.tokenizer, { skipSpecial: true });
-      let numShown = 0;
-      const show = (token: number) => {
-        numShown++;
-        // Rows that pad a vocabulary have no text; the episode ends there, and says so.
-        if (chat.tokenizer.hasId(token)) onText(decoder.push(token), ofTurn);
-      };
-      const sample = await sampler.sample(prompt, params, { ...options, onToken: show });
-      // A sampler need not tell single tokens; the rest is shown when it is there.
-      for (const token of sample.tokens.slice(numShown)) show(token);
-      onText(decoder.flush(), ofTurn);
-      return sample;
-    },
-  };
+async function imageOf(picture: Picture, reading: ReadingName): Promise<RgbImage> {
+  const isFile = typeof picture === "string" || picture instanceof Uint8Array;
+  return isFile ? decodeImage(picture, { reading }) : picture;
 }

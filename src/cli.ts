@@ -2,18 +2,19 @@
 import { Command } from "commander";
 import { askVerb } from "./cli/ask.ts";
 import { baseVerb } from "./cli/base.ts";
+import { completionVerb } from "./cli/completion.ts";
 import { dataVerb } from "./cli/data.ts";
 import { demoVerb } from "./cli/demo.ts";
 import { doctorVerb } from "./cli/doctor.ts";
 import { evalVerb } from "./cli/eval.ts";
-import { runCommandLine } from "./cli/frame.ts";
+import { runCommandLine, type Verb } from "./cli/frame.ts";
 import { linearizeVerb } from "./cli/linearize.ts";
 import { mergeVerb } from "./cli/merge.ts";
 import { rlVerb } from "./cli/rl.ts";
 import { searchVerb } from "./cli/search.ts";
 import { serveVerb } from "./cli/serve.ts";
 import { sftVerb } from "./cli/sft.ts";
-import { ownVersion } from "./core/paths.ts";
+import { ownVersion, programName } from "./core/paths.ts";
 
 const program = new Command("vigorl")
   .description("Train, run and inspect vision-language models that point at what they think about.")
@@ -22,11 +23,11 @@ const program = new Command("vigorl")
     "after",
     `
 Any key of a recipe can be set on the command line: --rl.groupSize=8
-Start here:  ./vigorl demo        from the base model to a report, about six minutes
-             ./vigorl doctor      what is in use, and how to fix what is not`,
+Start here:  ${programName} demo        from the base model to a report, about six minutes
+             ${programName} doctor      what is in use, and how to fix what is not`,
   );
 
-const verbs = [
+const verbs: Verb[] = [
   demoVerb(),
   dataVerb(),
   baseVerb(),
@@ -40,6 +41,7 @@ const verbs = [
   serveVerb(),
   doctorVerb(),
 ];
+verbs.push(completionVerb([...verbs]));
 
 const code = await runCommandLine(program, verbs, process.argv.slice(2));
 // Waits for the pipe, then goes: a thread or a socket left open must not keep the terminal.

@@ -1,13 +1,5 @@
 /** The public API: what a program needs to run, train and evaluate. Rooms hold the rest. */
-export {
-  ask,
-  openModel,
-  type Answer,
-  type ModelOptions,
-  type OpenModel,
-  type Picture,
-  type QuestionOptions,
-} from "./ask.ts";
+export { ask, openModel, type ModelOptions, type OpenModel, type Picture } from "./ask.ts";
 export { loadConfig, type Override } from "./core/config.ts";
 export { describeError, exitCode, VigorlError, type ErrorCode } from "./core/errors.ts";
 export { createRunFolder, openRunFolder, RunFolder } from "./core/run-folder.ts";
@@ -45,6 +37,8 @@ export {
 } from "./task/episode-config.ts";
 export { runEpisode } from "./task/episode.ts";
 export { judge } from "./task/judge.ts";
+export { readModelCard, type ModelCard } from "./task/model-card.ts";
+export { answerJson, type Answer, type QuestionOptions } from "./task/question.ts";
 export { loadImages, type TaskRecord } from "./task/record.ts";
 export { rewardConfigSchema, scoreEpisode } from "./task/reward.ts";
 export { readTraces, toTrace, TraceWriter, type Trace } from "./task/trace.ts";

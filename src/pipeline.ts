@@ -81,37 +81,42 @@ async function runStages(
   const announce = (line: string) =>
     say(`[${formatDuration((performance.now() - started) / 1000)}] ${line}`);
   const done: Record<string, Staged> = {};
-  const once = async (name: string, work: () => Promise<Staged>) =>
-    (done[name] ??= await stagedOnce(run, name, work));
+  // Each is evaluated, too: base, the warm starts and the arms.
+  const numTrained = 3 + Object.keys(recipe.demo.arms).length;
+  const numPieces = 2 * numTrained;
+  let numBegun = 0;
+  const begin = (what: string) => announce(`${++numBegun}/${numPieces} ${what}`);
+  const once = async (name: string, what: string, work: () => Promise<Staged>) => {
+    begin(what);
+    return (done[name] ??= await stagedOnce(run, name, work));
+  };
 
-  announce("1/4 tree search: the base model is its own teacher");
-  const search = await once("search", () => growChains(stage("search"), recipe.engine, training));
+  const search = await once("search", "tree search: the base model is its own teacher", () =>
+    growChains(stage("search"), recipe.engine, training),
+  );
 
-  announce("2/4 warm start: on chains of the search, and on as many plain samples");
-  const samples = await once("sft-samples", () => {
+  const samples = await once("sft-samples", "warm start on plain samples", () => {
     const maxExamples = Math.min(recipe.sft.collect.maxExamples, search.notes.chains);
     const collect = { ...recipe.sft.collect, maxExamples };
     const changed = stage("sft-samples", { sft: { ...recipe.sft, collect } });
     return sftStage(changed, recipe.engine, training);
   });
-  const sft = await once("sft", () => {
+  const sft = await once("sft", "warm start on chains of the search", () => {
     const chains = { from: search.folder, maxExamples: samples.notes.examples };
     return sftStage(stage("sft"), recipe.engine, training, chains);
   });
   await recordWeights(run, sft.folder);
 
-  announce("3/4 GRPO");
   const { main } = recipe.demo;
   const warmStarts = { sft, "sft-samples": samples };
   for (const [name, { from, tools, steps = recipe.rl.steps }] of Object.entries(recipe.demo.arms)) {
     const changes = { ...(tools ? {} : { tools: {} }), rl: { ...recipe.rl, steps } };
-    const { folder } = await once(name, () =>
+    const { folder } = await once(name, `GRPO: ${name}`, () =>
       rlStage(stage(name, changes), trainedOn(warmStarts[from]), training, name),
     );
     if (name === main) await recordWeights(run, folder);
   }
 
-  announce("4/4 evaluation");
   const model = (arm: string): ArmPlan => ({ arm, condition: "none", tools: true });
   const ofArm = (name: string): [EngineConfig, ArmPlan[]] => {
     const { tools } = recipe.demo.arms[name];
@@ -125,12 +130,17 @@ async function runStages(
     [trainedOn(samples), [model("sft-samples")]],
     ...[...others, main].map(ofArm),
   ];
-  const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, announce);
+  const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, {
+    begin: (arms) => begin(`evaluation: ${arms.join(", ")}`),
+    tell: announce,
+  });
   const head = reportHead(run, command, base.engine);
   const report = {
     ...head,
     facts: { ...head.facts, ...stageFacts(done) },
     main,
+    base: "base",
+    armTexts: armTexts(recipe),
     ...results(evaluations, heldout, [
       warmArms,
       ...[...others, "sft", "base", ...recipe.eval.controls.slice(0, 1)].map(
@@ -140,6 +150,20 @@ async function runStages(
     curves: await pipelineCurves(run, [main, ...others]),
   };
   return { report, page: await writeReport(run.path, report, heldout) };
+}
+
+/** What the arms of a pipeline are, for readers of its report. */
+function armTexts({ demo }: Recipe): Record<string, string> {
+  const trained = Object.entries(demo.arms).map(([name, { from, tools, steps }]) => [
+    name,
+    `${from} after GRPO ${tools ? "with" : "without"} tools${steps === undefined ? "" : `, ${steps} steps`}`,
+  ]);
+  return {
+    base: "the model that training starts from",
+    sft: "base after a warm start on chains of the search",
+    "sft-samples": "base after a warm start on as many of its own right answers",
+    ...(Object.fromEntries(trained) as Record<string, string>),
+  };
 }
 
 /** Grows the trees and cuts them into chains, in the folder of the search. */
@@ -172,7 +196,7 @@ async function evaluateRecipe(options: StageOptions, command: string): Promise<R
   const { run } = await openRun(options, "eval", plan, inputs);
   const arm: ArmPlan = { arm: "model", condition: "none", tools: true };
   const plans: [EngineConfig, ArmPlan[]][] = [[recipe.engine, [arm, ...controlsOf(recipe)]]];
-  const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, () => {});
+  const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout);
   const report = {
     ...reportHead(run, command, plan.engine),
     main: arm.arm,
@@ -193,15 +217,22 @@ function controlsOf(recipe: Recipe): ArmPlan[] {
   return recipe.eval.controls.map((condition) => ({ arm: condition, condition, tools: true }));
 }
 
+interface EvaluationListeners {
+  /** The arms of one model, before they are evaluated. */
+  readonly begin: (arms: readonly string[]) => void;
+  readonly tell: (line: string) => void;
+}
+
 async function evaluateAll(
   options: StageOptions,
   plans: readonly [engine: EngineConfig, plans: ArmPlan[]][],
   heldout: readonly TaskSet[],
-  announce: (line: string) => void,
+  { begin, tell }: EvaluationListeners = { begin: () => {}, tell: () => {} },
 ): Promise<Evaluations> {
   const evaluations: Evaluations = new Map(heldout.map(({ task }) => [task, new Map()]));
   const needs = { ...needsOf("sample", options.recipe), purpose: "eval" };
   for (const [engine, arms] of plans) {
+    begin(arms.map(({ arm }) => arm));
     const open = arms.filter(({ arm }) =>
       heldout.some(({ task }) => !isArmDone(options.path, task, arm)),
     );
@@ -209,7 +240,7 @@ async function evaluateAll(
       const plan = await planEngine(options.recipe, engine, needs, { signal: options.signal });
       await evaluateArms(options, plan, open, heldout, (task, arm, { outcomes }) => {
         const right = outcomes.reduce((sum, outcome) => sum + outcome.score, 0);
-        announce(`${task} · ${arm}: ${percent(right / outcomes.length)}`);
+        tell(`${task} · ${arm}: ${percent(right / outcomes.length)}`);
       });
     }
     for (const { arm } of arms)

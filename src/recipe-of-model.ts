@@ -1,13 +1,17 @@
 /**
  * What goes with an engine when somebody just asks it something: the recipe that is named, that of the
- * run that trained the model, the nano recipe for the nano model, defaults for any other.
+ * run that trained the model, what the model says of itself (`vigorl.json`), defaults for any other.
  */
-import { dirname, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
+import { settingsOf } from "./card-of-run.ts";
 import { parseConfig, type Override } from "./core/config.ts";
+import { differencesOf } from "./core/differences.ts";
 import { findPath } from "./core/paths.ts";
 import { isRunFolder, openRunFolder } from "./core/run-folder.ts";
+import { processorFolder } from "./engine/open.ts";
 import { loadRecipe, recipeSchema, type Recipe } from "./recipe.ts";
 import { modelOf } from "./run-weights.ts";
+import { cardFile, readModelCard } from "./task/model-card.ts";
 
 /** What is asked, as the command line says it. */
 export interface Asked {
@@ -39,6 +43,42 @@ export async function recipeFor({ model, url, recipe, overrides }: Asked): Promi
   return recipe === undefined ? recipeOfFolder(folder, all) : loadRecipe(recipe, all);
 }
 
+/**
+ * A recipe for a model to be evaluated by: what it does not write of how the model is spoken to is as the
+ * model says.
+ * @returns notes what was taken over, and where the recipe speaks to the model in another way
+ */
+export async function recipeToEvaluate(
+  path: string,
+  overrides: readonly Override[],
+): Promise<{ readonly recipe: Recipe; readonly notes: readonly string[] }> {
+  const written = loadRecipe(path, overrides);
+  const folder = findPath(processorFolder(written.engine));
+  const card = await readModelCard(folder);
+  if (card === null) return { recipe: written, notes: [] };
+  const { eval: _, ...spoken } = card.settings;
+  const recipe = loadRecipe(path, overrides, spoken);
+  const file = join(folder, cardFile);
+  const own = parseConfig(JSON.stringify(spoken), file, recipeSchema);
+  const [before, after, said] = [written, recipe, own].map(spokenSettings);
+  const taken = Object.keys(after).filter(
+    (key) => differencesOf(before[key], after[key]).length > 0,
+  );
+  const others = differencesOf(said, after);
+  return {
+    recipe,
+    notes: [
+      ...(taken.length > 0 ? [`${taken.join(", ")}: as ${file} says`] : []),
+      ...(others.length > 0 ? [`not as ${file} says: ${others.slice(0, 3).join(", ")}`] : []),
+    ],
+  };
+}
+
+function spokenSettings(recipe: Recipe): Record<string, unknown> {
+  const { eval: _, ...spoken } = settingsOf(recipe);
+  return spoken;
+}
+
 async function recipeOfFolder(
   folder: string | undefined,
   overrides: readonly Override[],
@@ -50,9 +90,15 @@ async function recipeOfFolder(
     const text = JSON.stringify(manifest.recipe);
     return parseConfig(text, `${run}/manifest.json`, recipeSchema, overrides);
   }
-  if (resolve(findPath(folder)) === resolve(findPath("models/nano")))
-    return loadRecipe("recipes/nano.yaml", overrides);
-  return parseConfig("", "defaults", recipeSchema, overrides);
+  const own = findPath(folder);
+  const card = await readModelCard(own);
+  const text = card === null ? "" : JSON.stringify(card.settings);
+  return parseConfig(
+    text,
+    card === null ? "defaults" : join(own, cardFile),
+    recipeSchema,
+    overrides,
+  );
 }
 
 /** The run that a checkpoint belongs to: `<run>/checkpoints/step-N`. */

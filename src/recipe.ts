@@ -163,9 +163,13 @@ export const recipeSchema = z.preprocess(
 );
 export type Recipe = z.output<typeof recipeSchema>;
 
-/** Reads a recipe. @throws VigorlError("usage") naming file, line and key. */
-export function loadRecipe(path: string, overrides: readonly Override[]): Recipe {
-  return loadConfig(findPath(path), recipeSchema, overrides);
+/** Reads a recipe; `defaults` are its sections where it writes none. @throws VigorlError("usage") naming file, line and key. */
+export function loadRecipe(
+  path: string,
+  overrides: readonly Override[],
+  defaults: Readonly<Record<string, unknown>> = {},
+): Recipe {
+  return loadConfig(findPath(path), recipeSchema, overrides, defaults);
 }
 
 /** The questions of one task. */

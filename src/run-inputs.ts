@@ -12,6 +12,7 @@ import { findPath } from "./core/paths.ts";
 import { benchmarkFiles, benchmarkFolder } from "./eval/benchmarks/load.ts";
 import { benchmarkOf } from "./eval/benchmarks/table.ts";
 import type { Recipe, TaskSet } from "./recipe.ts";
+import { cardFile } from "./task/model-card.ts";
 
 /**
  * SHA-256 of each dataset, by its path in the recipe; of each file of the model, as `model/<name>`, and of
@@ -95,10 +96,14 @@ async function modelFiles(folder: string): Promise<string[]> {
   const names = await readdir(folder).catch((error: unknown) => {
     throw ioError(error, folder);
   });
-  return names
-    .filter((name) => /\.(safetensors|json|jinja|txt)$/.test(name))
-    .filter((name) => !/^(optimizer|trainer)\.|^state\.json$/.test(name))
-    .sort();
+  return (
+    names
+      .filter((name) => /\.(safetensors|json|jinja|txt)$/.test(name))
+      .filter((name) => !/^(optimizer|trainer)\.|^state\.json$/.test(name))
+      // What a model says of itself has gone into the recipe.
+      .filter((name) => name !== cardFile)
+      .sort()
+  );
 }
 
 /**

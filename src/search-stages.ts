@@ -9,7 +9,7 @@ import { VigorlError } from "./core/errors.ts";
 import { removeUnfinished, writeFileAtomic } from "./core/files.ts";
 import { inside, nameFrom } from "./core/inside.ts";
 import { writeJsonl } from "./core/jsonl.ts";
-import { findPath } from "./core/paths.ts";
+import { findPath, programName } from "./core/paths.ts";
 import { Progress } from "./core/progress.ts";
 import { openRunFolder, type RunFolder } from "./core/run-folder.ts";
 import { oneWriter } from "./core/run-lock.ts";
@@ -28,6 +28,7 @@ import {
   type SearchProgress,
 } from "./search/run-search.ts";
 import { readTrees, type TreeLine } from "./search/tree-line.ts";
+import { treeCrops } from "./search/tree-crops.ts";
 import { treeSvg } from "./search/tree-svg.ts";
 import {
   writeChainParquet,
@@ -156,7 +157,10 @@ const linearizeRun = oneWriter(async (options: LinearizeInto, run: RunFolder) =>
     const written = { chains, ...(await recordsOf(recipe)) };
     for (const format of pictured) files.push(await writeForm(format, out, written));
   }
-  if (options.formats.includes("svg")) files.push(...(await drawTrees(file, chains, out)));
+  if (options.formats.includes("svg")) {
+    const { records } = await recordsOf(recipe);
+    files.push(...(await drawTrees(file, records, chains, out)));
+  }
   return { stats, files };
 });
 
@@ -235,6 +239,7 @@ async function writeForm(
 /** Draws the first trees that gave chains. */
 async function drawTrees(
   file: string,
+  records: ReadonlyMap<string, TaskRecord>,
   chains: readonly ChainLine[],
   out: string,
 ): Promise<string[]> {
@@ -243,7 +248,9 @@ async function drawTrees(
     const own = chains.filter(({ recordId }) => recordId === tree.recordId);
     if (own.length === 0) continue;
     files.push(inside(out, "trees", `${nameFrom(tree.recordId)}.svg`));
-    await writeFileAtomic(files[files.length - 1], treeSvg(tree, { chains: own }));
+    const record = records.get(tree.recordId);
+    const crops = record === undefined ? new Map<string, string>() : await treeCrops(tree, record);
+    await writeFileAtomic(files[files.length - 1], treeSvg(tree, { chains: own, crops }));
     if (files.length === maxDrawings) break;
   }
   return files;
@@ -255,7 +262,7 @@ function recipeOf(run: RunFolder, overrides: readonly Override[]): Recipe {
   const { verb, recipe } = run.manifest;
   if (verb !== "search") {
     throw new VigorlError("usage", `${run.path}: is a run of ${verb}, not of search`, {
-      hint: "name the folder that ./vigorl search wrote",
+      hint: `name the folder that ${programName} search wrote`,
     });
   }
   return parseConfig(JSON.stringify(recipe), `${run.path}/manifest.json`, recipeSchema, overrides);

@@ -5,6 +5,7 @@
 import { existsSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 import { join } from "node:path";
+import { cardOfRun } from "./card-of-run.ts";
 import { VigorlError } from "./core/errors.ts";
 import { differencesOf } from "./core/differences.ts";
 import { hashFile } from "./core/files.ts";
@@ -36,6 +37,7 @@ import type { Evaluation } from "./eval/evaluate.ts";
 import type { Recipe, TaskSet } from "./recipe.ts";
 import { changedInputs, changesOf, inputHashes } from "./run-inputs.ts";
 import { present } from "./task/episode-config.ts";
+import { cardFile } from "./task/model-card.ts";
 import { none } from "./task/tools/controls.ts";
 import { trainRl } from "./train/grpo.ts";
 import type { LoopResult } from "./train/loop.ts";
@@ -112,8 +114,9 @@ async function runSft(
     );
     const steps = recipe.sft.epochs * Math.ceil(examples.length / recipe.sft.batchSize);
     const { config, seed } = { config: recipe.sft, seed: recipe.seed };
+    const files = await cardFiles("sft", recipe, tasks, plan);
     const result = await withProgress("sft", steps, quiet, (onStep) =>
-      trainSft({ learner, examples, config, seed, run, resume, signal, onStep }),
+      trainSft({ learner, examples, config, seed, run, resume, signal, onStep, files }),
     );
     return trained(result, start, { ...counts, tooLong: result.numTooLong });
   } finally {
@@ -178,6 +181,7 @@ async function runRl(
   const learner = await openPlannedLearner(plan);
   try {
     const { run, resume } = await openRun(options, "rl", plan, inputs);
+    const files = await cardFiles("rl", recipe, tasks, plan);
     const result = await withProgress(label, recipe.rl.steps, quiet, (onStep) =>
       trainRl({
         learner,
@@ -189,6 +193,7 @@ async function runRl(
         resume,
         signal,
         onStep,
+        files,
         onWarning: (message) => void (quiet || process.stderr.write(`${plainText(message)}\n`)),
       }),
     );
@@ -196,6 +201,17 @@ async function runRl(
   } finally {
     await learner.close();
   }
+}
+
+/** What every checkpoint of a run holds beside its weights: what the model is for. */
+async function cardFiles(
+  verb: "sft" | "rl",
+  recipe: Recipe,
+  tasks: readonly TaskSet[],
+  { folder }: EnginePlan,
+): Promise<Record<string, string>> {
+  const card = await cardOfRun(verb, recipe, tasks, folder);
+  return { [cardFile]: `${JSON.stringify(card, null, 1)}\n` };
 }
 
 /** An arm of an evaluation: a model under a condition. */

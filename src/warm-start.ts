@@ -13,7 +13,7 @@ import { VigorlError } from "./core/errors.ts";
 import { writeFileAtomic } from "./core/files.ts";
 import { readJsonFile } from "./core/json-file.ts";
 import { readJsonlAll } from "./core/jsonl.ts";
-import { findPath } from "./core/paths.ts";
+import { findPath, programName } from "./core/paths.ts";
 import { Progress } from "./core/progress.ts";
 import type { RunFolder } from "./core/run-folder.ts";
 import { roundRobinBy } from "./core/round-robin.ts";
@@ -142,7 +142,7 @@ async function fromChains(
   const file = isFolder ? join(path, "chains.jsonl") : path;
   if (!existsSync(file)) {
     throw new VigorlError("missing", `${file}: no chains there`, {
-      hint: "make them with ./vigorl search and ./vigorl linearize",
+      hint: `make them with ${programName} search and ${programName} linearize`,
     });
   }
   const chains = await readJsonlAll(file, chainLineSchema);

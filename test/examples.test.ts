@@ -95,7 +95,8 @@ test("rl-loop.ts says so where nothing can be learned", async () => {
 });
 
 test("every example is run here", () => {
-  const tested = ["ask.py", "ask.ts", "rl-loop.ts"];
+  // zoom.py by zoom-clients.test.ts
+  const tested = ["ask.py", "ask.ts", "rl-loop.ts", "zoom.py"];
   expect(readdirSync(join(root, "examples")).filter((name) => /\.(ts|py)$/.test(name))).toEqual(
     tested,
   );

@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 // prettier-ignore
 const rooms = [
   "core", "torch", "image", "text", "model", "engine", "task", "data", "search", "train", "eval",
-  "nano", "serve", "studio", "recipe-profiles.ts", "recipe.ts", "run-inputs.ts", "engine-plan.ts",
+  "nano", "serve", "studio", "recipe-profiles.ts", "recipe.ts", "recipe-schema.ts", "run-inputs.ts", "card-of-run.ts", "engine-plan.ts",
   "run-weights.ts", "recipe-of-model.ts", "warm-start.ts", "stages.ts", "search-stages.ts",
   "pipeline.ts", "replay.ts", "ask.ts", "entry", "index.ts", "cli", "cli.ts",
 ];

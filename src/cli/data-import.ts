@@ -1,4 +1,5 @@
 /** `vigorl data import`: files of other people as datasets, and what became of their rows. */
+import { programName } from "../core/paths.ts";
 import { dirname, resolve } from "node:path";
 import { VigorlError } from "../core/errors.ts";
 import { oneOf, textOf, type Options, type Result } from "./frame.ts";
@@ -23,7 +24,7 @@ export async function importDataset(
   const out = textOf(options.out);
   if (file === undefined || out === undefined) {
     throw new VigorlError("usage", "data import: which file, and where to?", {
-      hint: `./vigorl data import ${name} rows.jsonl --images images --out own.jsonl`,
+      hint: `${programName} data import ${name} rows.jsonl --images images --out own.jsonl`,
     });
   }
   if (resolve(out) === resolve(file))

@@ -1,4 +1,5 @@
 /** `vigorl data show`: the questions of a dataset as a table, and with their pictures as a page. */
+import { programName } from "../core/paths.ts";
 import { basename, dirname, extname, join } from "node:path";
 import { VigorlError } from "../core/errors.ts";
 import { plainLine } from "../core/plain-text.ts";
@@ -14,7 +15,7 @@ export async function showDataset(
 ): Promise<Result> {
   if (file === undefined) {
     throw new VigorlError("usage", "data show: which file?", {
-      hint: "./vigorl data show train.jsonl",
+      hint: `${programName} data show train.jsonl`,
     });
   }
   const count = wholeNumber("--count", options.count ?? "60", 1, 10_000);

@@ -1,4 +1,5 @@
 /** `vigorl data split`: a dataset in two files, no image on both sides. */
+import { programName } from "../core/paths.ts";
 import { basename, dirname, extname, join } from "node:path";
 import { VigorlError } from "../core/errors.ts";
 import { inside } from "../core/inside.ts";
@@ -11,7 +12,7 @@ export async function splitDataset(
 ): Promise<Result> {
   if (file === undefined) {
     throw new VigorlError("usage", "data split: which file?", {
-      hint: "./vigorl data split own.jsonl --share 0.2",
+      hint: `${programName} data split own.jsonl --share 0.2`,
     });
   }
   const share = Number(options.share);

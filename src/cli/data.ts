@@ -3,6 +3,7 @@
  * reads a dataset through and says what is in it or which line is wrong, `show` makes it visible,
  * `split` holds a part of it out, `import` turns files of others into datasets.
  */
+import { programName } from "../core/paths.ts";
 import { Command } from "commander";
 import { VigorlError } from "../core/errors.ts";
 import { importDataset } from "./data-import.ts";
@@ -75,7 +76,7 @@ async function check(
 ): Promise<Result> {
   if (file === undefined) {
     throw new VigorlError("usage", "data check: which file?", {
-      hint: "./vigorl data check train.jsonl",
+      hint: `${programName} data check train.jsonl`,
     });
   }
   const { checkDataset } = await import("../data/check.ts");

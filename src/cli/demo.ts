@@ -8,6 +8,7 @@ export function demoVerb(): Verb {
       "demo",
       "the whole pipeline: base, sft, rl without and with tools, report",
     ),
+    keys: "all",
     run: async (context, [recipePath], options) => {
       const stage = await recipeRun(context, recipePath, options);
       await sayResume(stage, context.say);

@@ -9,7 +9,7 @@ import { statfs } from "node:fs/promises";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
 import { promisify } from "node:util";
 import { VigorlError } from "../core/errors.ts";
-import { findPath } from "../core/paths.ts";
+import { findPath, programName } from "../core/paths.ts";
 import type { TorchFacts } from "../torch/device.ts";
 import type { Verb } from "./frame.ts";
 
@@ -111,7 +111,7 @@ async function torchFindings(): Promise<Finding[]> {
             name: "BLAS",
             state: "warning",
             value: facts.blas,
-            fix: "use a libtorch with MKL or OpenBLAS: VIGORL_LIBTORCH_SOURCE=venv ./vigorl doctor",
+            fix: `use a libtorch with MKL or OpenBLAS: VIGORL_LIBTORCH_SOURCE=venv ${programName} doctor`,
           }
         : { name: "BLAS", state: "ok", value: facts.blas },
       { name: "threads", state: "ok", value: `${facts.threads} for tensors; ${threads}` },
@@ -182,7 +182,7 @@ function modelFinding(): Finding {
     name: "nano model",
     state: "warning",
     value: "models/nano holds no weights",
-    fix: "get them with git, or train them: ./vigorl base recipes/nano-base.yaml",
+    fix: `get them with git, or train them: ${programName} base recipes/nano-base.yaml`,
   };
 }
 

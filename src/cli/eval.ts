@@ -2,8 +2,16 @@
  * `vigorl eval`: a model on held-out questions, or on a published benchmark, with causal controls, to a
  * report; `--list` shows the benchmarks.
  */
+import { programName } from "../core/paths.ts";
 import { VigorlError } from "../core/errors.ts";
-import { textOf, wholeNumber, type Options, type Result, type Verb } from "./frame.ts";
+import {
+  textOf,
+  wholeNumber,
+  type Options,
+  type Result,
+  type Verb,
+  spokenSections,
+} from "./frame.ts";
 import { recipeCommand, recipeRun, sayResume, withUrl } from "./recipe-options.ts";
 
 export function evalVerb(): Verb {
@@ -20,12 +28,19 @@ export function evalVerb(): Verb {
         "score the replies of a finished run by every rule, without a model",
       )
       .option("--compare <runs...>", "two runs, or arms as run:arm: the paired difference"),
+    keys: [...spokenSections, "eval"],
     run: async (context, [recipePath], options) => {
       if (options.list === true) return listBenchmarks();
       if (options.replay !== undefined) return replay(String(options.replay));
       if (options.compare !== undefined) return compare(options.compare);
       const overrides = [...benchmarkOverrides(options), ...context.overrides];
-      const stage = await recipeRun({ ...context, overrides }, recipePath, options);
+      const { recipeToEvaluate } = await import("../recipe-of-model.ts");
+      const load = async (...asked: Parameters<typeof recipeToEvaluate>) => {
+        const { recipe, notes } = await recipeToEvaluate(...asked);
+        notes.forEach(context.say);
+        return recipe;
+      };
+      const stage = await recipeRun({ ...context, overrides }, recipePath, options, load);
       await sayResume(stage, context.say);
       const { runEvaluation } = await import("../pipeline.ts");
       const { reportText } = await import("../eval/report.ts");
@@ -51,7 +66,7 @@ function benchmarkOverrides(options: Options): { path: string; value: string }[]
     const given = Object.values(flags).some((value) => value !== undefined);
     if (!given) return [];
     throw new VigorlError("usage", "--data, --protocol, --split and --limit go with --benchmark", {
-      hint: "./vigorl eval --list shows the benchmarks",
+      hint: `${programName} eval --list shows the benchmarks`,
     });
   }
   return [{ path: "data.heldout", value: JSON.stringify([{ benchmark, ...flags }]) }];

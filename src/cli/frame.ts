@@ -4,6 +4,7 @@
  *
  * Exit codes: 0 done, 1 a bug (with its stack), 2 a user's mistake, 130 interrupted and saved.
  */
+import { programName } from "../core/paths.ts";
 import { Command, CommanderError } from "commander";
 import { nearestName, parseOverride, type Override } from "../core/config.ts";
 import { jsonLine, plainText } from "../core/plain-text.ts";
@@ -37,6 +38,8 @@ export interface Result {
 /** A verb as commander knows it, and what it does. */
 export interface Verb {
   readonly command: Command;
+  /** The sections of a recipe that it reads: told by its help, and to the shell. */
+  readonly keys?: readonly string[] | "all";
   readonly run: (
     context: Context,
     args: readonly (string | undefined)[],
@@ -44,14 +47,35 @@ export interface Verb {
   ) => Promise<Result>;
 }
 
+/** Sections of a recipe that every verb reads which speaks to a model. */
+export const spokenSections: readonly string[] = [
+  "engine",
+  "data",
+  "tools",
+  "dialect",
+  "episode",
+  "prompts",
+  "promptsNoTool",
+  "image",
+  "coordinates",
+  "answerForm",
+];
+
 /** Parses the command line, runs the verb, prints its result; returns the exit code. Never throws. */
 export async function runCommandLine(
   program: Command,
   verbs: readonly Verb[],
   argv: readonly string[],
 ): Promise<number> {
-  const { args, overrides } = splitOverrides(argv);
-  const json = args.includes("--json");
+  const json = argv.includes("--json");
+  let split: ReturnType<typeof splitOverrides>;
+  try {
+    split = splitOverrides(argv);
+  } catch (error) {
+    report(error, json);
+    return exitCode(error);
+  }
+  const { args, overrides } = split;
   let keeps = false;
   const signal = interruptSignal(() => keeps);
   survivePipeEnd();
@@ -65,7 +89,7 @@ export async function runCommandLine(
         keeps = command.options.some(({ long }) => long === "--resume");
         const quiet = options.quiet === true || json;
         const say = (line: string) => void (quiet || process.stderr.write(`${plainText(line)}\n`));
-        const typed = ["./vigorl", ...argv.filter((word) => word !== "--resume")].join(" ");
+        const typed = [programName, ...argv.filter((word) => word !== "--resume")].join(" ");
         const context = { json, quiet, overrides, signal, say, command: typed };
         const result = await run(context, command.processedArgs as (string | undefined)[], options);
         process.stdout.write(`${json ? jsonLine(result.json) : plainText(result.text)}\n`);
@@ -75,7 +99,10 @@ export async function runCommandLine(
     program.addCommand(command);
   }
   exitInsteadOf(program);
+  const asked = verbs.find(({ command }) => command.name() === args[0]);
+  if (args.some((word) => word === "--help" || word === "-h")) await tellKeys(asked);
   try {
+    if (asked === undefined) refuseVerb(args[0], verbs);
     await program.parseAsync([...args], { from: "user" });
     return code;
   } catch (error) {
@@ -85,15 +112,62 @@ export async function runCommandLine(
   }
 }
 
-/** Takes `--section.key=value` out of the arguments. */
+/** Adds the keys of a recipe that a verb reads to its help. */
+async function tellKeys(verb: Verb | undefined): Promise<void> {
+  if (verb?.keys === undefined) return;
+  const { recipeKeys } = await import("../recipe-schema.ts");
+  const lines = recipeKeys(verb.keys === "all" ? undefined : verb.keys).map(
+    ({ path, about, usual }) => {
+      const flag = `  --${path}=${usual ?? "…"}`;
+      return `${flag.length > 44 ? `${flag.slice(0, 43)}…` : flag.padEnd(44)}  ${about}`;
+    },
+  );
+  const head = "Keys of the recipe, each with its default; docs/recipes.md has all of them:";
+  verb.command.addHelpText("after", `\n${head}\n${lines.join("\n")}`);
+}
+
+/** @throws VigorlError("usage") for a word that is no verb, with the one that is likely meant */
+function refuseVerb(word: string | undefined, verbs: readonly Verb[]): void {
+  if (word === undefined || word.startsWith("-") || word === "help") return;
+  const names = verbs.map(({ command }) => command.name());
+  const meant = names.find((name) => (otherNames[name] ?? []).includes(word.toLowerCase()));
+  const near = meant ?? nearestName(word, names);
+  const all = `the verbs are ${names.join(", ")}`;
+  throw new VigorlError("usage", `there is no verb ${JSON.stringify(word)}`, {
+    hint: near === undefined ? all : `did you mean ${programName} ${near}? ${all}`,
+  });
+}
+
+/** What people call verbs elsewhere. */
+const otherNames: Readonly<Record<string, readonly string[]>> = {
+  ask: ["infer", "inference", "predict", "chat", "generate", "query"],
+  eval: ["evaluate", "evaluation", "test", "benchmark", "bench"],
+  rl: ["train", "grpo", "ppo", "rlhf", "reinforce"],
+  sft: ["finetune", "fine-tune", "tune", "warmup"],
+  search: ["mcts", "tree", "rollout"],
+  serve: ["server", "api", "web", "host"],
+  data: ["dataset", "datasets", "download", "import"],
+  doctor: ["check", "setup", "info", "env", "version"],
+  base: ["pretrain"],
+  demo: ["start", "quickstart", "example"],
+};
+
+/** Takes `--section.key=value` out of the arguments. @throws VigorlError("usage") for one without `=` */
 export function splitOverrides(argv: readonly string[]): {
   args: string[];
   overrides: Override[];
 } {
   const args: string[] = [];
   const overrides: Override[] = [];
-  for (const argument of argv) {
+  for (const [i, argument] of argv.entries()) {
     const override = parseOverride(argument);
+    if (/^--[A-Za-z][\w-]*(?:\.[\w-]+)+$/.test(argument)) {
+      const value = argv[i + 1] ?? "";
+      const isValue = value !== "" && !/^-[^\d.]/.test(value);
+      throw new VigorlError("usage", `${argument}: a key of the recipe needs its value behind =`, {
+        hint: `write ${argument}=${isValue ? value : "…"}, without a blank`,
+      });
+    }
     if (override?.path.includes(".") === true) overrides.push(override);
     else args.push(argument);
   }
@@ -179,5 +253,5 @@ function report(error: unknown, json: boolean): void {
 /** Makes commander throw instead of leaving the process, and say where help is after a mistake. */
 function exitInsteadOf(command: Command): void {
   const verb = command.name() === "vigorl" ? "" : ` ${command.name()}`;
-  command.exitOverride().showHelpAfterError(`  fix: see ./vigorl${verb} --help`);
+  command.exitOverride().showHelpAfterError(`  fix: see ${programName}${verb} --help`);
 }

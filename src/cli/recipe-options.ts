@@ -7,6 +7,7 @@ import type { Override } from "../core/config.ts";
 import { VigorlError } from "../core/errors.ts";
 import { inside } from "../core/inside.ts";
 import { isRunFolder } from "../core/run-folder.ts";
+import type { Recipe } from "../recipe.ts";
 import type { StageOptions } from "../stages.ts";
 import { textOf, type Context, type Options } from "./frame.ts";
 
@@ -41,15 +42,15 @@ export function withUrl(command: Command): Command {
   );
 }
 
-/** Loads the recipe with flags and overrides applied, and looks at the place that the run goes to. */
+/** Has `load` read the recipe, flags and overrides applied, and looks at the place that the run goes to. */
 export async function recipeRun(
   context: Context,
   recipePath: string | undefined,
   options: Options,
+  load: (path: string, overrides: readonly Override[]) => Promise<Recipe> = recipeAt,
 ): Promise<StageOptions> {
   const overrides = [...(await flagsOf(options)), ...context.overrides];
-  const { loadRecipe } = await import("../recipe.ts");
-  const recipe = loadRecipe(recipePath ?? "", overrides);
+  const recipe = await load(recipePath ?? "", overrides);
   if (options.resume === true && options.overwrite === true)
     throw new VigorlError("usage", "--resume and --overwrite exclude each other");
   if (options.changedInputs === true && options.resume !== true)
@@ -64,6 +65,11 @@ export async function recipeRun(
   const { checkRun } = await import("../stages.ts");
   await checkRun(place);
   return { ...place, quiet: context.quiet, signal: context.signal };
+}
+
+async function recipeAt(path: string, overrides: readonly Override[]): Promise<Recipe> {
+  const { loadRecipe } = await import("../recipe.ts");
+  return loadRecipe(path, overrides);
 }
 
 /** The common flags as overrides of the recipe's keys. */

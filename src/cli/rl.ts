@@ -1,11 +1,12 @@
 /** `vigorl rl`: GRPO on grounded episodes. */
 import { formatDuration } from "../core/progress.ts";
-import type { Verb } from "./frame.ts";
+import { spokenSections, type Verb } from "./frame.ts";
 import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
 
 export function rlVerb(): Verb {
   return {
     command: recipeCommand("rl", "reinforcement learning: GRPO, single-turn or with tools"),
+    keys: [...spokenSections, "rl"],
     run: async (context, [recipePath], options) => {
       const stage = await recipeRun(context, recipePath, options);
       const { engine } = stage.recipe;

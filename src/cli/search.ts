@@ -1,5 +1,5 @@
 /** `vigorl search`: grows a search tree for each question, with the model or a server as the teacher. */
-import type { Verb } from "./frame.ts";
+import { spokenSections, type Verb } from "./frame.ts";
 import { recipeCommand, recipeRun, sayResume, withUrl } from "./recipe-options.ts";
 import { formatDuration } from "../core/progress.ts";
 import type { Share } from "../search/compare.ts";
@@ -17,6 +17,7 @@ export function searchVerb(): Verb {
         "--compare",
         "then ask the same questions in plain samples, and say what search adds",
       ),
+    keys: [...spokenSections, "search", "linearize"],
     run: async (context, [recipePath], options) => {
       const overrides = [...context.overrides];
       if (typeof options.teacher === "string")

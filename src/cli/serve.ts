@@ -1,10 +1,10 @@
-/** `vigorl serve`: a model behind an OpenAI-compatible API, until it is interrupted. */
+/** `vigorl serve`: a model behind an HTTP API and a page, until it is interrupted. */
 import { Command } from "commander";
 import { once } from "node:events";
 import { basename, resolve } from "node:path";
 import { describeError, VigorlError } from "../core/errors.ts";
 import { jsonLine } from "../core/plain-text.ts";
-import { textOf, wholeNumber, type Verb } from "./frame.ts";
+import { textOf, wholeNumber, type Verb, spokenSections } from "./frame.ts";
 
 export function serveVerb(): Verb {
   return {
@@ -17,11 +17,13 @@ export function serveVerb(): Verb {
       .option("--host <address>", "where to listen; 0.0.0.0 is every address", "127.0.0.1")
       .option("--port <number>", "0 takes a free one", "8000")
       .option("--api-key-env <name>", "ask clients for the key in this environment variable")
+      .option("--cors <origins>", "let pages of these origins call it, * any; several with commas")
       .option("--max-images <number>", "images in one request", "16")
       .option("--max-body <MiB>", "size of one request", "32")
       .option("--max-held <MiB>", "bodies and pictures of all requests", "512")
       .option("--max-waiting <megapixels>", "pictures of all requests that wait to be read", "200")
       .option("--max-requests <number>", "requests at work or waiting", "256"),
+    keys: [...spokenSections.filter((key) => key !== "data"), "eval"],
     run: async (context, [path], options) => {
       const port = wholeNumber("--port", options.port);
       const limits = {
@@ -45,6 +47,7 @@ export function serveVerb(): Verb {
       const plan = await planEngine(recipe, recipe.engine, needs, { signal: context.signal });
       const label = engineLabel(plan.engine);
       const name = String(options.name ?? basename(path === undefined ? label : resolve(path)));
+      const { readModelCard } = await import("../task/model-card.ts");
       const { createApp } = await import("../serve/app.ts");
       const { startServer } = await import("../serve/server.ts");
       const engine = await openPlanned(plan);
@@ -53,14 +56,17 @@ export function serveVerb(): Verb {
           sampler: engine,
           format: plan.episode,
           model: name,
+          card: await readModelCard(plan.folder),
           limits: { ...limits, ...samplesAtOnce(numPlaces(plan.engine)) },
           ...(apiKey === undefined ? {} : { apiKey }),
+          ...corsOf(textOf(options.cors)),
           onError: (error) => context.say(describeError(error)),
         });
         const server = await startServer(app, { host: String(options.host), port });
         const ready = { url: server.url, model: name, folder: plan.folder };
         if (context.json) process.stdout.write(`${jsonLine(ready)}\n`);
-        context.say(`${name} at ${server.url}; Ctrl-C ends it`);
+        context.say(`${name} at ${server.url}; a page to try it: ${new URL("/", server.url).href}`);
+        context.say("Ctrl-C ends it");
         if (!context.signal.aborted) await once(context.signal, "abort");
         await server.close();
         return { json: { stopped: true }, text: "stopped" };
@@ -74,6 +80,17 @@ export function serveVerb(): Verb {
 /** As many samples as the engine works on, and a few so that none of its places stands empty. */
 function samplesAtOnce(places: number | undefined): { samplesAtOnce?: number } {
   return places === undefined ? {} : { samplesAtOnce: Math.ceil(places * 1.25) };
+}
+
+/** @throws VigorlError("usage") for what no browser calls an origin */
+function corsOf(origins: string | undefined): { corsOrigins?: string[] } {
+  if (origins === undefined) return {};
+  const corsOrigins = origins.split(",").map((origin) => origin.trim());
+  const odd = corsOrigins.find((one) => one !== "*" && !/^https?:\/\/[^/]+$/.test(one));
+  if (odd === undefined) return { corsOrigins };
+  throw new VigorlError("usage", `--cors: ${JSON.stringify(odd)} is no origin`, {
+    hint: "write scheme and host, such as https://example.org or http://localhost:5173, or *",
+  });
 }
 
 function keyOf(variable: unknown): string | undefined {

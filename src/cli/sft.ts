@@ -1,6 +1,6 @@
 /** `vigorl sft`: warm start on the model's own right episodes, or on the chains of a search. */
 import { formatDuration } from "../core/progress.ts";
-import type { Verb } from "./frame.ts";
+import { spokenSections, type Verb } from "./frame.ts";
 import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
 
 export function sftVerb(): Verb {
@@ -9,6 +9,7 @@ export function sftVerb(): Verb {
       "sft",
       "warm start on the model's own right episodes, or on chains of a search",
     ),
+    keys: [...spokenSections, "sft"],
     run: async (context, [recipePath], options) => {
       const stage = await recipeRun(context, recipePath, options);
       const { engine } = stage.recipe;

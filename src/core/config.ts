@@ -4,7 +4,8 @@
  * was found, and what to write instead.
  */
 import { isUtf8 } from "node:buffer";
-import { dirname } from "node:path";
+import { existsSync, readdirSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import {
   isMap,
   isScalar,
@@ -33,15 +34,17 @@ export function parseOverride(argument: string): Override | null {
 }
 
 /**
- * Reads a YAML file, applies overrides and parses the result. Paths in it are relative to it.
+ * Reads a YAML file, applies overrides and parses the result. Paths in it are relative to it; `defaults`
+ * stand for its topmost keys that it does not write.
  * @throws VigorlError("usage") for a missing file, bad YAML, an unknown key or a wrong value.
  */
 export function loadConfig<S extends z.ZodType>(
   path: string,
   schema: S,
   overrides: readonly Override[] = [],
+  defaults: Readonly<Record<string, unknown>> = {},
 ): z.output<S> {
-  return parseConfig(readText(path), path, schema, overrides, dirname(path));
+  return parseConfig(readText(path), path, schema, overrides, dirname(path), defaults);
 }
 
 /**
@@ -54,8 +57,10 @@ export function parseConfig<S extends z.ZodType>(
   schema: S,
   overrides: readonly Override[] = [],
   folder = ".",
+  defaults: Readonly<Record<string, unknown>> = {},
 ): z.output<S> {
-  const { document, lines, value: written } = parseYaml(text, source);
+  const { document, lines, value: own } = parseYaml(text, source);
+  const written = isRecord(own) ? { ...defaults, ...own } : own;
   const value = withPathsOf(folder, written, schema);
   const [kinds, others] = partition(overrides, ({ path }) => unionOf(path, schema) !== null);
   for (const override of [...kinds, ...others]) applyOverride(value, override, schema);
@@ -137,12 +142,23 @@ function readText(path: string): string {
   } catch (error) {
     if (error instanceof VigorlError && errno(error.cause) === "ENOENT") {
       throw new VigorlError("usage", `${path}: no such file`, {
-        hint: "name an existing recipe; the ones that come with vigorl are in recipes/",
+        hint: `${nearFile(path)}name an existing recipe; the ones that come with vigorl are in recipes/`,
         cause: error,
       });
     }
     throw error;
   }
+}
+
+/** The file beside a missing one that was likely meant, as a question; "" where there is none. */
+function nearFile(path: string): string {
+  const folder = dirname(path);
+  const names = existsSync(folder) ? readdirSync(folder) : [];
+  const recipes = names.filter((name) => /\.ya?ml$/i.test(name));
+  const stem = (name: string) => name.replace(/\.\w+$/, "");
+  const wanted = basename(path);
+  const near = recipes.find((name) => stem(name) === stem(wanted)) ?? nearestName(wanted, recipes);
+  return near === undefined ? "" : `did you mean ${join(folder, near)}? Else `;
 }
 
 /** Writes an override into the parsed tree; keys that do not exist are left for the schema to refuse. */

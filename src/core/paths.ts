@@ -36,6 +36,9 @@ export function ownRequire(): NodeJS.Require {
 /** True where the code that runs is TypeScript, as in a checkout. */
 export const fromSources = here().endsWith(".ts");
 
+/** How people call the program: the script of a checkout, or the command of an installed package. */
+export const programName = fromSources ? "./vigorl" : "vigorl";
+
 let ownFolder: string | undefined;
 
 function findOwnFolder(): string {

@@ -1,14 +1,36 @@
 import { expect, test } from "vitest";
 import { formatDuration, Progress, progressLine } from "./progress.ts";
 
-test("a line names step, rate, figures and time left", () => {
-  const state = { label: "rl", done: 12, total: 100, unit: "steps", rate: 0.31 };
+const state = { label: "rl", done: 12, total: 100, unit: "steps", rate: 0.31 };
+
+test("a line begins with the time left, then step, rate and figures", () => {
   expect(progressLine({ ...state, figures: { reward: 0.4216, steps: 3 } })).toBe(
-    "rl  12/100 steps · 0.31/s · reward 0.422 · steps 3 · 4 min 44 s left",
+    "4 min 44 s left · rl 12/100 steps · 0.31/s · reward 0.422 · steps 3",
   );
   expect(progressLine({ ...state, done: 100, rate: 20, figures: {} })).toBe(
-    "rl  100/100 steps · 20/s",
+    "rl 100/100 steps · 20/s",
   );
+});
+
+test("what does not fit is left out whole, and time and count never are", () => {
+  const figures = { reward: 0.4216, accuracy: 0.5, "tokens/s": 1234 };
+  for (let columns = 36; columns < 100; columns++) {
+    const line = progressLine({ ...state, figures }, columns);
+    expect(line.length).toBeLessThanOrEqual(columns);
+    expect(line).toMatch(/^4 min 44 s left · rl 12\/100 steps( · |$)/);
+    const whole = progressLine({ ...state, figures }).split(" · ");
+    expect(line.split(" · ")).toEqual(whole.slice(0, line.split(" · ").length));
+  }
+  const long = progressLine({ ...state, label: "eval search of-a-long-name", figures }, 40);
+  expect(long).toBe("4 min 44 s left · eval sea… 12/100 steps");
+});
+
+test("one unit gives no estimate", () => {
+  let text = "";
+  const stream = { write: (part: string) => (text += part) };
+  const progress = new Progress({ label: "rl", total: 9, done: 4, stream, intervalMs: 0 });
+  progress.update(5);
+  expect(text).toBe("rl 5/9 steps\n");
 });
 
 test("durations", () => {

@@ -84,20 +84,22 @@ export class Progress {
     this.shownDone = this.done;
     const { label, total, unit, stream } = this.options;
     const seconds = (this.shownAtMs - this.startedAtMs) / 1000;
-    const line = progressLine({
+    const measured = this.done - this.options.done;
+    const state = {
       label,
       total,
       unit,
       done: this.done,
-      rate: seconds > 0 ? (this.done - this.options.done) / seconds : 0,
+      // One unit says nothing of the next: it may hold what happens but once.
+      rate: seconds > 0 && measured >= MIN_MEASURED ? measured / seconds : 0,
       figures: this.figures,
-    });
+    };
     if (stream.isTTY === true) {
       this.clearLine();
-      stream.write(line.slice(0, Math.max(20, (stream.columns ?? 100) - 1)));
+      stream.write(progressLine(state, (stream.columns ?? 80) - 1));
       this.lineOpen = true;
     } else {
-      stream.write(`${line}\n`);
+      stream.write(`${progressLine(state)}\n`);
     }
   }
 
@@ -107,22 +109,44 @@ export class Progress {
   }
 }
 
-/** `rl  12/100 steps · 0.31/s · reward 0.42 · 4 min 44 s left`. */
-export function progressLine(state: {
-  label: string;
-  done: number;
-  total: number;
-  unit: string;
-  rate: number;
-  figures: Figures;
-}): string {
+/** Units that a rate, and the time left, are worked out from at least. */
+const MIN_MEASURED = 2;
+
+/**
+ * `4 min 44 s left · rl 12/100 steps · 0.31/s · reward 0.42`: what people look for first. Parts that do
+ * not fit into `columns` are left out, the last ones first; none is cut but the label.
+ */
+export function progressLine(
+  state: {
+    label: string;
+    done: number;
+    total: number;
+    unit: string;
+    rate: number;
+    figures: Figures;
+  },
+  columns = Number.POSITIVE_INFINITY,
+): string {
   const { label, done, total, unit, rate, figures } = state;
-  const parts = [`${label}  ${done}/${total} ${unit}`];
-  if (rate > 0) parts.push(`${formatRate(rate)}`);
-  for (const [name, value] of Object.entries(figures)) parts.push(`${name} ${formatFigure(value)}`);
-  if (rate > 0 && done < total) parts.push(`${formatDuration((total - done) / rate)} left`);
-  return plainLine(parts.join(" · "));
+  const left = rate > 0 && done < total ? [`${formatDuration((total - done) / rate)} left`] : [];
+  const count = `${done}/${total} ${unit}`;
+  const room = Math.max(1, columns - [...left, count].join(SEPARATOR).length - 1);
+  const name = plainLine(label);
+  const short = name.length <= room ? name : `${name.slice(0, Math.max(0, room - 1))}…`;
+  let line = plainLine([...left, `${short} ${count}`].join(SEPARATOR));
+  const others = [
+    ...(rate > 0 ? [formatRate(rate)] : []),
+    ...Object.entries(figures).map(([key, value]) => `${key} ${formatFigure(value)}`),
+  ];
+  for (const part of others) {
+    const longer = plainLine([line, part].join(SEPARATOR));
+    if (longer.length > columns) break;
+    line = longer;
+  }
+  return line;
 }
+
+const SEPARATOR = " · ";
 
 /** `45 s`, `4 min 05 s`, `2 h 10 min`. */
 export function formatDuration(seconds: number): string {

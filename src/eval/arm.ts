@@ -3,6 +3,7 @@
  * report shows, both written as episodes end, and arm.json when all have. An arm that is finished is
  * read back; one that was stopped goes on where it was.
  */
+import { programName } from "../core/paths.ts";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
@@ -223,7 +224,7 @@ function refuseSilence(task: string, arm: string, { outcomes }: Evaluation): voi
   throw new VigorlError(
     "input",
     `eval ${task} ${arm}: none of ${outcomes.length} questions could be asked: ${reason}`,
-    { hint: "mend the questions (see ./vigorl data check), then go on with --resume" },
+    { hint: `mend the questions (see ${programName} data check), then go on with --resume` },
   );
 }
 

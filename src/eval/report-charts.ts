@@ -6,50 +6,32 @@ import { conditionTable } from "./controls.ts";
 import { html, type Html } from "./html.ts";
 import { percent, type Arm, type Curve } from "./report.ts";
 
-/** One row an arm: a bar to its accuracy and the 95 % interval as a whisker, on a scale of 0 to 100 %. */
+/**
+ * One row an arm: a bar to its accuracy and the 95 % interval as a whisker, on a scale of 0 to 100 %.
+ * Of boxes that wrap, so that words stay as large as words on a narrow page.
+ */
 export function accuracyChart(arms: readonly Arm[], main?: string): Html {
-  const labelWidth = 20 + 7.2 * Math.max(8, ...arms.map((arm) => arm.name.length));
-  const plotWidth = 560;
-  const rowHeight = 30;
-  const height = arms.length * rowHeight + 26;
-  const x = (share: number) => labelWidth + share * plotWidth;
-  const ticks = [0, 0.25, 0.5, 0.75, 1];
-  return html`<svg
-    class="chart"
-    viewBox="0 0 ${labelWidth + plotWidth + 64} ${height}"
-    role="img"
-    aria-label="Accuracy by arm with 95 % intervals"
-  >
-    ${ticks.map(
-      (tick) =>
-        html`<line class="grid" x1="${x(tick)}" x2="${x(tick)}" y1="4" y2="${height - 20}" />
-          <text class="tick" x="${x(tick)}" y="${height - 5}" text-anchor="middle"
-            >${100 * tick}</text
-          >`,
-    )}
-    ${arms.map((arm, row) => {
-      const y = row * rowHeight + rowHeight / 2 + 4;
+  const at = (share: number) => `${(100 * Math.min(1, Math.max(0, share))).toFixed(2)}%`;
+  return html`<div class="chart" role="img" aria-label="Accuracy by arm with 95 % intervals">
+    ${arms.map((arm) => {
       const [low, high] = arm.ci95;
-      return html`<g class="arm ${armKind(arm.name, main)}"
-        ><title>${arm.name}: ${percent(arm.accuracy)} of ${arm.n}</title>
-        <text class="label" x="${labelWidth - 12}" y="${y + 4}" text-anchor="end">${arm.name}</text>
-        <rect
-          class="bar"
-          x="${x(0)}"
-          y="${y - 7}"
-          width="${Math.max(1, arm.accuracy * plotWidth)}"
-          height="14"
-          rx="3"
-        />
-        <line class="whisker" x1="${x(low)}" x2="${x(high)}" y1="${y}" y2="${y}" />
-        <line class="whisker" x1="${x(low)}" x2="${x(low)}" y1="${y - 4}" y2="${y + 4}" />
-        <line class="whisker" x1="${x(high)}" x2="${x(high)}" y1="${y - 4}" y2="${y + 4}" />
-        <text class="value" x="${labelWidth + plotWidth + 60}" y="${y + 4}" text-anchor="end"
-          >${percent(arm.accuracy)}</text
-        ></g
-      >`;
+      const whisker = `left:${at(low)};width:${at(high - low)}`;
+      return html`<div
+        class="row ${armKind(arm.name, main)}"
+        title="${arm.name}: ${percent(arm.accuracy)} of ${arm.n}"
+      >
+        <span class="label">${arm.name}</span>
+        <span class="value">${percent(arm.accuracy)}</span>
+        <span class="track"
+          ><i class="bar" style="width:${at(arm.accuracy)}"></i
+          ><i class="whisker" style="${whisker}"></i
+        ></span>
+      </div>`;
     })}
-  </svg>`;
+    <div class="row scale" aria-hidden="true">
+      <span class="track">${[0, 25, 50, 75, 100].map((tick) => html`<span>${tick}</span>`)}</span>
+    </div>
+  </div>`;
 }
 
 /** What an arm is for, as a CSS class: the report's `main` arm, something it is compared with, a control. */
@@ -58,38 +40,48 @@ export function armKind(name: string, main?: string): "main" | "other" | "contro
   return name === main ? "main" : "other";
 }
 
-/** One panel a metric: the raw values thin, their running mean thick. */
-export function curveChart(curve: Curve): Html {
+/** One panel a metric: its curves of all stages over each other, raw values thin, running means thick. */
+export function curveChart(curves: readonly Curve[]): Html {
+  const [{ metric }] = curves;
   const width = 320;
   const height = 150;
   const margin = { left: 44, right: 10, top: 10, bottom: 22 };
-  const points = curve.steps
-    .map((step, i) => ({ step, value: curve.values[i] }))
-    .filter(({ value }) => Number.isFinite(value));
-  if (points.length === 0)
+  const lines = curves.map(({ stage, steps, values }) => ({
+    stage,
+    points: steps
+      .map((step, i) => ({ step, value: values[i] }))
+      .filter(({ value }) => Number.isFinite(value)),
+  }));
+  const all = lines.flatMap(({ points }) => points);
+  const legend = html`<span class="legend"
+    >${lines.map(({ stage, points }, i) => html`<span class="series s${i % NUM_COLOURS}">${stage}${points.length === 0 && ": no values"}</span>`)}</span
+  >`;
+  if (all.length === 0)
     return html`<figure class="curve">
-      <figcaption>${curve.stage} · ${curve.metric}: no values</figcaption>
+      <figcaption><b>${metric}</b> ${legend}</figcaption>
     </figure>`;
-  const steps = points.map(({ step }) => step);
-  const values = points.map(({ value }) => value);
+  const steps = all.map(({ step }) => step);
+  const values = all.map(({ value }) => value);
   const [low, high] = padded(Math.min(...values), Math.max(...values));
-  const first = steps[0];
-  const last = Math.max(steps[steps.length - 1], first + 1);
+  const first = Math.min(...steps);
+  const last = Math.max(...steps, first + 1);
   const x = (step: number) =>
     margin.left + ((step - first) / (last - first)) * (width - margin.left - margin.right);
   const y = (value: number) =>
     height - margin.bottom - ((value - low) / (high - low)) * (height - margin.top - margin.bottom);
-  const path = (line: readonly number[]) =>
+  const path = (points: readonly { readonly step: number }[], line: readonly number[]) =>
     line
-      .map((value, i) => `${i === 0 ? "M" : "L"}${x(steps[i]).toFixed(1)} ${y(value).toFixed(1)}`)
+      .map(
+        (value, i) =>
+          `${i === 0 ? "M" : "L"}${x(points[i].step).toFixed(1)} ${y(value).toFixed(1)}`,
+      )
       .join("");
-  const smooth = runningMean(values, Math.max(1, Math.round(values.length / 20)));
   return html`<figure class="curve">
-    <figcaption><b>${curve.metric}</b> <span>${curve.stage}</span></figcaption>
+    <figcaption><b>${metric}</b> ${legend}</figcaption>
     <svg
       viewBox="0 0 ${width} ${height}"
       role="img"
-      aria-label="${curve.metric} over the steps of ${curve.stage}"
+      aria-label="${metric} over the steps of ${lines.map(({ stage }) => stage).join(", ")}"
     >
       ${niceTicks(low, high).map(
         (tick) =>
@@ -112,11 +104,20 @@ export function curveChart(curve: Curve): Html {
       <text class="tick" x="${width - margin.right}" y="${height - 6}" text-anchor="end">
         ${last}
       </text>
-      <path class="raw" d="${path(values)}" />
-      <path class="smooth" d="${path(smooth)}" />
+      ${lines.map(({ points }, i) => {
+        const own = points.map(({ value }) => value);
+        const smooth = runningMean(own, Math.max(1, Math.round(own.length / 20)));
+        return html`<g class="s${i % NUM_COLOURS}"
+          ><path class="raw" d="${path(points, own)}" />
+          <path class="smooth" d="${path(points, smooth)}"
+        /></g>`;
+      })}
     </svg>
   </figure>`;
 }
+
+/** Colours of curves in `report-style.ts`. */
+const NUM_COLOURS = 6;
 
 /** Mean over the last `window` values at each place. */
 export function runningMean(values: readonly number[], window: number): number[] {

@@ -3,19 +3,22 @@
  * Light and dark follow the reader's system. Order: the result, the comparisons, how it was
  * learned, what the model looked at, what it was made with.
  */
-import { conditionTable, type Condition } from "./controls.ts";
 import { html, Html } from "./html.ts";
 import { benchmarkTables } from "./benchmarks/arm-figures.ts";
 import { accuracyChart, armKind, curveChart } from "./report-charts.ts";
 import { reportCss } from "./report-style.ts";
-import { imageStore, questionSection, type PageImage, type TraceView } from "./report-trace.ts";
+import { armFilterCss, traceSection } from "./report-questions.ts";
+import { imageStore, type PageImage, type TraceView } from "./report-trace.ts";
 import {
+  explained,
+  findings,
   formatP,
   interval,
   percent,
   signed,
   tasksOf,
   type Arm,
+  type Curve,
   type Report,
   unansweredNote,
 } from "./report.ts";
@@ -37,7 +40,7 @@ export function reportHtml(
         />
         <title>${report.title}</title>
         <style>
-          ${new Html(reportCss + armFilterCss(traces))}
+          ${new Html(reportCss + armFilterCss(report, traces))}
         </style>
       </head>
       <body>
@@ -53,10 +56,10 @@ export function reportHtml(
             report.curves.length > 0 &&
             html`<section>
               <h2>Learning curves</h2>
-              <div class="curves">${report.curves.map(curveChart)}</div>
+              <div class="curves">${byMetric(report.curves).map(curveChart)}</div>
             </section>`
           }
-          ${traces.length > 0 && traceSection(traces, images, report.main)}
+          ${traces.length > 0 && traceSection(report, traces, images)}
           <section>
             <h2>Made with</h2>
             <dl class="facts">
@@ -76,9 +79,22 @@ export function reportHtml(
 function taskSection(report: Report, task: string): Html {
   const arms = report.arms.filter((arm) => arm.task === task);
   const comparisons = report.comparisons.filter((comparison) => comparison.task === task);
+  const found = findings(report, task);
+  const texts = explained(report, arms);
   return html`<section>
     <h2>${task}</h2>
+    ${found.length > 0 && html`<p class="found">${found.join(" ")}</p>`}
     ${accuracyChart(arms, report.main)}
+    ${
+      texts.length > 0 &&
+      html`<dl class="arms">
+        ${texts.map(
+          ([name, text]) =>
+            html`<dt class="${armKind(name, report.main)}">${name}</dt>
+              <dd>${text}</dd>`,
+        )}
+      </dl>`
+    }
     <div class="scroll">
       <table>
         <thead>
@@ -198,54 +214,9 @@ function categoryTable(arms: readonly Arm[], main?: string): Html | null {
     </div>`;
 }
 
-/** What an arm leaves out, where it is a control. */
-function conditionText(arm: string): string {
-  return arm in conditionTable ? conditionTable[arm as Condition].text : "";
-}
-
-function traceSection(
-  traces: readonly TraceView[],
-  images: ReadonlyMap<string, PageImage>,
-  main?: string,
-): Html {
-  const arms = armsOf(traces);
-  const byRecord = new Map<string, TraceView[]>();
-  for (const trace of traces) {
-    const key = `${trace.task} ${trace.recordId}`;
-    byRecord.set(key, [...(byRecord.get(key) ?? []), trace]);
-  }
-  return html`<section class="traces">
-    <h2>What it looked at</h2>
-    <p class="quiet">
-      The same questions under every arm. Numbers are the order of the points; solid marks are what
-      tools looked at, the dashed box is the right place. Choose arms to compare.
-    </p>
-    <div class="chips">
-      ${arms.map(
-        (arm, i) =>
-          html`<label class="chip ${armKind(arm, main)}" title="${conditionText(arm)}"
-            ><input type="checkbox" id="arm${i}" checked /><span>${arm}</span></label
-          >`,
-      )}
-    </div>
-    ${[...byRecord.values()].map((group, i) => questionSection(group, images, i + 1, main))}
-  </section>`;
-}
-
-/** Hides the panels of an arm whose box is not ticked. */
-function armFilterCss(traces: readonly TraceView[]): string {
-  return armsOf(traces)
-    .map(
-      (arm, i) =>
-        `.traces:has(#arm${i}:not(:checked)) [data-arm="${cssString(arm)}"]{display:none}`,
-    )
-    .join("\n");
-}
-
-function armsOf(traces: readonly TraceView[]): string[] {
-  return [...new Set(traces.map((trace) => trace.arm))];
-}
-
-function cssString(text: string): string {
-  return text.replace(/[^\w .:-]/g, (c) => `\\${c.codePointAt(0)!.toString(16)} `);
+/** Curves of one metric together, in the order of the first. */
+function byMetric(curves: readonly Curve[]): Curve[][] {
+  return [...new Set(curves.map(({ metric }) => metric))].map((metric) =>
+    curves.filter((curve) => curve.metric === metric),
+  );
 }

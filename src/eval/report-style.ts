@@ -26,17 +26,27 @@ th,td{padding:7px 18px 7px 0;border-bottom:1px solid var(--rule);text-align:righ
 th:first-child,td:first-child{text-align:left}
 h3+.scroll th:nth-child(2),h3+.scroll td:nth-child(2){text-align:right}
 tr.main td:first-child{color:var(--main);font-weight:600}
-.chart{width:100%;max-width:860px;height:auto;display:block;margin:0 0 20px}
-.chart text{font-size:12.5px;fill:var(--ink)}
-.chart .tick,.curve .tick{fill:var(--quiet);font-size:11px}
-.grid{stroke:var(--grid);stroke-width:1}
-.bar{fill:var(--other)}.main .bar{fill:var(--main)}.control .bar{fill:var(--control);opacity:.75}
+.found{font-size:17px;line-height:1.5;max-width:70ch;margin:0 0 20px}
+.chart{max-width:860px;margin:0 0 20px}
+.chart .row{display:grid;grid-template-columns:minmax(90px,max-content) 1fr 62px;grid-template-areas:"label track value";gap:0 12px;align-items:center;padding:4px 0;font-size:13.5px}
+.chart .label{grid-area:label;width:9.5em;text-align:right;overflow-wrap:anywhere}.chart .value{grid-area:value;text-align:right;white-space:nowrap}
+.chart .track{grid-area:track;position:relative;display:block;height:16px;background:linear-gradient(90deg,var(--grid) 1px,transparent 1px) 0 0/25% 100%,var(--tint);border-radius:3px;overflow:hidden}
+.chart .track i{position:absolute;display:block}
 .chart .main .label,.chart .main .value{font-weight:650}
-.whisker{stroke:var(--ink);stroke-width:1.4;opacity:.75}
+.bar{inset:1px auto 1px 0;min-width:1px;background:var(--other);border-radius:3px}.main .bar{background:var(--main)}.control .bar{background:var(--control);opacity:.75}
+.whisker{top:4px;bottom:4px;background:linear-gradient(var(--ink),var(--ink)) 0 50%/100% 1.5px no-repeat;border:solid var(--ink);border-width:0 1.5px;opacity:.75}
+.chart .scale .track{display:flex;justify-content:space-between;height:auto;background:none;overflow:visible;color:var(--quiet);font-size:11px}
+.chart .scale::before{content:"";grid-area:label;width:9.5em}
+.arms{display:grid;grid-template-columns:max-content 1fr;gap:2px 18px;font-size:13.5px;margin:0 0 20px;max-width:860px}
+.arms dt{font-weight:600}.arms dt.main{color:var(--main)}.arms dt.control{color:var(--control)}.arms dd{margin:0;color:var(--quiet)}
+.curve .tick{fill:var(--quiet);font-size:11px}
+.grid{stroke:var(--grid);stroke-width:1}
 .curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(270px,1fr));gap:20px 28px}
 .curve{margin:0}.curve svg{width:100%;height:auto}
 .curve figcaption{font-size:13px;margin-bottom:2px}.curve figcaption span{color:var(--quiet)}
-.raw,.smooth{fill:none;stroke:var(--main);stroke-linejoin:round}
+.raw,.smooth{fill:none;stroke:var(--s);stroke-linejoin:round}
+.s0{--s:var(--main)}.s1{--s:#d0803a}.s2{--s:#1a9f7b}.s3{--s:#a35bd0}.s4{--s:#8d96a3}.s5{--s:#c0496b}
+.legend{display:inline-flex;flex-wrap:wrap;gap:0 10px}.series::before{content:"";display:inline-block;width:14px;height:3px;border-radius:2px;background:var(--s);vertical-align:middle;margin-right:5px}
 .raw{opacity:.28;stroke-width:1}.smooth{stroke-width:2}
 .chips{display:flex;flex-wrap:wrap;gap:8px;margin:0 0 24px;position:sticky;top:0;padding:12px 0;background:var(--paper);z-index:2}
 .chip span{display:block;padding:4px 13px;border-radius:99px;border:1px solid var(--rule);font-size:13px;cursor:pointer;color:var(--quiet);user-select:none}
@@ -50,6 +60,11 @@ tr.main td:first-child{color:var(--main);font-weight:600}
 .question h3{margin:0;font-size:16px}
 .question header p{margin:2px 0 0;color:var(--quiet);font-size:13.5px}.question header p b{color:var(--ink)}
 .id{font-size:11.5px;margin-left:8px;overflow-wrap:anywhere}
+.group{margin:36px 0 -14px;font-size:16px}.group span{color:var(--quiet);font-weight:400}
+.shot .open{display:block;cursor:zoom-in}.shot .close{display:none}
+.shot:target{position:fixed;inset:0;z-index:9;background:rgb(0 0 0/.86);display:grid;place-items:center;padding:2vmin}
+.shot:target .open{width:min(96vw,92vh);cursor:default}.shot:target .picture{max-height:92vh}
+.shot:target .close{display:block;position:absolute;top:8px;right:16px;color:#fff;font-size:34px;line-height:1;text-decoration:none}
 .panels{display:flex;gap:16px;overflow-x:auto;padding:2px 2px 14px;scroll-snap-type:x proximity;align-items:flex-start}
 .panel{flex:0 0 282px;background:var(--card);border:1px solid var(--rule);border-radius:10px;overflow:hidden;scroll-snap-align:start}
 .panel>header{display:flex;justify-content:space-between;gap:8px;padding:9px 12px;font-size:13px}
@@ -77,6 +92,8 @@ tr.main td:first-child{color:var(--main);font-weight:600}
 .panel footer b{color:var(--ink);font-weight:600}.panel footer em{color:var(--wrong);font-style:normal}
 .facts{display:grid;grid-template-columns:max-content 1fr;gap:4px 24px;font-size:13.5px;margin:0}
 .facts dt{color:var(--quiet)}.facts dd{margin:0;overflow-wrap:anywhere}
-@media(max-width:700px){main{padding:32px 18px 64px}h1{font-size:24px}}
+@media(max-width:700px){.chart .row{grid-template-columns:1fr max-content;grid-template-areas:"label value" "track track";gap:2px 12px;padding:7px 0}.chart .label{width:auto;text-align:left}.chart .scale::before{display:none}
+.arms,.facts{grid-template-columns:1fr}.arms dd,.facts dd{margin:0 0 6px}
+main{padding:32px 18px 64px}h1{font-size:24px}}
 @media print{.chips{display:none}.panels{flex-wrap:wrap;overflow:visible}.panel,.question{break-inside:avoid}}
 `;

@@ -5,6 +5,7 @@
  *
  * Frame: all places are in pixels of the original image; the SVG's viewBox is that image.
  */
+import { hashText } from "../core/files.ts";
 import type { Area, Canvas, Place } from "../image/draw.ts";
 import { html, type Html } from "./html.ts";
 import { armKind } from "./report-charts.ts";
@@ -131,7 +132,8 @@ function picture(trace: TraceView, index: number, images: ReadonlyMap<string, Pa
   for (const use of trace.uses) if (use.picture === index) use.draw(canvas);
   const truthBox = index === 0 ? trace.truthBox : undefined;
   const answerAt = index === 0 ? trace.answerAt : undefined;
-  return html`<svg
+  const shot = `large-${hashText(`${trace.task} ${trace.recordId} ${trace.arm} ${index}`).slice(0, 12)}`;
+  const drawing = html`<svg
     class="picture"
     viewBox="0 0 ${widthPx} ${heightPx}"
     role="img"
@@ -143,6 +145,10 @@ function picture(trace: TraceView, index: number, images: ReadonlyMap<string, Pa
     ${canvas.marks} ${points.map((p) => marker(p.x, p.y, p.number, unit))}
     ${answerAt && html`<path class="answer" d="M0 ${-2.4 * unit}L${2.4 * unit} 0L0 ${2.4 * unit}L${-2.4 * unit} 0Z" transform="translate(${round(answerAt.x)} ${round(answerAt.y)})" />`}
   </svg>`;
+  return html`<div class="shot" id="${shot}">
+    <a class="open" href="#${shot}" title="enlarge">${drawing}</a
+    ><a class="close" href="#-" title="close">×</a>
+  </div>`;
 }
 
 /** Tools draw their uses on it; `unit` is a hundredth of the picture's longer side. */

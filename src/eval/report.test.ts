@@ -2,7 +2,15 @@ import { expect, test } from "vitest";
 import { niceTicks, runningMean } from "./report-charts.ts";
 import { reportHtml } from "./report-html.ts";
 import type { TraceView } from "./report-trace.ts";
-import { armSchema, reportJson, reportMarkdown, reportText, type Report } from "./report.ts";
+import {
+  armSchema,
+  explained,
+  findings,
+  reportJson,
+  reportMarkdown,
+  reportText,
+  type Report,
+} from "./report.ts";
 
 const hostile = `</p><script>alert(1)</script><img src="https://example.com/x">`;
 
@@ -67,6 +75,78 @@ test("the page escapes everything a model wrote and asks for nothing from outsid
   expect(page).toContain('<span class="point">(3, 4)</span>');
   expect(page).toContain('href="#iabc"');
   expect(page).toContain('<rect class="use"');
+});
+
+test("the main arm stands first, beside its base, where it alone was right before where it failed", () => {
+  const view = (recordId: string, name: string, score: number): TraceView => ({
+    ...trace,
+    recordId,
+    arm: name,
+    question: `${recordId}?`,
+    score,
+  });
+  const views = ["a", "b", "c"].flatMap((id, i) => [
+    view(id, "no-tool", 0),
+    view(id, "base", i === 2 ? 0 : 1),
+    view(id, "rl-zoom", i === 1 ? 0 : 1),
+  ]);
+  const page = reportHtml({ ...report, base: "base" }, views, new Map());
+  const questions = [...page.matchAll(/<h3>([^<]+)\?<\/h3>/g)].map(([, question]) => question);
+  expect(questions).toEqual(["c", "b", "a"]);
+  const titles = [...page.matchAll(/<h3 class="group">([^<]+)/g)].map(([, text]) => text.trim());
+  expect(titles).toEqual(["rl-zoom was right and base wrong", "rl-zoom was wrong", "The others"]);
+  const arms = [...page.matchAll(/data-arm="([^"]+)" data-verdict/g)].map(([, name]) => name);
+  expect(arms.slice(0, 3)).toEqual(["rl-zoom", "base", "no-tool"]);
+});
+
+test("curves of one metric share a chart with a legend, and pictures open large without a script", () => {
+  const curve = (stage: string, metric: string) => ({
+    stage,
+    metric,
+    steps: [1, 2],
+    values: [0, 1],
+  });
+  const curves = [curve("rl", "reward"), curve("sft", "loss"), curve("rl-single", "reward")];
+  const images = new Map([
+    ["abc", { dataUri: "data:image/png;base64,AAAA", widthPx: 20, heightPx: 20 }],
+  ]);
+  const page = reportHtml({ ...report, curves }, [trace], images);
+  expect(page.match(/<figure class="curve">/g)).toHaveLength(2);
+  expect(page.match(/class="series s\d">[^<]+/g)?.map((one) => one.split(">")[1])).toEqual([
+    "rl",
+    "rl-single",
+    "sft",
+  ]);
+  const [, shot] = /class="shot" id="([^"]+)"/.exec(page) ?? [];
+  expect(page).toContain(`<a class="open" href="#${shot}"`);
+});
+
+test("sentences say what was found, and what cannot be told", () => {
+  const told = (difference: number, ci95: [number, number], against: string) =>
+    findings(
+      {
+        ...report,
+        base: "sft",
+        comparisons: [{ task: "search", arm: "rl-zoom", against, difference, ci95, p: 0.1 }],
+      },
+      "search",
+    );
+  expect(told(0.2, [0.1, 0.3], "sft")).toEqual([
+    "rl-zoom answers 90.0 % of 10 questions right (95 % interval 80.0–95.0).",
+    "That is 20.0 points (+10.0 to +30.0) more than sft on the same questions.",
+  ]);
+  expect(told(0.05, [-0.1, 0.2], "sft")[1]).toBe(
+    "From sft it cannot be told apart on these questions: 5.0 points (−10.0 to +20.0).",
+  );
+  expect(told(0.6, [0.4, 0.7], "crop-blank")[1]).toBe(
+    "Under crop-blank (every picture that a tool returns is black) it loses 60.0 points (+40.0 to +70.0).",
+  );
+  expect(findings({ ...report, main: "nobody" }, "search")).toEqual([]);
+  const texts = explained({ armTexts: { sft: "warm" } }, [{ name: "sft" }, { name: "no-image" }]);
+  expect(texts).toEqual([
+    ["sft", "warm"],
+    ["no-image", "the picture is black, and so are its crops"],
+  ]);
 });
 
 test("JSON keeps the arms as they are", () => {

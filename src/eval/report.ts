@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { markdownCode, markdownText, textTable } from "../core/plain-text.ts";
 import type { Interval } from "../core/statistics.ts";
+import { conditionTable, type Condition } from "./controls.ts";
 import { benchmarkArmSchema, benchmarkMarkdown, benchmarkText } from "./benchmarks/arm-figures.ts";
 
 /** One arm: one model under one condition over one set of questions. */
@@ -64,6 +65,10 @@ export interface Report {
   readonly facts: Readonly<Record<string, string>>;
   /** The arm that the others are compared with. */
   readonly main?: string;
+  /** The arm that it started from, which stands beside it. */
+  readonly base?: string;
+  /** What arms are, for those whose name does not say it. */
+  readonly armTexts?: Readonly<Record<string, string>>;
   readonly arms: readonly Arm[];
   readonly comparisons: readonly Comparison[];
   readonly curves: readonly Curve[];
@@ -80,7 +85,15 @@ export function reportMarkdown(report: Report): string {
   const parts = [`# ${markdownText(report.title)}`, "", made, ""];
   for (const task of tasksOf(report.arms)) {
     const arms = report.arms.filter((arm) => arm.task === task);
-    parts.push(`## ${markdownText(task)}`, "", ...armTable(arms), "");
+    const found = findings(report, task).map(markdownText).join(" ");
+    parts.push(`## ${markdownText(task)}`, "", ...(found === "" ? [] : [found, ""]));
+    parts.push(...armTable(arms), "");
+    parts.push(
+      ...explained(report, arms).map(
+        ([name, text]) => `- ${markdownText(name)}: ${markdownText(text)}`,
+      ),
+      "",
+    );
     for (const note of arms.flatMap((arm) => unansweredNote(arm) ?? []))
       parts.push(markdownText(note), "");
     parts.push(...benchmarkMarkdown(arms));
@@ -123,6 +136,53 @@ export function unansweredNote({ task, name, n, unanswered }: Arm): string | nul
   if (unanswered === undefined) return null;
   const { count, reason } = unanswered;
   return `${task}, ${name}: ${count} of ${n + count} questions could not be asked and are not counted: ${reason}`;
+}
+
+/** What was found, in sentences: the main arm, what it gained, and what it lost under a control. */
+export function findings({ main, base, arms, comparisons }: Report, task: string): string[] {
+  const own = arms.find((arm) => arm.task === task && arm.name === main);
+  if (own === undefined) return [];
+  const questions = own.n === 1 ? "the question" : `${own.n} questions`;
+  const first = `${own.name} answers ${percent(own.accuracy)} of ${questions} right (95 % interval ${interval(own.ci95)}).`;
+  const ofMain = comparisons.filter((one) => one.task === task && one.arm === main);
+  const gained = ofMain.find(({ against }) => against === base);
+  const controls = ofMain.filter(
+    ({ against }) => against !== base && Object.hasOwn(conditionTable, against),
+  );
+  const points = ({ difference, ci95 }: Comparison) =>
+    `${Math.abs(100 * difference).toFixed(1)} points (${signed(ci95[0])} to ${signed(ci95[1])})`;
+  const isPlain = ({ ci95: [low, high] }: Comparison) => low > 0 || high < 0;
+  return [
+    first,
+    ...(gained === undefined
+      ? []
+      : [
+          isPlain(gained)
+            ? `That is ${points(gained)} ${gained.difference > 0 ? "more" : "fewer"} than ${gained.against} on the same questions.`
+            : `From ${gained.against} it cannot be told apart on these questions: ${points(gained)}.`,
+        ]),
+    ...controls.map((one) => {
+      const { text } = conditionTable[one.against as Condition];
+      const loses =
+        isPlain(one) && one.difference > 0 ? "it loses" : "nothing is lost that can be told:";
+      return `Under ${one.against} (${text}) ${loses} ${points(one)}.`;
+    }),
+  ];
+}
+
+/** What each arm is, as far as it is known. */
+export function explained(
+  { armTexts = {} }: Pick<Report, "armTexts">,
+  arms: readonly Pick<Arm, "name">[],
+): [name: string, text: string][] {
+  return [...new Set(arms.map(({ name }) => name))].flatMap((name): [string, string][] => {
+    const own = Object.hasOwn(armTexts, name) ? armTexts[name] : undefined;
+    const control = Object.hasOwn(conditionTable, name)
+      ? conditionTable[name as Condition].text
+      : undefined;
+    const text = own ?? control;
+    return text === undefined ? [] : [[name, text]];
+  });
 }
 
 /** The tasks of a report in the order of their first arm. */

@@ -5,7 +5,7 @@
 import type { Worker } from "node:worker_threads";
 import { VigorlError, type ErrorCode } from "../core/errors.ts";
 import { startWorker } from "../core/worker.ts";
-import { loadDecoder, type DecodeOptions } from "./decode.ts";
+import { loadDecoder, type DecodeOptions, type RgbImage } from "./decode.ts";
 import type { ModelImage, PixelBudget } from "./model-image.ts";
 import type { PreprocessorConfig } from "./preprocessor-config.ts";
 
@@ -15,10 +15,19 @@ export interface PictureJob {
   readonly decode: DecodeOptions;
   readonly budget: PixelBudget;
   readonly preprocessor: PreprocessorConfig;
+  /** Hand out the picture's own pixels, too. */
+  readonly keepsPixels?: boolean;
+}
+
+export interface ReadPicture {
+  /** At the model's size. */
+  readonly seen: ModelImage;
+  /** As it was given; null unless kept. */
+  readonly pixels: RgbImage | null;
 }
 
 export type PictureReply =
-  | { readonly image: ModelImage }
+  | ReadPicture
   | { readonly error: { code: ErrorCode | null; message: string; hint: string | undefined } };
 
 interface Waiting {
@@ -45,10 +54,9 @@ export class PicturePool {
   }
 
   /**
-   * The picture at the model's size.
    * @throws VigorlError("input") as `decodeImage`, and where it takes too long; the reason of `signal`
    */
-  async read(job: PictureJob, signal: AbortSignal): Promise<ModelImage> {
+  async read(job: PictureJob, signal: AbortSignal): Promise<ReadPicture> {
     signal.throwIfAborted();
     const reply = await new Promise<PictureReply | Error>((settle) => {
       const one: Waiting = {
@@ -68,7 +76,7 @@ export class PicturePool {
       this.next();
     });
     if (reply instanceof Error) throw reply;
-    if ("image" in reply) return reply.image;
+    if ("seen" in reply) return reply;
     const { code, message, hint } = reply.error;
     if (code === null) throw new Error(message);
     throw new VigorlError(code, message, hint === undefined ? {} : { hint });

@@ -48,6 +48,7 @@ const companionFiles = new Set([
   "video_preprocessor_config.json",
   "processor_config.json",
   "generation_config.json",
+  "vigorl.json",
   "LICENSE",
 ]);
 

@@ -1,4 +1,5 @@
 /** The five steps of base training behind one face: take a step, judge, hand out the state. */
+import { programName } from "../core/paths.ts";
 import { VigorlError } from "../core/errors.ts";
 import { stream } from "../core/random.ts";
 import type { ModelImage } from "../image/model-image.ts";
@@ -202,7 +203,7 @@ async function makePool(
   for await (const batch of prefetch("sights", plan, drawers)) {
     if (signal?.aborted) {
       throw new VigorlError("interrupted", "base: stopped before the look-ups", {
-        hint: "go on with: vigorl base --resume",
+        hint: `go on with: ${programName} base --resume`,
       });
     }
     parts.push(encodeSights(model, batch));

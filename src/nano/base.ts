@@ -10,6 +10,7 @@ import { VigorlError } from "../core/errors.ts";
 import { replaceFolderAtomic, writeFileAtomic } from "../core/files.ts";
 import { inside } from "../core/inside.ts";
 import { readJsonFile } from "../core/json-file.ts";
+import { programName } from "../core/paths.ts";
 import { Progress } from "../core/progress.ts";
 import { createRunFolder, openRunFolder, type RunFolder } from "../core/run-folder.ts";
 import { oneWriter } from "../core/run-lock.ts";
@@ -128,7 +129,7 @@ async function train(
         }
         if (signal?.aborted) {
           throw new VigorlError("interrupted", `base: stopped after step ${step}`, {
-            hint: `go on with: vigorl base --resume`,
+            hint: `go on with: ${programName} base --resume`,
           });
         }
       }

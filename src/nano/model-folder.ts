@@ -6,6 +6,8 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomic } from "../core/files.ts";
 import { homeFamily } from "../model/families/table.ts";
+import { cardFile } from "../task/model-card.ts";
+import { nanoCard } from "./card.ts";
 import { buildTokenizer, tokenizerConfig } from "./tokenizer.ts";
 import { nanoPreprocessor, viewPx } from "./world.ts";
 
@@ -19,6 +21,7 @@ export async function writeNanoFolder(folder: string): Promise<void> {
     "tokenizer.json": json,
     "tokenizer_config.json": tokenizerConfig(),
     "preprocessor_config.json": preprocessorConfig,
+    [cardFile]: nanoCard(),
     "generation_config.json": {
       do_sample: true,
       temperature: 1,

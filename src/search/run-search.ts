@@ -5,6 +5,7 @@
  * the rest is done again. Neither order nor concurrency changes a tree, and at the end the lines stand
  * in the order of the records, whichever tree was finished first.
  */
+import { programName } from "../core/paths.ts";
 import { rm } from "node:fs/promises";
 import { z } from "zod";
 import { forEachBounded } from "../core/bounded.ts";
@@ -263,7 +264,7 @@ export function requireGrowth(progress: SearchProgress): void {
       ? "no reply holds a thought with a place, a tool call or an answer"
       : `${badReplies} replies could not be used, the first because: ${firstBadReply}`;
   throw new VigorlError("input", `search: none of ${asked} calls gave a step: ${why}`, {
-    hint: "try the teacher with ./vigorl ask; its prompts are those of the recipe, and search.maxTokensPerStep bounds a reply",
+    hint: `try the teacher with ${programName} ask; its prompts are those of the recipe, and search.maxTokensPerStep bounds a reply`,
   });
 }
 

@@ -2,6 +2,8 @@ import { expect, test } from "vitest";
 import { answerStep, node, smallTree, thought, tree } from "./fixtures/small-tree.ts";
 import { linearize } from "./linearize.ts";
 import { linearizeConfig } from "./linearize-config.ts";
+import { digitRecord } from "../task/fixtures/scene.ts";
+import { treeCrops } from "./tree-crops.ts";
 import { escapeXml, treeSvg } from "./tree-svg.ts";
 
 test("every node has its box, every child its line, every answer its mark", () => {
@@ -11,6 +13,21 @@ test("every node has its box, every child its line, every answer its mark", () =
   expect(svg).toContain("✓ 7");
   expect(svg).toContain("✗ 3");
   expect(svg).toContain("zoom (90, 80)");
+});
+
+test("a step that looked has its crop, cut from the question's picture", async () => {
+  const record = {
+    ...digitRecord,
+    images: digitRecord.images,
+    id: smallTree.recordId,
+  };
+  const crops = await treeCrops(smallTree, record);
+  const shown = [...crops.values()];
+  expect(shown.length).toBeGreaterThan(0);
+  expect(shown[0]).toMatch(/^data:image\/png;base64,/);
+  const svg = treeSvg(smallTree, { crops });
+  expect(svg.split("<image").length - 1).toBeGreaterThanOrEqual(shown.length);
+  expect(svg).toContain(`href="${shown[0]}"`);
 });
 
 test("chains are written below", () => {

@@ -9,13 +9,15 @@ import { correctReward, type NodeLine, type TreeLine } from "./tree-line.ts";
 export interface TreeSvgOptions {
   /** Chains to write below the tree. */
   readonly chains?: readonly Pick<ChainLine, "kind" | "turns">[];
+  /** What tools showed, as data URLs by the hash of the picture that came back. */
+  readonly crops?: ReadonlyMap<string, string>;
   /** Characters of a step that are shown. */
   readonly maxChars?: number;
 }
 
 /** Draws a tree; the returned text is one `<svg>` element. */
 export function treeSvg(tree: TreeLine, options: TreeSvgOptions = {}): string {
-  const { chains = [], maxChars = 24 } = options;
+  const { chains = [], crops = new Map(), maxChars = 24 } = options;
   const boxes = layOut(tree.root);
   const depth = Math.max(...boxes.map(({ level }) => level));
   const treeWidth = Math.max(...boxes.map(({ x }) => x)) + BOX.width + MARGIN;
@@ -29,7 +31,7 @@ export function treeSvg(tree: TreeLine, options: TreeSvgOptions = {}): string {
     `<rect width="100%" height="100%" fill="#ffffff"/>`,
     text(MARGIN, 20, cut(tree.question, 90), `font-size="13" fill="#1a1a1a"`),
     ...boxes.flatMap(({ parent, ...box }) => (parent === null ? [] : [edge(parent, box)])),
-    ...boxes.map((box) => boxSvg(box, maxChars)),
+    ...boxes.map((box) => boxSvg(box, maxChars, crops)),
     ...listed.map((line, i) => text(MARGIN, listTop + 14 + i * 18, line, `fill="#333333"`)),
     "</svg>",
   ].join("\n");
@@ -50,6 +52,8 @@ export function escapeXml(value: string): string {
 }
 
 const BOX = { width: 170, height: 50 };
+/** Where a step shows its crop. */
+const CROP = { x: 126, y: 5, side: 40 };
 const GAP = { x: 14, y: 30 };
 const MARGIN = 12;
 const TOP = 34;
@@ -91,8 +95,10 @@ function edge(from: Place, to: Place): string {
   return `<path d="M${x1} ${y1}C${x1} ${middle} ${x2} ${middle} ${x2} ${y2}" fill="none" stroke="#9aa3ad"/>`;
 }
 
-function boxSvg({ node, x, y }: Box, maxChars: number): string {
+function boxSvg({ node, x, y }: Box, maxChars: number, crops: ReadonlyMap<string, string>): string {
   const { step } = node;
+  const crop = crops.get(step?.picture?.imageHash ?? "");
+  const fits = crop === undefined ? maxChars : Math.min(maxChars, Math.floor((CROP.x - 8) / 6.7));
   const isRight = node.rollouts.some(({ reward }) => reward >= correctReward);
   const answers = step !== null && step.answer !== null;
   const fill = !answers ? heat(node.value) : isRight ? "#d9f2df" : "#fbe1de";
@@ -102,8 +108,13 @@ function boxSvg({ node, x, y }: Box, maxChars: number): string {
   const place = at === null ? "" : `${tool ?? ""} (${round(at.x)}, ${round(at.y)}) `;
   return [
     `<g><rect x="${round(x)}" y="${y}" width="${BOX.width}" height="${BOX.height}" rx="6" fill="${fill}" stroke="#6b7480"/>`,
-    text(x + 8, y + 16, cut(mark + line, maxChars), `fill="#1a1a1a"`),
-    text(x + 8, y + 30, place === "" ? "" : cut(place, maxChars), `fill="#0b5cad"`),
+    text(x + 8, y + 16, cut(mark + line, fits), `fill="#1a1a1a"`),
+    text(x + 8, y + 30, place === "" ? "" : cut(place, fits), `fill="#0b5cad"`),
+    ...(crop === undefined
+      ? []
+      : [
+          `<image x="${round(x + CROP.x)}" y="${y + CROP.y}" width="${CROP.side}" height="${CROP.side}" href="${escapeXml(crop)}"><title>${escapeXml(`what ${tool ?? "the tool"} showed`)}</title></image>`,
+        ]),
     text(x + 8, y + 43, `n ${node.visits}  Q ${node.value.toFixed(2)}`, `fill="#555555"`),
     `</g>`,
   ].join("");

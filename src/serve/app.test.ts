@@ -1,15 +1,13 @@
 /** The API in process: what it takes, what it refuses, and what a reply holds. */
 import { describe, expect, test } from "vitest";
 import { numPositions, type Sampler } from "../engine/types.ts";
-import { patches14 } from "../image/fixtures/preprocessor.ts";
-import { chat } from "../task/fixtures/scene.ts";
+import { chat, smallConfig } from "../task/fixtures/scene.ts";
 import { ScriptedSampler, type Line } from "../task/fixtures/scripted-sampler.ts";
 import { createApp, type AppOptions } from "./app.ts";
 import { dataUrl, errorOf, eventsOf, replyOf, StuckSampler, withTokens } from "./fixtures/api.ts";
 
 const { tokenizer } = chat;
-const budget = { minPixels: 12_544, maxPixels: 12_544 };
-const format = { chat, preprocessor: patches14, budget };
+const format = smallConfig({});
 
 function appOf(sampler: Sampler, more: Partial<AppOptions> = {}) {
   return createApp({ sampler, format, model: "nano", ...more });
@@ -189,7 +187,7 @@ describe("refused", () => {
     ["another model", { ...hello, model: "gpt" }, 404, /no model "gpt"; this server has nano/],
     ["an unknown key", { ...hello, best_of: 2 }, 400, /^best_of: this server does not know it/],
     ["a penalty", { ...hello, frequency_penalty: 1 }, 400, /^frequency_penalty: /],
-    ["a role", { ...hello, messages: [{ role: "tool", content: "" }] }, 400, /^messages.0.role/],
+    ["a role", { ...hello, messages: [{ role: "me", content: "" }] }, 400, /^messages.0.role/],
     ["a heat", { ...hello, temperature: -1 }, 400, /^temperature: /],
     ["too long an answer", { ...hello, max_tokens: 5000 }, 400, /the model has 4096 positions/],
     ["a web address", asking(image("https://example.org/a.png")), 400, /image 1: not a data URL/],

@@ -1,43 +1,55 @@
 /**
- * An OpenAI-compatible API over any sampler: chat completions with images, streamed or whole, models,
- * health. It holds no state but what its running requests take; batching is the engine's. A client that
- * goes away stops its sampling. Whatever a request is made of is bounded before it is made, and what
- * takes long happens in other threads. Left out: tools, other response formats, penalties, log-probabilities
- * of tokens that were not sampled.
+ * An OpenAI-compatible API over any sampler: chat completions with images and tools, streamed or whole,
+ * and questions that the server plays to their answer. It holds no state but what its running requests
+ * take; batching is the engine's. A client that goes away stops its sampling. Whatever a request is made
+ * of is bounded before it is made, and what takes long happens in other threads. Left out: other response
+ * formats, penalties, log-probabilities of tokens that were not sampled.
  */
 import { timingSafeEqual } from "node:crypto";
 import { Hono } from "hono";
+import { cors } from "hono/cors";
+import type { z } from "zod";
 import type { Sampler } from "../engine/types.ts";
 import { PicturePool } from "../image/pool.ts";
+import type { EpisodeConfig } from "../task/episode-config.ts";
+import type { ModelCard } from "../task/model-card.ts";
 import { FarEncoder } from "../text/far-encoder.ts";
+import { Admission, type AdmissionLimits } from "./admission.ts";
 import { ApiError, schemaError, toApiError } from "./api-error.ts";
-import { readJson, type BodyLimits } from "./body.ts";
+import { askRequestSchema } from "./ask-request.ts";
 import { Budget } from "./budget.ts";
-import { paramsOf } from "./completion.ts";
+import { paramsOf, type Choice } from "./completion.ts";
 import type { QueueLimits } from "./event-queue.ts";
-import { toPrompt, type ImageLimits, type PromptFormat } from "./prompt.ts";
+import { ServerMetrics } from "./metrics.ts";
+import { openApi } from "./openapi.ts";
+import { askPage, pagePolicy } from "./page.ts";
+import type { ImageLimits, PictureDesk } from "./pictures.ts";
+import { replyToAsk, replyToPlayed } from "./play.ts";
+import { toPrompt, type PromptTools } from "./prompt.ts";
 import { Reply } from "./reply.ts";
-import { completionRequestSchema, type CompletionRequest } from "./request-schema.ts";
-import { Turns } from "./turns.ts";
+import { completionRequestSchema } from "./request-schema.ts";
 import { whenSent } from "./server.ts";
+import { isOffering } from "./tool-calls.ts";
+import { Turns } from "./turns.ts";
 
 export interface AppOptions {
   readonly sampler: Sampler;
-  readonly format: PromptFormat;
+  /** How the model is spoken to, and how questions are played. */
+  readonly format: EpisodeConfig;
   /** The name that requests have to use. */
   readonly model: string;
-  /** Asked of every request but `/health` where set. */
+  /** Asked of every request under `/v1` and of `/metrics` where set. */
   readonly apiKey?: string;
+  /** Pages of these origins may call it from a browser; "*" is any. */
+  readonly corsOrigins?: readonly string[];
+  /** What the model says it is for: told beside its name, and questions beyond it are doubted. */
+  readonly card?: ModelCard | null;
   readonly limits?: Partial<ServeLimits>;
   /** Gets errors that are not the client's. */
   readonly onError?: (error: unknown) => void;
 }
 
-export interface ServeLimits extends ImageLimits, BodyLimits, QueueLimits {
-  /** Completions at work or waiting; one more is turned away with 429. */
-  readonly maxRequests: number;
-  /** Of bodies and pictures of all requests; what goes beyond is turned away with 503. */
-  readonly maxHeldBytes: number;
+export interface ServeLimits extends ImageLimits, AdmissionLimits, QueueLimits {
   /** Of all pictures that wait to be decoded. */
   readonly maxWaitingPixels: number;
   /** Samples that the engine has before it; the others wait in fair order. */
@@ -61,25 +73,26 @@ export const defaultLimits: ServeLimits = {
 /** The API as a function of requests; it listens nowhere. */
 export function createApp(options: AppOptions): Hono {
   const limits = { ...defaultLimits, ...options.limits };
-  const { sampler, model } = options;
-  const created = Math.floor(Date.now() / 1000);
+  const { sampler, model, format } = options;
   const max_model_len = sampler.capabilities.maxPositions;
-  const card = { id: model, object: "model", created, owned_by: "vigorl", max_model_len };
-  const { tokenizer } = options.format.chat;
+  const { tokenizer } = format.chat;
   const onError = (error: unknown) => options.onError?.(error);
-  const turns = new Turns(limits.samplesAtOnce);
-  const replies = { sampler, tokenizer, model, turns, queue: limits, onError };
-  const held = new Budget(limits.maxHeldBytes, "bytes");
-  const tools = {
-    format: options.format,
-    limits,
-    maxPositions: max_model_len,
-    pool: new PicturePool(),
-    encoder: new FarEncoder(tokenizer.source),
-    pixels: new Budget(limits.maxWaitingPixels, "pixels"),
-  };
   const bounds = { maxValues: MAX_VALUES + max_model_len, maxDepth: MAX_DEPTH };
-  let numRunning = 0;
+  const admission = new Admission(limits, bounds);
+  const metrics = new ServerMetrics(admission);
+  const desk: PictureDesk = {
+    limits,
+    pool: new PicturePool(),
+    pixels: new Budget(limits.maxWaitingPixels, "pixels"),
+    preprocessor: format.preprocessor,
+  };
+  const common = { sampler, format, model, turns: new Turns(limits.samplesAtOnce), queue: limits };
+  const { card = null } = options;
+  const playing = { ...common, card, desk, onError, onAnswer: metrics.answer.bind(metrics) };
+  const onChoice = ({ numTokens }: Choice) => metrics.wrote(numTokens);
+  const replies = { ...common, tokenizer, onError, onChoice };
+  const encoder = new FarEncoder(tokenizer.source);
+  const prompts: PromptTools = { ...desk, format, maxPositions: max_model_len, encoder };
 
   const app = new Hono();
   app.onError((error, c) => {
@@ -95,42 +108,70 @@ export function createApp(options: AppOptions): Hono {
     const error = new ApiError(404, `there is no ${c.req.method} ${c.req.path}`);
     return c.json(error.body(), 404);
   });
-  app.get("/health", (c) => c.json({ status: "ok", running: numRunning }));
-  app.use("/v1/*", async (c, next) => {
-    checkKey(c.req.header("authorization"), options.apiKey);
+  app.use(async (c, next) => {
+    const started = performance.now();
     await next();
+    const path = paths.find((own) => c.req.path === own) ?? "other";
+    whenSent(c, () => metrics.request(path, c.res.status, (performance.now() - started) / 1000));
   });
-  app.get("/v1/models", (c) => c.json({ object: "list", data: [card] }));
+  if (options.corsOrigins !== undefined) app.use(cors({ origin: [...options.corsOrigins] }));
+  for (const path of ["/v1/*", "/metrics"])
+    app.use(path, async (c, next) => {
+      checkKey(c.req.header("authorization"), options.apiKey);
+      await next();
+    });
+
+  app.get("/", (c) => {
+    c.header("Content-Security-Policy", pagePolicy());
+    c.header("X-Content-Type-Options", "nosniff");
+    return c.html(askPage());
+  });
+  app.get("/health", (c) => c.json({ status: "ok", running: admission.numRunning }));
+  app.get("/openapi.json", (c) => c.json(openApi()));
+  app.get("/metrics", async (c) => {
+    const { body, type } = await metrics.text();
+    return c.body(body, 200, { "Content-Type": type });
+  });
+  const created = Math.floor(Date.now() / 1000);
+  const entry = {
+    id: model,
+    object: "model",
+    created,
+    owned_by: "vigorl",
+    max_model_len,
+    ...(card !== null ? { vigorl: card } : {}),
+  };
+  app.get("/v1/models", (c) => c.json({ object: "list", data: [entry] }));
   app.get("/v1/models/:id{.+}", (c) => {
     checkModel(c.req.param("id"), model);
-    return c.json(card);
+    return c.json(entry);
   });
-  app.post("/v1/chat/completions", async (c) => {
-    const share = held.share();
-    let done = () => share.free();
-    let isStream = false;
-    try {
-      // A body on its way takes bytes, but nobody's place.
-      const body = await readJson(c, limits, bounds, share);
-      const request = readRequest(body, model);
-      if (numRunning >= limits.maxRequests)
-        throw new ApiError(429, `${numRunning} requests are waiting already`);
-      numRunning++;
-      done = once(() => {
-        numRunning--;
-        share.free();
-      });
-      const prompt = await toPrompt(request, tools, share, c.req.raw.signal);
-      const params = paramsOf(request, prompt, max_model_len);
-      const { messages: _, ...wishes } = request;
-      const reply = new Reply(replies, wishes, prompt, params);
-      if (request.stream !== true) return await reply.whole(c);
-      isStream = true;
-      return reply.stream(c, () => whenSent(c, done));
-    } finally {
-      if (!isStream) whenSent(c, done);
-    }
-  });
+  app.post("/v1/ask", (c) =>
+    admission.admit(
+      c,
+      (json) => readAs(askRequestSchema, json, model),
+      (asked, ticket) => replyToAsk(c, asked, playing, ticket),
+    ),
+  );
+  app.post("/v1/chat/completions", (c) =>
+    admission.admit(
+      c,
+      (json) => readAs(completionRequestSchema, json, model),
+      async (request, ticket) => {
+        if (request.vigorl?.play === true) return replyToPlayed(c, request, playing, ticket);
+        const prompt = await toPrompt(request, prompts, ticket.share, c.req.raw.signal);
+        const params = paramsOf(request, prompt, max_model_len);
+        const { messages, ...wishes } = request;
+        const turn = isOffering(request)
+          ? messages.filter(({ role }) => role === "assistant").length
+          : null;
+        const reply = new Reply(replies, { ...wishes, turn }, prompt, params);
+        if (request.stream !== true) return await reply.whole(c);
+        return reply.stream(c, ticket.goesOn());
+      },
+    ),
+  );
+  const paths = app.routes.map(({ path }) => path).filter((path) => !/[*:]/.test(path));
   return app;
 }
 
@@ -138,19 +179,15 @@ export function createApp(options: AppOptions): Hono {
 const MAX_VALUES = 50_000;
 const MAX_DEPTH = 32;
 
-function readRequest(json: unknown, model: string): CompletionRequest {
-  const body = completionRequestSchema.safeParse(json);
+function readAs<T extends { readonly model?: string | undefined }>(
+  schema: z.ZodType<T>,
+  json: unknown,
+  model: string,
+): T {
+  const body = schema.safeParse(json);
   if (!body.success) throw schemaError(body.error);
-  checkModel(body.data.model, model);
+  checkModel(body.data.model ?? model, model);
   return body.data;
-}
-
-function once(work: () => void): () => void {
-  let isDone = false;
-  return () => {
-    if (!isDone) work();
-    isDone = true;
-  };
 }
 
 function checkModel(asked: string, model: string): void {

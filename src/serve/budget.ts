@@ -15,6 +15,11 @@ export class Budget {
     this.what = what;
   }
 
+  /** What is held now. */
+  get inUse(): number {
+    return this.used;
+  }
+
   /** An empty share. */
   share(): Share {
     let held = 0;

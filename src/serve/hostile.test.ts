@@ -2,8 +2,7 @@
 import { request as httpRequest } from "node:http";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { patches14 } from "../image/fixtures/preprocessor.ts";
-import { chat } from "../task/fixtures/scene.ts";
+import { chat, smallConfig } from "../task/fixtures/scene.ts";
 import { ScriptedSampler } from "../task/fixtures/scripted-sampler.ts";
 import { ApiError } from "./api-error.ts";
 import { createApp, type ServeLimits } from "./app.ts";
@@ -14,8 +13,7 @@ import { checkBounds } from "./json-bounds.ts";
 import { startServer } from "./server.ts";
 import { Turns } from "./turns.ts";
 
-const budget = { minPixels: 12_544, maxPixels: 12_544 };
-const format = { chat, preprocessor: patches14, budget };
+const format = smallConfig({});
 const sampler = () => new ScriptedSampler(chat.tokenizer, () => "x", 4096);
 const appOf = (limits: Partial<ServeLimits> = {}) =>
   createApp({ sampler: sampler(), format, model: "nano", limits });

@@ -1,46 +1,28 @@
 /**
- * Messages of a request as the chunks of a prompt: images out of their data URLs and into the size
- * the model sees, texts through the folder's chat template. Nothing is fetched from other hosts. What a
- * request is going to take is looked at before it is taken: sizes from headers, texts by their length.
+ * Messages of a request as the chunks of a prompt: images at the size the model sees, texts through the
+ * folder's chat template. Nothing is fetched from other hosts. What a request is going to take is looked
+ * at before it is taken: texts by their length.
  */
-import { imageSize } from "../image/decode.ts";
-import { webFormats } from "../image/formats.ts";
-import type { ModelImage, PixelBudget } from "../image/model-image.ts";
-import type { PictureJob, PicturePool } from "../image/pool.ts";
-import { tokenSide, type PreprocessorConfig } from "../image/preprocessor-config.ts";
-import { smartResize } from "../image/smart-resize.ts";
 import type { Chunk } from "../engine/types.ts";
-import type { ChatFormat, ChatMessage, ContentPart, ImagePiece, TextPiece } from "../text/chat.ts";
+import type { ModelImage } from "../image/model-image.ts";
+import { tokenSide } from "../image/preprocessor-config.ts";
+import type { EpisodeConfig } from "../task/episode-config.ts";
+import { guessKind } from "../task/guess-kind.ts";
+import type { ChatMessage, ContentPart, ImagePiece, TextPiece } from "../text/chat.ts";
 import type { FarEncoder } from "../text/far-encoder.ts";
+import { questionText, type PromptSet } from "../text/prompts.ts";
 import { ApiError } from "./api-error.ts";
-import type { Budget, Share } from "./budget.ts";
+import type { Share } from "./budget.ts";
 import { tooLong } from "./completion.ts";
-import { dataUrlBytes } from "./data-url.ts";
-import type { CompletionRequest, RequestMessage } from "./request-schema.ts";
-
-/** How prompts of the served model are made. */
-export interface PromptFormat {
-  readonly chat: ChatFormat;
-  readonly preprocessor: PreprocessorConfig;
-  readonly budget: PixelBudget;
-}
-
-export interface ImageLimits {
-  /** Images in one request. */
-  readonly maxImages: number;
-  /** Pixels of one image before it is resized. */
-  readonly maxImagePixels: number;
-}
+import { readPictures, type GivenImage, type PictureDesk } from "./pictures.ts";
+import type { CompletionRequest, RequestCall, RequestMessage } from "./request-schema.ts";
+import { callText, observationOf, offeredTools, type OfferedTools } from "./tool-calls.ts";
 
 /** What prompts are made with, and on whose account. */
-export interface PromptTools {
-  readonly format: PromptFormat;
-  readonly limits: ImageLimits;
+export interface PromptTools extends PictureDesk {
+  readonly format: EpisodeConfig;
   readonly maxPositions: number;
-  readonly pool: PicturePool;
   readonly encoder: FarEncoder;
-  /** Pixels that wait to be decoded. */
-  readonly pixels: Budget;
 }
 
 /**
@@ -55,13 +37,18 @@ export async function toPrompt(
   signal: AbortSignal,
 ): Promise<Chunk[]> {
   const { chat } = tools.format;
-  const images = await readImages(request, tools, share, signal);
+  const offered = offeredTools(request, tools.format);
+  const messages = chatMessages(request, offered, tools.format);
+  const given = givenImages(request, tools);
+  const read = await readPictures(given, tools, share, signal);
+  const images = read.map(({ seen }) => seen);
   const continueFinal = request.continue_final_message === true;
   const options = {
     continueFinal,
     addGenerationPrompt: request.add_generation_prompt ?? !continueFinal,
+    tools: offered?.schemas ?? [],
   };
-  const pieces = chat.renderPrompt(request.messages.map(toChatMessage), options);
+  const pieces = chat.renderPrompt(messages, options);
   if (request.input_ids) return fromIds(request.input_ids, pieces, images, tools);
   const chunks: Chunk[] = [];
   for (const piece of pieces) {
@@ -86,50 +73,56 @@ async function encode(
 /** Up to here a text is tokenised before anybody notices. */
 const NEAR_CHARACTERS = 50_000;
 
-async function readImages(
-  request: CompletionRequest,
-  { format, limits, pool, pixels }: PromptTools,
-  share: Share,
-  signal: AbortSignal,
-): Promise<ModelImage[]> {
-  const { budget, preprocessor } = format;
-  const urls = request.messages.flatMap(imageUrls);
-  if (urls.length > limits.maxImages)
-    throw new ApiError(400, `${urls.length} images, this server takes ${limits.maxImages}`);
-  const jobs: PictureJob[] = [];
-  const waiting = pixels.share();
-  try {
-    for (const [i, url] of urls.entries()) {
-      const name = `image ${i + 1}`;
-      const bytes = dataUrlBytes(url, name);
-      const decode = { name, maxPixels: limits.maxImagePixels, formats: webFormats };
-      const size = await imageSize(bytes, decode);
-      waiting.take(size.widthPx * size.heightPx);
-      const factor = tokenSide(preprocessor);
-      const seen = smartResize(size.heightPx, size.widthPx, { factor, ...budget });
-      share.take(3 * seen.widthPx * seen.heightPx);
-      jobs.push({ bytes, decode, budget, preprocessor });
+/** Images of tools keep their size: a client that enlarges knows how large. */
+function givenImages(request: CompletionRequest, { format, maxPositions }: PromptTools) {
+  const side = tokenSide(format.preprocessor);
+  const asIs = { minPixels: 1, maxPixels: maxPositions * side * side };
+  return request.messages.flatMap(({ role, content }): GivenImage[] =>
+    typeof content === "string"
+      ? []
+      : content.flatMap((part) =>
+          part.type === "image_url"
+            ? [{ url: part.image_url.url, budget: role === "tool" ? asIs : format.budget }]
+            : [],
+        ),
+  );
+}
+
+/** The messages as the template takes them; with tools and no system message, as an episode opens. */
+function chatMessages(
+  { messages }: CompletionRequest,
+  offered: OfferedTools | null,
+  format: EpisodeConfig,
+): ChatMessage[] {
+  const asked = messages.find(({ role }) => role === "user");
+  const prompts = format.promptsFor(guessKind(asked === undefined ? "" : textOf(asked.content)));
+  const calls = new Map<string, RequestCall>();
+  const said = messages.map((message, i): ChatMessage => {
+    if (message.role === "tool") {
+      const call = calls.get(message.tool_call_id);
+      if (call !== undefined) return observationOf(message, call, format, prompts);
+      const param = `messages.${i}.tool_call_id`;
+      throw new ApiError(400, `${param}: no call of this id stands before it`, { param });
     }
-    return await Promise.all(jobs.map((job) => pool.read(job, signal)));
-  } finally {
-    waiting.free();
-  }
+    if (message.role !== "assistant") return plainMessage(message);
+    const [call] = message.tool_calls ?? [];
+    if (call !== undefined) calls.set(call.id, call);
+    const text = textOf(message.content);
+    const place = `messages.${i}.tool_calls.0`;
+    const content = call === undefined ? text : text + callText(call, format, place);
+    const { role, reasoning_content } = message;
+    return reasoning_content ? { role, content, reasoning_content } : { role, content };
+  });
+  const isOpened = messages.some(({ role }) => role === "system" || role === "developer");
+  if (offered === null || isOpened || asked === undefined) return said;
+  const first = messages.indexOf(asked);
+  said[first] = withSuffix(said[first], prompts);
+  return prompts.system === null ? said : [{ role: "system", content: prompts.system }, ...said];
 }
 
-function imageUrls({ content }: RequestMessage): string[] {
-  if (typeof content === "string") return [];
-  return content.flatMap((part) => (part.type === "image_url" ? [part.image_url.url] : []));
-}
-
-function toChatMessage(message: RequestMessage): ChatMessage {
+function plainMessage(message: Exclude<RequestMessage, { role: "assistant" | "tool" }>) {
   const { role, content } = message;
-  if (role === "system" || role === "developer")
-    return { role: "system", content: joined(content) };
-  if (role === "assistant") {
-    const { reasoning_content } = message;
-    const said = { role, content: joined(content) };
-    return reasoning_content ? { ...said, reasoning_content } : said;
-  }
+  if (role !== "user") return { role: "system" as const, content: textOf(content) };
   if (typeof content === "string") return { role, content };
   const parts = content.map((part): ContentPart =>
     part.type === "text" ? part : { type: "image" },
@@ -137,8 +130,23 @@ function toChatMessage(message: RequestMessage): ChatMessage {
   return { role, content: parts };
 }
 
-function joined(content: string | readonly { readonly text: string }[]): string {
-  return typeof content === "string" ? content : content.map(({ text }) => text).join("");
+function withSuffix(message: ChatMessage, prompts: PromptSet): ChatMessage {
+  const { content } = message;
+  if (typeof content === "string") return { ...message, content: questionText(prompts, content) };
+  const last = content.findLastIndex(({ type }) => type === "text");
+  return {
+    ...message,
+    content: content.map((part, i) =>
+      i === last && part.type === "text"
+        ? { ...part, text: questionText(prompts, part.text) }
+        : part,
+    ),
+  };
+}
+
+function textOf(content: RequestMessage["content"]): string {
+  if (typeof content === "string") return content;
+  return content.map((part) => (part.type === "text" ? part.text : "")).join("");
 }
 
 /** The caller's own ids, if they say what the messages say. */

@@ -4,18 +4,21 @@
  */
 import { randomUUID } from "node:crypto";
 import type { Context } from "hono";
-import { streamSSE } from "hono/streaming";
 import type { Chunk, SampleParams, Sampler } from "../engine/types.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { toApiError } from "./api-error.ts";
 import { complete, type Choice, type ChoiceJob, type Piece } from "./completion.ts";
-import { endConnection } from "./server.ts";
-import { EventQueue, type QueueLimits } from "./event-queue.ts";
+import type { QueueLimits } from "./event-queue.ts";
+import { streamEvents } from "./event-stream.ts";
 import type { CompletionRequest } from "./request-schema.ts";
+import type { ToolFormat } from "./tool-calls.ts";
 import type { Turns } from "./turns.ts";
 import { ReplyWriter } from "./wire.ts";
 
 export interface ReplyOptions {
+  /** How the model speaks of tools. */
+  readonly format: ToolFormat;
+  /** Told of each choice. */
+  readonly onChoice: (choice: Choice) => void;
   readonly sampler: Sampler;
   readonly tokenizer: Tokenizer;
   readonly model: string;
@@ -25,7 +28,10 @@ export interface ReplyOptions {
 }
 
 /** What a reply has to know of its request: not its messages, which are large and done with. */
-export type ReplyWishes = Omit<CompletionRequest, "messages">;
+export type ReplyWishes = Omit<CompletionRequest, "messages"> & {
+  /** The number of the turn in an episode that the client plays; null where it offers no tools. */
+  readonly turn: number | null;
+};
 
 export class Reply {
   private readonly options: ReplyOptions;
@@ -57,50 +63,22 @@ export class Reply {
   }
 
   stream(c: Context, done: () => void): Response {
-    const controller = new AbortController();
-    const gone = () => controller.abort(new Error("the client went away"));
-    const { signal } = c.req.raw;
-    if (signal.aborted) gone();
-    signal.addEventListener("abort", gone, { once: true });
-    return streamSSE(c, async (stream) => {
-      stream.onAbort(gone);
-      const queue = new EventQueue(stream, this.options.queue, (reason) => {
-        controller.abort(reason);
-        stream.abort();
-        endConnection(c);
-      });
-      try {
-        await this.writeEvents(queue, controller.signal);
-      } catch (error) {
-        if (controller.signal.aborted) return;
-        const answer = toApiError(error);
-        if (answer.status >= 500) this.options.onError(error);
-        queue.push(JSON.stringify(answer.body()));
-        await queue.drained().catch(() => undefined);
-      } finally {
-        signal.removeEventListener("abort", gone);
-        done();
-      }
-    });
-  }
-
-  private async writeEvents(queue: EventQueue, signal: AbortSignal): Promise<void> {
     const { writer, request } = this;
-    const write = (data: object) => queue.push(JSON.stringify(data));
-    for (const index of this.params.keys()) write(writer.opening(index));
-    const alive = setInterval(() => write(writer.alive()), ALIVE_MS);
-    try {
-      const choices = await this.sample(
-        signal,
-        (index, piece) => write(writer.piece(index, piece)),
-        (choice) => write(writer.ending(choice)),
-      );
-      if (request.stream_options?.include_usage === true) write(writer.usageChunk(choices));
-    } finally {
-      clearInterval(alive);
-    }
-    queue.push("[DONE]");
-    await queue.drained();
+    return streamEvents(
+      c,
+      this.options,
+      done,
+      () => writer.alive(),
+      async (write, signal) => {
+        for (const index of this.params.keys()) write(writer.opening(index));
+        const choices = await this.sample(
+          signal,
+          (index, piece) => write(writer.piece(index, piece)),
+          (choice) => writer.endings(choice).forEach(write),
+        );
+        if (request.stream_options?.include_usage === true) write(writer.usageChunk(choices));
+      },
+    );
   }
 
   /** All choices at once; when one fails, the others stop. */
@@ -114,6 +92,7 @@ export class Reply {
     if (outer.aborted) stop();
     outer.addEventListener("abort", stop, { once: true });
     const { sampler, tokenizer } = this.options;
+    const { turn } = this.request;
     const job: Omit<ChoiceJob, "params" | "index"> = {
       sampler,
       tokenizer,
@@ -122,12 +101,14 @@ export class Reply {
       turns: this.options.turns,
       request: this,
       signal: failed.signal,
+      tools: turn === null ? null : { format: this.options.format, turn },
     };
     try {
       return await Promise.all(
         this.params.map(async (params, index) => {
           const one = { ...job, params, index };
           const choice = await complete(one, (piece) => onPiece(index, piece));
+          this.options.onChoice(choice);
           onEnd(choice);
           return choice;
         }),
@@ -138,6 +119,3 @@ export class Reply {
     }
   }
 }
-
-/** How often clients and proxies are told that nobody is dead while a request waits. */
-const ALIVE_MS = 15_000;

@@ -22,6 +22,41 @@ const texts = z.union([z.string(), z.array(text)], wanted);
 /** Describes the caller; taken and not used. */
 const name = z.string().nullish();
 
+const toolName = z.string().regex(/^[\w.-]{1,128}$/, "a name of letters, digits, dot, dash");
+const call = z.strictObject({
+  id: z.string(),
+  type: z.literal("function"),
+  function: z.strictObject({
+    name: toolName,
+    arguments: z.string(),
+    /** What the client made of the arguments; clients send it back. */
+    parsed_arguments: z.unknown().optional(),
+  }),
+  /** Of a piece of a stream, which clients keep. */
+  index: z.int().nullish(),
+});
+export type RequestCall = z.infer<typeof call>;
+
+/** What a client found out for a call; images beside the text, as the protocol has them of a user. */
+const toolMessage = z.strictObject({
+  role: z.literal("tool"),
+  tool_call_id: z.string(),
+  content: z.union([z.string(), z.array(z.discriminatedUnion("type", [text, image]))], wanted),
+  name,
+});
+export type ToolMessage = z.infer<typeof toolMessage>;
+
+const tool = z.strictObject({
+  type: z.literal("function"),
+  function: z.strictObject({
+    name: toolName,
+    description: z.string().nullish(),
+    /** A JSON schema; told to models whose template tells tools, and otherwise not looked at. */
+    parameters: z.record(z.string(), z.unknown()).nullish(),
+    strict: z.boolean().nullish(),
+  }),
+});
+
 const messageSchema = z.discriminatedUnion("role", [
   z.strictObject({ role: z.enum(["system", "developer"]), content: texts, name }),
   z.strictObject({
@@ -40,8 +75,10 @@ const messageSchema = z.discriminatedUnion("role", [
     annotations: z.array(z.never()).nullish(),
     audio: nothing,
     function_call: nothing,
-    tool_calls: z.array(z.never()).nullish(),
+    parsed: nothing,
+    tool_calls: z.array(call).max(1, "the model makes one call a turn").nullish(),
   }),
+  toolMessage,
 ]);
 export type RequestMessage = z.infer<typeof messageSchema>;
 
@@ -80,6 +117,16 @@ export const completionRequestSchema = z
     /** The ids of the rendered messages, one placeholder an image: as they were, not as text reads. */
     input_ids: z.array(z.int().min(0)).nullish(),
 
+    tools: z.array(tool).max(64).nullish(),
+    /** Whether the model calls is its own choice. */
+    tool_choice: z.enum(["none", "auto"]).nullish(),
+    vigorl: z
+      .strictObject({
+        /** The server carries calls out itself, and replies with the answer. */
+        play: z.boolean(),
+      })
+      .nullish(),
+
     top_logprobs: z.literal(0).nullish(),
     frequency_penalty: z.literal(0).nullish(),
     presence_penalty: z.literal(0).nullish(),
@@ -90,8 +137,6 @@ export const completionRequestSchema = z
     logit_bias: z.strictObject({}).nullish(),
     response_format: z.strictObject({ type: z.literal("text") }).nullish(),
     modalities: z.array(z.literal("text")).nullish(),
-    tools: z.array(z.never()).nullish(),
-    tool_choice: z.enum(["none", "auto"]).nullish(),
     functions: z.array(z.never()).nullish(),
     function_call: z.enum(["none", "auto"]).nullish(),
     stop_token_ids: z.array(z.never()).nullish(),

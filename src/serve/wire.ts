@@ -3,6 +3,7 @@ import { numPositions, type Chunk } from "../engine/types.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Choice, Piece } from "./completion.ts";
 import type { ReplyWishes } from "./reply.ts";
+import type { WrittenCall } from "./tool-calls.ts";
 
 /** What all parts of one reply share. */
 export class ReplyWriter {
@@ -35,7 +36,12 @@ export class ReplyWriter {
         const piece = joined(pieces[i]);
         return {
           index: choice.index,
-          message: { role: "assistant", content: piece.content, refusal: null },
+          message: {
+            role: "assistant",
+            content: choice.call !== null && piece.content === "" ? null : piece.content,
+            refusal: null,
+            ...(choice.call === null ? {} : { tool_calls: [toolCall(choice.call)] }),
+          },
           logprobs: this.request.logprobs ? this.logprobs(piece) : null,
           finish_reason: choice.finishReason,
           stop_reason: choice.stopString,
@@ -69,11 +75,13 @@ export class ReplyWriter {
     return this.chunk(0, {}, null);
   }
 
-  /** The last chunk of a choice. */
-  ending({ index, finishReason, stopString, weightsVersion }: Choice) {
+  /** The last chunks of a choice: its call, and why it ended. */
+  endings({ index, finishReason, stopString, weightsVersion, call }: Choice): object[] {
     const chunk = this.chunk(index, {}, finishReason);
     const choices = [{ ...chunk.choices[0], stop_reason: stopString }];
-    return { ...chunk, choices, weights_version: weightsVersion };
+    const ending = { ...chunk, choices, weights_version: weightsVersion };
+    if (call === null) return [ending];
+    return [this.chunk(index, { tool_calls: [{ index: 0, ...toolCall(call) }] }, null), ending];
   }
 
   /** The chunk behind all choices, for those who ask for it. */
@@ -123,6 +131,10 @@ export class ReplyWriter {
       total_tokens: prompt + completion,
     };
   }
+}
+
+function toolCall({ id, ...called }: WrittenCall) {
+  return { id, type: "function", function: called };
 }
 
 function joined(pieces: readonly Piece[]): Piece {

@@ -27,6 +27,10 @@ export interface EpisodeOptions {
   /** Names the episode in messages. Default: the record's id. */
   readonly id?: string;
   readonly signal?: AbortSignal;
+  /** The record's images, where somebody has read them already. */
+  readonly scene?: Scene;
+  /** Told what has been said and shown, after each turn. */
+  readonly onTurn?: (state: TurnState) => void;
 }
 
 /**
@@ -44,7 +48,7 @@ export async function runEpisode(
   const started = performance.now();
   const { signal, id = record.id } = options;
   const turnOptions = { seed, ...(signal === undefined ? {} : { signal }) };
-  const played = await play(sampler, record, config, turnOptions);
+  const played = await play(sampler, record, config, turnOptions, options);
   return { ...played, id, seconds: (performance.now() - started) / 1000 };
 }
 
@@ -53,6 +57,7 @@ async function play(
   record: TaskRecord,
   config: EpisodeConfig,
   options: TurnOptions,
+  { scene: given, onTurn }: EpisodeOptions,
 ): Promise<Omit<Trajectory, "id" | "seconds">> {
   options.signal?.throwIfAborted();
   const about = {
@@ -64,13 +69,14 @@ async function play(
   };
   let scene: Scene;
   try {
-    scene = await openScene(record, config);
+    scene = given ?? (await openScene(record, config));
     requireRoom(scene, sampler);
   } catch (error) {
     return { ...about, ...summary(config, null, NOTHING, failed("inputError", error)) };
   }
   for (let state = firstState(scene); ;) {
     const taken = await takeTurn(sampler, scene, state, options);
+    onTurn?.(taken.state);
     if (taken.end !== null) return { ...about, ...summary(config, scene, taken.state, taken.end) };
     state = taken.state;
   }

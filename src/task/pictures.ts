@@ -61,15 +61,15 @@ export function recordPictures(
   budget: PixelBudget,
   preprocessor: PreprocessorConfig,
 ): Picture[] {
-  return images.map((image, id) => ({
-    id,
-    tool: null,
-    turn: null,
-    seen: toModelImage(image, budget, preprocessor),
-    pixels: () => image,
-    of: id,
-    box: box("original", 0, 0, image.widthPx, image.heightPx),
-  }));
+  return images.map((image, id) =>
+    recordPicture(id, image, toModelImage(image, budget, preprocessor)),
+  );
+}
+
+/** Image `id` of a record, with the form in which the model sees it. */
+export function recordPicture(id: PictureId, image: RgbImage, seen: ModelImage): Picture {
+  const whole = box("original", 0, 0, image.widthPx, image.heightPx);
+  return { id, tool: null, turn: null, seen, pixels: () => image, of: id, box: whole };
 }
 
 export function pictureLine({ id, tool, turn, seen, of, box: at }: Picture): PictureLine {

@@ -3,6 +3,7 @@
  * and evaluation, read from JSONL (here), Parquet (`src/data`) or made by a generator. Images are
  * loaded when an episode needs them, so that a data set larger than memory can be walked.
  */
+import { programName } from "../core/paths.ts";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
@@ -192,7 +193,7 @@ function checkedLine(place: string, value: unknown): RecordLine {
   } catch (error) {
     const isForeign = typeof value === "object" && foreignKeys.some((key) => key in (value ?? {}));
     if (!isForeign || !(error instanceof VigorlError)) throw error;
-    const hint = "lines in a form of other programs become ours by ./vigorl data import";
+    const hint = `lines in a form of other programs become ours by ${programName} data import`;
     throw new VigorlError("input", error.message, { hint, cause: error });
   }
 }

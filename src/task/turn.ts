@@ -114,7 +114,15 @@ const openScenes = new WeakMap<
 
 async function loadScene(record: TaskRecord, config: EpisodeConfig): Promise<Scene> {
   const { budget, preprocessor } = config;
-  const pictures = recordPictures(await loadImages(record), budget, preprocessor);
+  return sceneOf(record, config, recordPictures(await loadImages(record), budget, preprocessor));
+}
+
+/** The scene of a record whose images are pictures already. */
+export function sceneOf(
+  record: TaskRecord,
+  config: EpisodeConfig,
+  pictures: readonly Picture[],
+): Scene {
   const view = answerView(config, pictures[0]);
   const prompt = promptChunks(config, record, pictures);
   const promptPositions = numPositions(toChunks(prompt));

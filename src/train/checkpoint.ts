@@ -39,8 +39,9 @@ const stateSchema = z.strictObject({
 export type CheckpointState = z.infer<typeof stateSchema>;
 
 /**
- * Saves step `state.step` under `checkpointsPath` and removes all but the newest `keep`. Returns what the
- * weights can be loaded from: the folder, or the engine's handle.
+ * Saves step `state.step` under `checkpointsPath`, with `texts` by name beside the weights, and removes
+ * all but the newest `keep`. Returns what the weights can be loaded from: the folder, or the engine's
+ * handle.
  */
 export async function saveCheckpoint(
   checkpointsPath: string,
@@ -48,12 +49,15 @@ export async function saveCheckpoint(
   state: Omit<CheckpointState, "version" | "files" | "logs"> &
     Partial<Pick<CheckpointState, "logs">>,
   keep: number,
+  texts: Readonly<Record<string, string>> = {},
 ): Promise<string> {
   const folder = inside(checkpointsPath, `step-${state.step}`);
   let handle: string | undefined;
   await replaceFolderAtomic(folder, async (beside) => {
     const saved = await learner.save(beside, { optimizer: true });
     if (saved.in === "engine") handle = saved.handle;
+    for (const [name, text] of Object.entries(texts))
+      await writeFileAtomic(inside(beside, name), text);
     const names = await listFiles(beside);
     const files = await Promise.all(
       names.map(async (name) => {

@@ -35,7 +35,7 @@ import { showEpisodes } from "./show-episodes.ts";
 
 export interface RlOptions extends Pick<
   LoopOptions,
-  "learner" | "run" | "resume" | "signal" | "onStep"
+  "learner" | "run" | "resume" | "signal" | "onStep" | "files"
 > {
   readonly records: readonly TaskRecord[];
   readonly episode: EpisodeConfig;

@@ -26,6 +26,8 @@ export interface LoopOptions {
   readonly resume?: boolean;
   /** Ends the run after saving a checkpoint. */
   readonly signal?: AbortSignal;
+  /** Texts by name, written into every checkpoint. */
+  readonly files?: Readonly<Record<string, string>>;
   /** Called with each new line of metrics.jsonl. */
   readonly onStep?: (metrics: Metrics) => void;
 }
@@ -67,7 +69,7 @@ export async function runSteps(
   const save = async (): Promise<void> => {
     if (savedAt === step && step > 0) return;
     const state = { verb, step, updates, logs: await run.numLines() };
-    await saveCheckpoint(run.checkpointsPath, learner, state, keepCheckpoints);
+    await saveCheckpoint(run.checkpointsPath, learner, state, keepCheckpoints, options.files);
     savedAt = step;
   };
 

@@ -19,7 +19,7 @@ import type { SftConfig } from "./sft-config.ts";
 
 export interface SftOptions extends Pick<
   LoopOptions,
-  "learner" | "run" | "resume" | "signal" | "onStep"
+  "learner" | "run" | "resume" | "signal" | "onStep" | "files"
 > {
   readonly examples: readonly Transcript[];
   readonly config: SftConfig;

@@ -1,10 +1,9 @@
 /** Everything that can go wrong on the line, injected behind a real port. */
 import { afterEach, describe, expect, test } from "vitest";
 import { VigorlError } from "../../core/errors.ts";
-import { patches14 } from "../../image/fixtures/preprocessor.ts";
 import { createApp } from "../../serve/app.ts";
 import { StuckSampler } from "../../serve/fixtures/api.ts";
-import { chat } from "../../task/fixtures/scene.ts";
+import { chat, smallConfig } from "../../task/fixtures/scene.ts";
 import { ScriptedSampler } from "../../task/fixtures/scripted-sampler.ts";
 import { samplingOnly } from "../capabilities.ts";
 import { ReplyFault } from "../reply-fault.ts";
@@ -36,8 +35,7 @@ async function serverWith(
   inner: Sampler = new ScriptedSampler(chat.tokenizer, () => "fine"),
   apiKey?: string,
 ) {
-  const budget = { minPixels: 12_544, maxPixels: 12_544 };
-  const format = { chat, preprocessor: patches14, budget };
+  const format = smallConfig({});
   const key = apiKey === undefined ? {} : { apiKey };
   const server = await startFaultyServer(
     createApp({ sampler: inner, format, model: "m", ...key }),

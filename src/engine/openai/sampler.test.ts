@@ -1,6 +1,5 @@
 /** The remote sampler against our own API on a real port: what it asks, and what it makes of answers. */
 import { afterEach, describe, expect, test } from "vitest";
-import { patches14 } from "../../image/fixtures/preprocessor.ts";
 import { createApp, type AppOptions } from "../../serve/app.ts";
 import { runEpisode } from "../../task/episode.ts";
 import { answerTurn, chat, digitRecord, smallConfig, zoomCall } from "../../task/fixtures/scene.ts";
@@ -16,7 +15,6 @@ import type { RemoteOptions } from "./options.ts";
 import { openRemoteSampler } from "./sampler.ts";
 
 const { tokenizer } = chat;
-const budget = { minPixels: 12_544, maxPixels: 12_544 };
 const params: SampleParams = {
   maxTokens: 64,
   temperature: 1,
@@ -45,7 +43,7 @@ async function connect(
   inner: Sampler,
   { fault, app, remote }: Setup = {},
 ): Promise<{ server: FaultyServer; sampler: Sampler }> {
-  const format = { chat, preprocessor: patches14, budget };
+  const format = smallConfig({});
   const server = await startFaultyServer(
     createApp({ sampler: inner, format, model: "m", ...app }),
     fault,
@@ -121,7 +119,7 @@ describe("an episode over HTTP", () => {
 
   test("whose images the server resizes again is marked", async () => {
     const other = { minPixels: 50_176, maxPixels: 50_176 };
-    const format = { chat, preprocessor: patches14, budget: other };
+    const format = { ...smallConfig({}), budget: other };
     const { sampler } = await connect(scripted(answerTurn("7")), { app: { format } });
     const far = await runEpisode(sampler, digitRecord, smallConfig({}), 5);
     expect(far.answer).toBe("7");

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { problemsOf } from "../../core/config.ts";
 import { VigorlError } from "../../core/errors.ts";
-import { findPath } from "../../core/paths.ts";
+import { findPath, programName } from "../../core/paths.ts";
 import { readRegular } from "../../core/regular-file.ts";
 import { FolderFiles, listFolder } from "../../data/rows/folder-files.ts";
 import { jsonlRows, jsonRows } from "../../data/rows/json-rows.ts";
@@ -156,7 +156,7 @@ function layoutOf(
     ({ name, files: pattern }) => `${name}: ${pattern(split).source}`,
   );
   throw new VigorlError("input", `${files.folder}: holds no data of ${benchmark.name} (${split})`, {
-    hint: `it is read from files such as\n  ${known.join("\n  ")}\n  (./vigorl data get ${benchmark.name} says what to fetch)`,
+    hint: `it is read from files such as\n  ${known.join("\n  ")}\n  (${programName} data get ${benchmark.name} says what to fetch)`,
   });
 }
 

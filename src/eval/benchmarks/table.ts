@@ -1,4 +1,5 @@
 /** The benchmarks, one line each. */
+import { programName } from "../../core/paths.ts";
 import { nearestName } from "../../core/config.ts";
 import { VigorlError } from "../../core/errors.ts";
 import type { Benchmark, Protocol } from "./benchmark.ts";
@@ -58,7 +59,7 @@ export function benchmarkOf(name: string): Benchmark {
   if (found !== undefined) return found;
   const near = nearestName(name, benchmarkNames);
   throw new VigorlError("usage", `there is no benchmark ${name}`, {
-    hint: near === undefined ? "./vigorl eval --list shows all" : `did you mean ${near}?`,
+    hint: near === undefined ? `${programName} eval --list shows all` : `did you mean ${near}?`,
   });
 }
 

@@ -1,0 +1,68 @@
+/** What the nano model says it is for (`vigorl.json`): its world's words and pictures, and its settings. */
+import { pictureFeatures, type PictureFeatures } from "../image/features.ts";
+import type { ModelCard } from "../task/model-card.ts";
+import { clickQuestion, noToolSuffix, relationQuestion, searchQuestion } from "./language.ts";
+import { drawCanvas } from "./canvas.ts";
+import { sceneAt } from "./scene.ts";
+import { canvasPx, colourNames, relations, shapeNames, viewPx, windowPx } from "./world.ts";
+
+let card: ModelCard | undefined;
+
+export function nanoCard(): ModelCard {
+  return (card ??= makeCard());
+}
+
+function makeCard(): ModelCard {
+  const questions = [
+    searchQuestion("red star"),
+    relationQuestion("red star", "blue heart"),
+    clickQuestion("red star"),
+  ];
+  const words = [...questions, noToolSuffix, ...colourNames, ...shapeNames, ...relations]
+    .join(" ")
+    .toLowerCase()
+    .match(/\p{L}+/gu);
+  return {
+    version: 1,
+    about:
+      "A model of 1.4 million parameters for drawn scenes of coloured things: which digit is on one, where it lies, where to click. It knows nothing else.",
+    settings: {
+      tools: { zoom: { windowPx, outputPx: viewPx } },
+      episode: { maxTurns: 3, maxToolImages: 2, maxTokensPerTurn: 64, maxTotalTokens: 256 },
+      prompts: { style: "nano" },
+      promptsNoTool: { questionSuffix: noToolSuffix },
+      eval: { temperature: 1 },
+    },
+    examples: questions,
+    words: [...new Set(words)].sort(),
+    pictures: {
+      about: `drawn scenes of ${canvasPx} × ${canvasPx} pixels`,
+      ranges: rangesOf(Array.from({ length: NUM_SCENES }, (_, i) => featuresOf(i))),
+    },
+  };
+}
+
+const NUM_SCENES = 48;
+
+function featuresOf(index: number): PictureFeatures {
+  return pictureFeatures(drawCanvas(sceneAt("train", 1, index)));
+}
+
+/** The span of each feature, half of it more on either side; shapes and sizes as far as they change nothing. */
+function rangesOf(seen: readonly PictureFeatures[]): NonNullable<ModelCard["pictures"]>["ranges"] {
+  const spread = (name: keyof PictureFeatures): [number, number] => {
+    const values = seen.map((features) => features[name]);
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    const room = (high - low) / 2;
+    const rounded = (value: number) => Number(value.toFixed(4));
+    return [rounded(Math.max(0, low - room)), rounded(high + room)];
+  };
+  return {
+    aspect: [0.9, 1.1],
+    sidePx: [canvasPx / 2, canvasPx * 2],
+    brightness: spread("brightness"),
+    contrast: spread("contrast"),
+    saturation: spread("saturation"),
+    texture: spread("texture"),
+  };
+}
