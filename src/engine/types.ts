@@ -180,6 +180,12 @@ export interface OptimParams {
   readonly decayAll?: boolean;
   /** Global L2 norm bound; 0 switches clipping off. */
   readonly clipNorm: number;
+  /** What both moments are kept in. Default float32. */
+  readonly moments?: "float32" | "bfloat16" | "int8";
+  /** What is kept beside weights in half precision: a copy, what rounding took, or nothing. Default float32. */
+  readonly masters?: "float32" | "kahan" | "none";
+  /** Where moments and masters lie. Default device. */
+  readonly stateOn?: "device" | "cpu";
 }
 
 export interface OptimOutput {

@@ -7,7 +7,7 @@
  */
 import { linear, rmsNorm, swiglu } from "../torch/nn.ts";
 import { cat, type Tensor } from "../torch/ops.ts";
-import { scope } from "../torch/scope.ts";
+import { keptSteps, type Steps } from "../torch/steps.ts";
 import { attendSegments, interleaved, pick, type Segments } from "./attention.ts";
 import type { ExpertsConfig, TextConfig } from "./config.ts";
 import { expertRunner, mixture, route, takeExperts, type Experts } from "./experts.ts";
@@ -101,22 +101,27 @@ export function languageForward(
   embeds: Tensor,
   factors: Tensor,
   segments: Segments,
-  { rows, deepstack }: { readonly rows?: Tensor; readonly deepstack?: Deepstack } = {},
+  {
+    rows,
+    deepstack,
+    steps = keptSteps,
+  }: { readonly rows?: Tensor; readonly deepstack?: Deepstack; readonly steps?: Steps } = {},
 ): Tensor {
   let x = embeds;
   const last = model.layers.length - 1;
   // What is added after the last layer needs all of its rows.
   const early = (deepstack?.levels.length ?? 0) <= last ? rows : undefined;
   for (const [i, layer] of model.layers.entries()) {
-    const input = x;
     // A scope a layer: what autograd does not need is free before the next layer runs.
-    x = scope(() => {
+    x = steps.run(x, (input) => {
       const picked = i === last ? early : undefined;
       const output = layerForward(layer, config, input, factors, segments, picked);
       return withDeepstack(output, i, deepstack);
     });
   }
-  return rmsNorm(early === rows ? x : pick(x, rows), model.norm, config.rmsNormEps);
+  return steps.run(x, (input) =>
+    rmsNorm(early === rows ? input : pick(input, rows), model.norm, config.rmsNormEps),
+  );
 }
 
 /** A layer's output [N, C] with what is added after it. */

@@ -8,6 +8,7 @@ import { VigorlError } from "../core/errors.ts";
 import { layTogether, linear } from "../torch/nn.ts";
 import { embedding, type Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
+import { backwardOf, keptSteps, leafOf, RecomputedSteps, type Steps } from "../torch/steps.ts";
 import { tensor, type Device, type DType } from "../torch/tensor.ts";
 import type { Adapter } from "./adapter.ts";
 import { segment } from "./attention.ts";
@@ -33,6 +34,17 @@ export interface HiddenOptions {
   readonly rows?: Int32Array;
   /** How sequences of different lengths meet in attention; chosen by their lengths where absent. */
   readonly layout?: "padded" | "separate";
+}
+
+/** A forward pass over a batch whose backward pass is still to come. */
+export interface Pass {
+  /** Outside of any graph. */
+  readonly hidden: Tensor;
+  /**
+   * Adds to the gradients of what is trained, given the derivative by `hidden`.
+   * @param collect called whenever gradients of some parameters are complete
+   */
+  readonly backward: (slope: Tensor, collect: () => void) => void;
 }
 
 export class VisionLanguageModel {
@@ -140,6 +152,49 @@ export class VisionLanguageModel {
 
   /** Final hidden states of a batch, normed: [N, hidden], or [n, hidden] at `rows`. */
   hidden(batch: Batch, options: HiddenOptions = {}): Tensor {
+    const deepstack = this.deepstack(batch, options.features);
+    return this.#layers(batch, this.embed(batch, options.features), deepstack, options);
+  }
+
+  /**
+   * As `hidden`, to be followed by its backward pass.
+   * @param recompute keep only what goes from layer to layer, and run each again in the backward pass:
+   *   gradient checkpointing, to the same bits
+   */
+  pass(batch: Batch, recompute: boolean, options: HiddenOptions = {}): Pass {
+    if (!recompute) {
+      const hidden = this.hidden(batch, options);
+      const backward: Pass["backward"] = (slope, collect) => {
+        backwardOf([[hidden, slope]]);
+        collect();
+      };
+      return { hidden: hidden.detach(), backward };
+    }
+    const steps = new RecomputedSteps();
+    const embeds = this.embed(batch, options.features);
+    const levels = this.deepstack(batch, options.features);
+    const leaves = levels && { ...levels, levels: levels.levels.map(leafOf) };
+    const hidden = this.#layers(batch, embeds, leaves, options, steps);
+    return {
+      hidden,
+      backward: (slope, collect) => {
+        const outer = steps.backward(slope, collect);
+        const deep = (levels?.levels ?? []).map(
+          (level, k) => [level, leaves?.levels[k].grad ?? null] as const,
+        );
+        backwardOf([[embeds, outer], ...deep]);
+        collect();
+      },
+    };
+  }
+
+  #layers(
+    batch: Batch,
+    embeds: Tensor,
+    deepstack: Deepstack | undefined,
+    options: HiddenOptions,
+    steps: Steps = keptSteps,
+  ): Tensor {
     const { device } = this;
     const { rows } = options;
     const { headDim } = this.config.text;
@@ -149,15 +204,13 @@ export class VisionLanguageModel {
     const hidden = languageForward(
       this.language,
       this.config.text,
-      this.embed(batch, options.features),
+      embeds,
       this.textRotary.at(batch.axes),
       segment(batch.lengths, { dtype: this.dtype, device, headDim }, options.layout),
-      {
-        rows: early ? index : undefined,
-        deepstack: this.deepstack(batch, options.features),
-      },
+      { rows: early ? index : undefined, deepstack, steps },
     );
-    return index === undefined || early ? hidden : hidden.indexSelect(0, index);
+    if (index === undefined || early) return hidden;
+    return steps.run(hidden, (x) => x.indexSelect(0, index));
   }
 
   /** Logits [n, V] of hidden states [n, hidden]. */

@@ -218,3 +218,14 @@ export class TensorHandle {
     return new (this.constructor as new (id: number) => this)(id);
   }
 }
+
+/** Adds the derivatives of several results, given those of what follows, to every leaf's `grad`. */
+export function backwardFrom(
+  results: readonly TensorHandle[],
+  gradients: readonly TensorHandle[],
+): void {
+  native.backward(
+    results.map(({ id }) => id),
+    gradients.map(({ id }) => id),
+  );
+}

@@ -1,7 +1,8 @@
 /**
- * AdamW (Loshchilov & Hutter 2019) over named parameters, in a handful of calls whatever their
- * number: libtorch's fused kernel where it has one, list operators elsewhere. Parameters in float16
- * or bfloat16 are stepped through float32 copies. The state is a map of named tensors, so that a run
+ * AdamW (Loshchilov & Hutter 2019) over named parameters, in a handful of calls for many small ones, and
+ * piece by piece for large ones, so that a step needs no memory worth mentioning: libtorch's fused kernel
+ * where it has one, list operators elsewhere. Parameters in float16 or bfloat16 are stepped through float32
+ * copies, unless the form of the state says otherwise. The state is a map of named tensors, so that a run
  * resumes exactly. Left out: AMSGrad and maximisation.
  */
 import { VigorlError } from "../core/errors.ts";
@@ -20,6 +21,13 @@ import {
   stack,
   type Tensor,
 } from "./ops.ts";
+import {
+  storedMoment,
+  storedWeight,
+  wholeState,
+  type StateForm,
+  type Stored,
+} from "./optim-state.ts";
 import { noGrad, scope } from "./scope.ts";
 import { tensor } from "./tensor.ts";
 
@@ -35,6 +43,8 @@ export interface AdamWOptions {
   betas?: readonly [number, number];
   eps?: number;
   weightDecay?: number;
+  /** Of what is remembered. Default all in float32, on the device. */
+  form?: StateForm;
 }
 
 /** Where the gradient of a parameter is; of the parameter's own dtype or float32. */
@@ -58,12 +68,22 @@ export interface Optimizer {
 interface Slot {
   name: string;
   parameter: Tensor;
-  mean: Tensor; // first moment, float32
-  square: Tensor; // second moment, float32
-  master: Tensor | null; // float32 copy of a half-precision parameter
+  mean: Stored; // first moment
+  square: Stored; // second moment
+  weight: Stored;
   steps: number;
   savedSteps: Tensor; // `steps` as the state names it, int64 [1]
 }
+
+/** Part of a parameter in one call of a kernel: float32, flat. */
+interface Piece {
+  readonly slot: Slot;
+  readonly start: number;
+  readonly count: number;
+}
+
+/** Elements of the pieces of one call. */
+const MAX_ELEMENTS = 2 ** 24;
 
 const hasFused = hasOp("aten::_fused_adamw_");
 
@@ -76,12 +96,13 @@ export class AdamW implements Optimizer {
   /** `fused: false` takes the list operators even where libtorch has the fused kernel. */
   constructor(groups: readonly ParameterGroup[], options: AdamWOptions & { fused?: boolean } = {}) {
     const { betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0.01, fused = true } = options;
+    const { form = wholeState } = options;
     this.betas = betas;
     this.eps = eps;
     this.fused = fused && hasFused;
     refuseDuplicates(groups.flatMap((group) => [...group.parameters.keys()]));
     this.groups = groups.map((group) => ({
-      slots: [...group.parameters].map(([name, parameter]) => newSlot(name, parameter)),
+      slots: [...group.parameters].map(([name, parameter]) => newSlot(name, parameter, form)),
       weightDecay: group.weightDecay ?? weightDecay,
       scale: group.learningRateScale ?? 1,
     }));
@@ -103,11 +124,9 @@ export class AdamW implements Optimizer {
 
   state(): Map<string, Tensor> {
     const state = new Map<string, Tensor>();
-    for (const { name, mean, square, master, steps, savedSteps } of this.slots()) {
-      state.set(`${name}.mean`, mean);
-      state.set(`${name}.square`, square);
-      if (master !== null) state.set(`${name}.master`, master);
-      state.set(`${name}.steps`, savedSteps.fill_(steps));
+    for (const slot of this.slots()) {
+      for (const [part, kept] of partsOf(slot)) state.set(`${slot.name}.${part}`, kept);
+      state.set(`${slot.name}.steps`, slot.savedSteps.fill_(slot.steps));
     }
     return state;
   }
@@ -115,10 +134,18 @@ export class AdamW implements Optimizer {
   loadState(state: ReadonlyMap<string, Tensor>): void {
     noGrad(() => {
       for (const slot of this.slots()) {
-        slot.mean.copy_(stateTensor(state, `${slot.name}.mean`, slot.mean));
-        slot.square.copy_(stateTensor(state, `${slot.name}.square`, slot.square));
-        if (slot.master !== null) {
-          slot.master.copy_(stateTensor(state, `${slot.name}.master`, slot.master));
+        for (const [part, kept] of partsOf(slot)) {
+          const name = `${slot.name}.${part}`;
+          const found = stateTensor(state, name, kept);
+          if (found.dtype !== kept.dtype)
+            throw new VigorlError(
+              "input",
+              `optimizer state: ${name} is ${found.dtype}, must be ${kept.dtype}`,
+              {
+                hint: "resume with the moments and masters that the checkpoint was made with",
+              },
+            );
+          kept.copy_(found);
         }
         slot.steps = stateTensor(state, `${slot.name}.steps`).item();
       }
@@ -126,9 +153,9 @@ export class AdamW implements Optimizer {
   }
 
   dispose(): void {
-    for (const { mean, square, master, savedSteps } of this.slots()) {
-      for (const owned of [mean, square, master, savedSteps]) owned?.dispose();
-    }
+    for (const slot of this.slots())
+      for (const owned of [...partsOf(slot).map(([, kept]) => kept), slot.savedSteps])
+        owned.dispose();
   }
 
   private slots(): Slot[] {
@@ -141,56 +168,62 @@ export class AdamW implements Optimizer {
     weightDecay: number,
     gradientOf: GradientOf,
   ): void {
-    const slots: Slot[] = [];
-    const gradients: Tensor[] = [];
-    for (const slot of all) {
+    const present = all.flatMap((slot) => {
       const gradient = gradientOf(slot.parameter);
-      if (gradient === null) continue;
-      slots.push(slot);
-      gradients.push(slot.master === null ? gradient : gradient.to("float32"));
-      slot.steps++;
-    }
-    if (slots.length === 0) return;
-    const weights = slots.map((slot) => slot.master ?? slot.parameter);
-    if (this.fused) this.stepFused(slots, weights, gradients, learningRate, weightDecay);
-    else this.stepForeach(slots, weights, gradients, learningRate, weightDecay);
-    for (const { parameter, master } of slots) if (master !== null) parameter.copy_(master);
+      return gradient === null ? [] : [{ slot, gradient }];
+    });
+    for (const { slot } of present) slot.steps++;
+    const gradients = new Map(present.map(({ slot, gradient }) => [slot, gradient]));
+    for (const pieces of batches(present.map(({ slot }) => slot)))
+      scope(() => {
+        const load = (of: (slot: Slot) => Stored) =>
+          pieces.map(({ slot, start, count }) => of(slot).load(start, count));
+        const loaded: Loaded = {
+          steps: pieces.map(({ slot }) => slot.steps),
+          weights: load(({ weight }) => weight),
+          means: load(({ mean }) => mean),
+          squares: load(({ square }) => square),
+          gradients: pieces.map(({ slot, start, count }) =>
+            gradients.get(slot)!.reshape([-1]).narrow(0, start, count).to("float32"),
+          ),
+        };
+        if (this.fused) this.stepFused(loaded, learningRate, weightDecay);
+        else this.stepForeach(loaded, learningRate, weightDecay);
+        for (const [i, { slot, start, count }] of pieces.entries()) {
+          slot.weight.store(start, count, loaded.weights[i]);
+          slot.mean.store(start, count, loaded.means[i]);
+          slot.square.store(start, count, loaded.squares[i]);
+        }
+      });
   }
 
   private stepFused(
-    slots: readonly Slot[],
-    weights: Tensor[],
-    gradients: Tensor[],
+    { steps: counts, weights, means, squares, gradients }: Loaded,
     lr: number,
     weightDecay: number,
   ): void {
     const [beta1, beta2] = this.betas;
     const steps = new Map<number, Tensor>();
     const { device } = weights[0]!;
-    for (const slot of slots) {
-      if (!steps.has(slot.steps)) steps.set(slot.steps, full([], slot.steps, { device }));
-    }
+    for (const count of counts)
+      if (!steps.has(count)) steps.set(count, full([], count, { device }));
     fusedAdamw_(
       weights,
       gradients,
-      slots.map((slot) => slot.mean),
-      slots.map((slot) => slot.square),
+      means,
+      squares,
       [],
-      slots.map((slot) => steps.get(slot.steps)!),
+      counts.map((count) => steps.get(count)!),
       { lr, beta1, beta2, weightDecay, eps: this.eps, amsgrad: false, maximize: false },
     );
   }
 
   private stepForeach(
-    slots: readonly Slot[],
-    weights: Tensor[],
-    gradients: Tensor[],
+    { steps, weights, means, squares, gradients }: Loaded,
     lr: number,
     weightDecay: number,
   ): void {
     const [beta1, beta2] = this.betas;
-    const means = slots.map((slot) => slot.mean);
-    const squares = slots.map((slot) => slot.square);
     if (weightDecay !== 0) foreachMulScalar_(weights, 1 - lr * weightDecay);
     foreachMulScalar_(means, beta1);
     foreachAdd_(means, gradients, { alpha: 1 - beta1 });
@@ -199,16 +232,48 @@ export class AdamW implements Optimizer {
     const denominators = foreachSqrt(squares);
     foreachDivScalars_(
       denominators,
-      slots.map((slot) => Math.sqrt(1 - beta2 ** slot.steps)),
+      steps.map((count) => Math.sqrt(1 - beta2 ** count)),
     );
     foreachAddScalar_(denominators, this.eps);
     foreachAddcdivScalars_(
       weights,
       means,
       denominators,
-      slots.map((slot) => -lr / (1 - beta1 ** slot.steps)),
+      steps.map((count) => -lr / (1 - beta1 ** count)),
     );
   }
+}
+
+/** float32, flat, by piece. */
+interface Loaded {
+  readonly steps: number[];
+  readonly weights: Tensor[];
+  readonly means: Tensor[];
+  readonly squares: Tensor[];
+  readonly gradients: Tensor[];
+}
+
+/** All elements of the slots, in order, in calls of a bounded number. */
+function batches(slots: readonly Slot[]): Piece[][] {
+  const all: Piece[][] = [];
+  let room = 0;
+  for (const slot of slots) {
+    const total = slot.parameter.numel;
+    for (let start = 0; start < total; start += MAX_ELEMENTS) {
+      const count = Math.min(MAX_ELEMENTS, total - start);
+      if (count > room || all.length === 0) {
+        all.push([]);
+        room = MAX_ELEMENTS;
+      }
+      all.at(-1)!.push({ slot, start, count });
+      room -= count;
+    }
+  }
+  return all;
+}
+
+function partsOf({ mean, square, weight }: Slot): [part: string, kept: Tensor][] {
+  return [mean, square, weight].flatMap(({ tensors }) => Object.entries(tensors));
 }
 
 /**
@@ -274,12 +339,12 @@ export function masterOf(parameter: Tensor): Tensor | null {
   return scope(() => parameter.detach().to("float32").keep());
 }
 
-function newSlot(name: string, parameter: Tensor): Slot {
-  const master = masterOf(parameter);
-  const weight = master ?? parameter;
-  const zeros = () => scope(() => weight.detach().zerosLike().keep());
+function newSlot(name: string, parameter: Tensor, form: StateForm): Slot {
   const savedSteps = tensor([0], { dtype: "int64" }).keep();
-  return { name, parameter, mean: zeros(), square: zeros(), master, steps: 0, savedSteps };
+  const mean = storedMoment(parameter, form, "mean");
+  const square = storedMoment(parameter, form, "square");
+  const weight = storedWeight(parameter, form);
+  return { name, parameter, mean, square, weight, steps: 0, savedSteps };
 }
 
 function globalNorm(gradients: readonly Tensor[]): number {

@@ -58,12 +58,14 @@ test("sampling that the loss would not know of is refused", () => {
 
 test("the published rules of cut-off answers, warm-up and decay", () => {
   const of = (profile: string) => {
-    const { overlong, warmup, decayNorms } = rl({ profile });
-    return { overlong, warmup, decayNorms };
+    const { overlong, warmup, decayNorms, moments, masters } = rl({ profile });
+    return { overlong, warmup, decayNorms, state: [moments, masters] };
   };
-  expect(of("repo")).toEqual({ overlong: "keep", warmup: "perStep", decayNorms: true });
-  expect(of("repo-multi")).toEqual({ overlong: "mask", warmup: "perStep", decayNorms: true });
-  expect(of("paper")).toEqual({ overlong: "keep", warmup: "perUpdate", decayNorms: false });
+  const theirs = { warmup: "perStep", decayNorms: true, state: ["bfloat16", "kahan"] };
+  expect(of("repo")).toEqual({ overlong: "keep", ...theirs });
+  expect(of("repo-multi")).toEqual({ overlong: "mask", ...theirs });
+  const ours = { warmup: "perUpdate", decayNorms: false, state: ["float32", "float32"] };
+  expect(of("paper")).toEqual({ overlong: "keep", ...ours });
   expect(of("paper-multi")).toMatchObject({ overlong: "mask" });
   const repo = rl({ profile: "repo-multi" });
   const rate = (k: number) => optimParams(repo, k, repo.steps).learningRate;

@@ -18,6 +18,9 @@ export interface OptimizerConfig {
   readonly beta2: number;
   readonly eps: number;
   readonly clipNorm: number;
+  readonly moments: "float32" | "bfloat16" | "int8";
+  readonly masters: "float32" | "kahan" | "none";
+  readonly stateOn: "device" | "cpu";
 }
 
 /** Schema fields of AdamW and its schedule with a verb's own defaults. */
@@ -56,6 +59,22 @@ export function optimizerFields(
       .min(0)
       .default(defaults.clipNorm)
       .describe("bound on the global gradient norm; 0 switches clipping off"),
+    moments: z
+      .enum(["float32", "bfloat16", "int8"])
+      .default("float32")
+      .describe("what both moments are kept in: 8, 4 or 2 bytes for each trained number"),
+    masters: z
+      .enum(["float32", "kahan", "none"])
+      .default("float32")
+      .describe(
+        "beside trained weights in half precision: a copy in float32 (4 bytes each), what rounding took (2 bytes), or nothing, which loses small steps",
+      ),
+    stateOn: z
+      .enum(["device", "cpu"])
+      .default("device")
+      .describe(
+        "where moments and masters lie: cpu takes them off a GPU, and brings them to it in pieces for each step",
+      ),
   };
 }
 
@@ -63,6 +82,7 @@ export function optimizerFields(
 export function optimParams(config: OptimizerConfig, index: number, total: number): OptimParams {
   const { learningRate: peak, schedule: kind, warmupRatio } = config;
   const { beta1, beta2, eps, weightDecay, decayNorms: decayAll, clipNorm } = config;
+  const { moments, masters, stateOn } = config;
   const fromZero = config.warmup === "perStep";
   const learningRate = learningRateAt(index, {
     kind,
@@ -71,7 +91,8 @@ export function optimParams(config: OptimizerConfig, index: number, total: numbe
     totalSteps: total,
     fromZero,
   });
-  return { learningRate, beta1, beta2, eps, weightDecay, decayAll, clipNorm };
+  const form = { moments, masters, stateOn };
+  return { learningRate, beta1, beta2, eps, weightDecay, decayAll, clipNorm, ...form };
 }
 
 /** Throws VigorlError("usage") where a run is so short that its rate never leaves 0. */

@@ -187,6 +187,8 @@ const repo: RlPreset = {
   dualClip: 3,
   warmup: "perStep",
   decayNorms: true,
+  moments: "bfloat16",
+  masters: "kahan",
 };
 
 /**

@@ -39,6 +39,12 @@ export const localSchema = z.strictObject({
   tokensPerMicroBatch: autoOr(z.int().min(1)).describe(
     "padded positions of one learning micro-batch; a longer sequence goes alone; auto: 4096",
   ),
+  gradientCheckpointing: z
+    .boolean()
+    .default(false)
+    .describe(
+      "while learning, keep what goes from layer to layer alone and run each layer again in the backward pass: less memory, a third more work, the same bits",
+    ),
   memory: z
     .strictObject({
       weightsGiB: autoOr(gib).describe(

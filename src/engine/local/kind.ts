@@ -96,6 +96,7 @@ async function optionsOf(config: LocalConfig): Promise<LocalOptions> {
     samplers: given(config.samplers),
     threads: given(config.threads),
     tokensPerMicroBatch: given(config.tokensPerMicroBatch),
+    gradientCheckpointing: config.gradientCheckpointing,
     maxWeightsBytes: bytes(memory.weightsGiB),
     cacheBytes: bytes(memory.cacheGiB),
     featureBytes: bytes(memory.imagesGiB),

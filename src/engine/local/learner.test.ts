@@ -26,6 +26,7 @@ const settings: LearnerSettings = {
   trainable: "all",
   tokensPerMicroBatch: 60,
   logitsBytes: 2 ** 16,
+  recompute: false,
   preprocessor: patches14,
 };
 
@@ -107,6 +108,14 @@ test("GSPO at temperature 0.7: a sequence's ratio, with its logits in one block 
     expect(result).toBeCloseTo(direct.result, 4);
     expectClose(grads, direct.grads);
   }
+});
+
+test("layers that run again in the backward pass give the same bits", () => {
+  const loss: Loss = { kind: "crossEntropy" };
+  const kept = learned(loss);
+  const again = learned(loss, data, { ...settings, recompute: true });
+  expect(again.result).toBe(kept.result);
+  expect([...again.grads]).toEqual([...kept.grads]);
 });
 
 test("gradients of half-precision weights add up in float32 over micro-batches", async () => {

@@ -35,6 +35,8 @@ export interface LearnerSettings {
   readonly trainable: "all" | "language";
   readonly tokensPerMicroBatch: number;
   readonly logitsBytes: number;
+  /** Gradient checkpointing: each layer runs again in the backward pass. */
+  readonly recompute: boolean;
   readonly preprocessor: PreprocessorConfig;
 }
 
@@ -109,9 +111,9 @@ export function forwardBackward(
         settings.trainable === "language" || batch.images.length === 0
           ? features.take(batch.images)
           : encodePixels(model, batch.images, settings.preprocessor);
-      const hidden = model.hidden(batch, { features: seen, rows });
+      const pass = model.pass(batch, settings.recompute, { features: seen, rows });
       // The head runs block by block beside the graph, so that only one block of logits is alive.
-      const ends = hidden.detach();
+      const ends = pass.hidden;
       const slopesOf: Tensor[] = [];
       const size = rowsPerBlock(model, settings);
       for (const [first, last] of wholeData(layout, size)) {
@@ -138,9 +140,7 @@ export function forwardBackward(
           collect();
         }
       }
-      if (hidden.requiresGrad)
-        hidden.backward(slopesOf.length === 1 ? slopesOf[0] : cat(slopesOf, 0));
-      collect();
+      pass.backward(slopesOf.length === 1 ? slopesOf[0] : cat(slopesOf, 0), collect);
     });
   }
   const perToken = sums.tokens === 0 ? 0 : 1 / sums.tokens;

@@ -67,6 +67,7 @@ export class LocalModel {
       trainable: freezesTower ? "language" : trainable,
       tokensPerMicroBatch: options.tokensPerMicroBatch,
       logitsBytes: options.logitsBytes ?? LOGITS_BYTES[options.device === "cpu" ? "cpu" : "gpu"],
+      recompute: options.gradientCheckpointing ?? false,
       preprocessor,
     };
     this.policy = { model, features };

@@ -23,6 +23,9 @@ const settingsSchema = z.strictObject({
   eps: z.number(),
   weightDecay: z.number(),
   decayAll: z.boolean().default(false),
+  moments: z.enum(["float32", "bfloat16", "int8"]).default("float32"),
+  masters: z.enum(["float32", "kahan", "none"]).default("float32"),
+  stateOn: z.enum(["device", "cpu"]).default("device"),
 });
 const stateSchema = z.strictObject({
   weightsVersion: z.int().nonnegative(),
@@ -50,8 +53,7 @@ export class Optimizer {
    * @throws VigorlError "numerics" where the norm is not finite; the weights stay, the gradients go
    */
   step({ learningRate, clipNorm, ...params }: OptimParams): number {
-    const { beta1, beta2, eps, weightDecay, decayAll = false } = params;
-    this.adamFor({ beta1, beta2, eps, weightDecay, decayAll });
+    this.adamFor(settingsSchema.parse(params));
     const gradientOf = (parameter: Tensor) => this.gradients.of(parameter);
     const bound = clipNorm > 0 ? clipNorm : Infinity;
     const norm = clipGradNorm(this.trained.values(), bound, gradientOf);
@@ -120,7 +122,7 @@ export class Optimizer {
 }
 
 function newAdam(trained: Parameters, settings: Settings): AdamW {
-  const { beta1, beta2, eps, weightDecay, decayAll } = settings;
+  const { beta1, beta2, eps, weightDecay, decayAll, moments, masters, stateOn: place } = settings;
   const decayed: Parameters = new Map();
   const plain: Parameters = new Map();
   for (const [name, parameter] of trained)
@@ -129,6 +131,7 @@ function newAdam(trained: Parameters, settings: Settings): AdamW {
     betas: [beta1, beta2],
     eps,
     weightDecay,
+    form: { moments, masters, place },
   });
 }
 

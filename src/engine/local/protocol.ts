@@ -46,6 +46,8 @@ export interface LocalOptions {
   readonly lora?: LoraStart;
   /** Bound on padded positions of one learning micro-batch; a longer sequence goes alone. */
   readonly tokensPerMicroBatch?: number;
+  /** Keep what goes from layer to layer alone while learning, and run each layer twice. Default false. */
+  readonly gradientCheckpointing?: boolean;
   /** Bound on the bytes of one block of logits while learning. Default 512 MiB; on a GPU 2 GiB. */
   readonly logitsBytes?: number;
   /** Bound on the bytes of kept vision features. */
@@ -149,7 +151,7 @@ export type FromWorker =
 
 /** Options with nothing left open that a worker reads. */
 export type WorkerOptions = LocalSizes &
-  Pick<LocalOptions, "trainable" | "logitsBytes" | "adapter" | "lora">;
+  Pick<LocalOptions, "trainable" | "logitsBytes" | "gradientCheckpointing" | "adapter" | "lora">;
 
 /** What a worker is started with. */
 export interface WorkerStart {
