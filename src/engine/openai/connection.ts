@@ -4,7 +4,8 @@
  * byte). In their place the caller watches for silence. The client's own retries are off.
  */
 import { OpenAI } from "openai";
-import { Agent, fetch as undiciFetch, type RequestInit } from "undici";
+import { TransformStream } from "node:stream/web";
+import { Agent, fetch as undiciFetch, Response, type RequestInit } from "undici";
 import { VigorlError } from "../../core/errors.ts";
 import { modelListSchema, type ModelList } from "./dialect.ts";
 import { BrokenReply } from "./reply.ts";
@@ -33,11 +34,28 @@ export function connect(baseUrl: string, apiKey: string | undefined, limit: numb
 /** Timers take no more. */
 const NEVER_MS = 2 ** 31 - 1;
 
+/** More than any reply takes, log-probabilities included; of a compressed one, what it unpacks to. */
+const maxReplyBytes = 1 << 26;
+
 /** undici's fetch through `agent`. The two declarations of one standard differ in name only. */
 function withAgent(agent: Agent): typeof fetch {
-  const send = (url: string, init?: RequestInit) =>
-    undiciFetch(url, { ...init, dispatcher: agent });
+  const send = async (url: string, init?: RequestInit) => {
+    const reply = await undiciFetch(url, { ...init, dispatcher: agent });
+    return reply.body === null ? reply : new Response(reply.body.pipeThrough(bounded()), reply);
+  };
   return send as unknown as typeof fetch;
+}
+
+/** Passes bytes on, and fails where there are too many of them. */
+function bounded(): TransformStream<Uint8Array, Uint8Array> {
+  let numBytes = 0;
+  return new TransformStream({
+    transform: (chunk, controller) => {
+      numBytes += chunk.length;
+      if (numBytes <= maxReplyBytes) controller.enqueue(chunk);
+      else controller.error(new BrokenReply(`its reply has more than ${maxReplyBytes >> 20} MiB`));
+    },
+  });
 }
 
 /** Asks for the models of a server. */
