@@ -25,8 +25,14 @@ export async function readJson(
   share: Share,
 ): Promise<unknown> {
   // Pages of other origins can post plain text here without being asked for leave, but not JSON.
-  if (!/^application\/json\b/i.test(c.req.header("content-type") ?? ""))
+  const type = c.req.header("content-type") ?? "";
+  if (!/^application\/json\b/i.test(type))
     throw new ApiError(415, "send the body as application/json");
+  const charset = /;\s*charset\s*=\s*"?([^";\s]*)/i.exec(type)?.[1] ?? "utf-8";
+  if (!/^utf-?8$/i.test(charset)) throw new ApiError(415, "send the body as UTF-8");
+  const encoding = c.req.header("content-encoding") ?? "identity";
+  if (encoding.trim().toLowerCase() !== "identity")
+    throw new ApiError(415, "send the body without Content-Encoding");
   const bytes = await readBytes(c.req.raw, limits, share);
   checkBounds(bytes, bounds);
   if (!isUtf8(bytes)) throw new ApiError(400, "the body is not UTF-8");

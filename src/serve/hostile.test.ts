@@ -65,6 +65,20 @@ test("a body that is not UTF-8 is refused, and none of its bytes replaced", asyn
   });
 });
 
+test.each([
+  [{ "content-encoding": "gzip" }, 415],
+  [{ "content-encoding": "identity" }, 200],
+  [{ "content-type": "application/json; charset=utf-16" }, 415],
+  [{ "content-type": 'Application/JSON; charset="UTF-8"' }, 200],
+])(
+  "a body that says it is coded otherwise is not read as if it were not: %j",
+  async (own, status) => {
+    const body = JSON.stringify({ ...user("hi"), max_tokens: 1 });
+    const wish = { method: "POST", headers: { ...headers, ...own }, body };
+    expect((await appOf().request("/v1/chat/completions", wish)).status).toBe(status);
+  },
+);
+
 test("bounds count what is there, whatever strings hold", () => {
   const values = (json: unknown): number => {
     if (typeof json !== "object" || json === null) return 1;
