@@ -110,6 +110,30 @@ describe("the command line itself", () => {
     expect(stdout).toContain(String.raw`\u202e`);
   });
 
+  test("a C locale, odd names, no home and nobody at the terminal change nothing", async () => {
+    const odd = join(folder, "图 片");
+    mkdirSync(odd);
+    await sharp({ create: { width: 8, height: 8, channels: 3, background: "red" } })
+      .png()
+      .toFile(join(odd, "é (1).png"));
+    const line = { id: "é", image: "é (1).png", question: "🙂?", kind: "text", answer: "ja" };
+    writeFileSync(join(odd, "fragen.jsonl"), JSON.stringify(line));
+    const loader = `file://${root}/node_modules/tsx/dist/loader.mjs`;
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      ["--import", loader, join(root, "src/cli.ts"), "data", "check", "图 片/fragen.jsonl"],
+      {
+        cwd: folder,
+        encoding: "utf8",
+        stdio: ["ignore", "pipe", "pipe"],
+        env: { PATH: process.env.PATH, LC_ALL: "C", HOME: "/proc" },
+      },
+    );
+    expect(stderr).toBe("");
+    expect(stdout).toBe("1 records: 1 text\n");
+    expect(status).toBe(0);
+  });
+
   test("a reader that goes away is no error", () => {
     const script = `"${process.execPath}" --import "file://${root}/node_modules/tsx/dist/loader.mjs" "${root}/src/cli.ts" doctor | head -n 1; echo "\${PIPESTATUS[0]}"`;
     const lines = execFileSync("bash", ["-c", script], { encoding: "utf8", cwd: folder });

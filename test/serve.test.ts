@@ -10,7 +10,10 @@ import { z } from "zod";
 
 const root = resolve(import.meta.dirname, "..");
 
-test("serve says where it is, answers, and ends when it is interrupted", async () => {
+test.each([
+  ["is interrupted", "SIGINT"],
+  ["loses its terminal", "SIGHUP"],
+] as const)("serve says where it is, answers, and ends when it %s", async (_, signal) => {
   const folder = mkdtempSync(join(tmpdir(), "vigorl-serve-"));
   const loader = `file://${root}/node_modules/tsx/dist/loader.mjs`;
   const args = ["serve", "--port", "0", "--json", "--api-key-env", "TEST_KEY", "--name", "little"];
@@ -31,7 +34,7 @@ test("serve says where it is, answers, and ends when it is interrupted", async (
       body: JSON.stringify({ model, messages: [{ role: "user", content: "hi" }], max_tokens: 2 }),
     });
     expect(await answer.json()).toMatchObject({ object: "chat.completion", model });
-    child.kill("SIGINT");
+    child.kill(signal);
     expect(await exited).toEqual([0, null]);
   } finally {
     child.kill("SIGKILL");
