@@ -89,7 +89,7 @@ async function replay(run: string): Promise<Result> {
 async function compare(runs: unknown): Promise<Result> {
   if (!Array.isArray(runs) || runs.length !== 2)
     throw new VigorlError("usage", "--compare takes two runs", {
-      hint: "./vigorl eval --compare runs/a runs/b, or arms as runs/a:sft runs/a:rl-zoom",
+      hint: `${programName} eval --compare runs/a runs/b, or arms as runs/a:sft runs/a:rl-zoom`,
     });
   const { compareRuns } = await import("../replay.ts");
   const { comparisonRows } = await import("../eval/compare-runs.ts");

@@ -1,7 +1,7 @@
 /** The engine on this machine, as `open.ts` knows it. */
 import { given } from "../../core/auto.ts";
 import { VigorlError } from "../../core/errors.ts";
-import { findPath } from "../../core/paths.ts";
+import { findPath, programName } from "../../core/paths.ts";
 import { baseOf, isAdapterFolder } from "../../model/adapter-config.ts";
 import { prepareAddon } from "../../torch/addon.ts";
 import type { EngineKind } from "../kind.ts";
@@ -32,7 +32,7 @@ export const localKind: EngineKind<typeof localSchema> = {
         "usage",
         `${adapter}: is an adapter, and the recipe trains whole weights`,
         {
-          hint: "go on with the adapter by a lora section, or merge it first: ./vigorl merge",
+          hint: `go on with the adapter by a lora section, or merge it first: ${programName} merge`,
         },
       );
     const options = { ...(await optionsOf(config)), trainable };
