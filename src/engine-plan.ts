@@ -6,6 +6,7 @@
 import type { Capability, Needs } from "./engine/capabilities.ts";
 import type { OpenOptions, ResolveOptions } from "./engine/kind.ts";
 import {
+  withModelFolders,
   openLearner,
   openSampler,
   processorFolder,
@@ -54,12 +55,13 @@ function rlReads({ klCoef, parity, temperature }: Recipe["rl"]): Capability[] {
  */
 export async function planEngine(
   recipe: Recipe,
-  engine: EngineConfig,
+  named: EngineConfig,
   needs: Needs,
   options: ResolveOptions,
   fallback?: string,
 ): Promise<EnginePlan> {
-  requireOfKind(engine, needs);
+  requireOfKind(named, needs);
+  const engine = await withModelFolders(named);
   const folder = processorFolder(engine, fallback);
   const episode = await episodeConfig(recipe, folder);
   const { lora, seed } = recipe;

@@ -7,10 +7,12 @@ import { relative, sep } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "./core/errors.ts";
 import { writeFileAtomic } from "./core/files.ts";
+import { isHubName } from "./core/hub.ts";
 import { inside } from "./core/inside.ts";
 import { readJsonFile } from "./core/json-file.ts";
 import { isRunFolder, type RunFolder } from "./core/run-folder.ts";
 import { adapterConfigFile } from "./model/adapter-config.ts";
+import { hubModelFolder } from "./model/hub-model.ts";
 import { newestCheckpoint, weightsOf } from "./train/checkpoint.ts";
 
 const weightsSchema = z.strictObject({ version: z.literal(1), folder: z.string().min(1) });
@@ -23,10 +25,11 @@ export async function recordWeights(run: RunFolder, folder: string): Promise<voi
 }
 
 /**
- * The model folder that a path means: itself, or the weights of the run in it.
+ * The model folder that a path means: itself, the weights of the run in it, or a model of the hub.
  * @throws VigorlError("input") for a run that has none
  */
 export async function modelOf(path: string): Promise<string> {
+  if (isHubName(path)) return hubModelFolder(path);
   const isModel = ["config.json", adapterConfigFile].some((file) => existsSync(inside(path, file)));
   if (isModel || !(await isRunFolder(path))) return path;
   const file = inside(path, weightsFile);

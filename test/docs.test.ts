@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { expect, test } from "vitest";
+import { benchmarkPage } from "../scripts/benchmark-page.ts";
 import { metricPage } from "../scripts/metric-page.ts";
 import { recipePage } from "../scripts/recipe-page.ts";
 import { loadRecipe } from "../src/recipe.ts";
@@ -18,6 +19,10 @@ test("docs/recipes.md is what scripts/recipe-docs.ts writes", async () => {
 
 test("docs/metrics.md is what scripts/recipe-docs.ts writes", async () => {
   expect(readFileSync(join(root, "docs/metrics.md"), "utf8")).toBe(await metricPage());
+});
+
+test("docs/benchmarks.md is what scripts/recipe-docs.ts writes", async () => {
+  expect(readFileSync(join(root, "docs/benchmarks.md"), "utf8")).toBe(await benchmarkPage());
 });
 
 test.each(pages)("%s links to files that are there", (page) => {

@@ -6,6 +6,7 @@
 import { programName } from "../core/paths.ts";
 import { Command } from "commander";
 import { VigorlError } from "../core/errors.ts";
+import { getBenchmark, importBenchmark } from "./data-benchmark.ts";
 import { importDataset } from "./data-import.ts";
 import { showDataset } from "./data-show.ts";
 import { splitDataset } from "./data-split.ts";
@@ -17,13 +18,16 @@ export function dataVerb(): Verb {
       .description("make, check, look at, split and import datasets")
       .argument(
         "<action>",
-        "nano: write nano questions; check: read a dataset through; show: as a table and a page; split: train and held out; import: take over a file of others",
+        "nano: write nano questions; check: read a dataset through; show: as a table and a page; split: train and held out; import: take over a file of others, or a benchmark; get: fetch a benchmark",
       )
       .argument(
         "[what]",
-        "check, show, split: the dataset, .jsonl or .parquet; import: its form, one of repo, coco, sharegpt, messages, easyr1, trl, csv, jsonl",
+        "check, show, split: the dataset, .jsonl or .parquet; get: a benchmark; import: a benchmark, or a form, one of repo, coco, sharegpt, messages, easyr1, trl, csv, jsonl",
       )
-      .argument("[file]", "import: the file: .jsonl, .json, .csv, .tsv or .parquet")
+      .argument(
+        "[file]",
+        "import: the benchmark's folder, or the file: .jsonl, .json, .csv, .tsv or .parquet",
+      )
       .option("--task <name>", "nano: a task of the nano world", "search")
       .option("--split <name>", "nano: train or heldout", "train")
       .option("--count <number>", "nano: how many, 1000; show: how many on the page, 60")
@@ -38,7 +42,9 @@ export function dataVerb(): Verb {
         "nano, import: where to write, .jsonl or .parquet (which holds the images); import .jsonl names images where they lie; show: the page; split: a folder",
       ),
     run: async (context, [action, what, file], options) => {
-      switch (oneOf("data: the action", action, ["nano", "check", "show", "split", "import"])) {
+      switch (
+        oneOf("data: the action", action, ["nano", "check", "show", "split", "import", "get"])
+      ) {
         case "nano":
           return writeNano(options);
         case "check":
@@ -48,7 +54,12 @@ export function dataVerb(): Verb {
         case "split":
           return splitDataset(what, options, context);
         case "import":
-          return importDataset(what, file, options);
+          return (
+            (await importBenchmark(what, file, options, context)) ??
+            importDataset(what, file, options)
+          );
+        case "get":
+          return getBenchmark(what, options, context);
       }
     },
   };

@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
+import { hubModelFolder } from "../model/hub-model.ts";
 import { isLearner, requireCapabilities, type Needs } from "./capabilities.ts";
 import type { EngineKind, OpenOptions, ResolveOptions } from "./kind.ts";
 import { localKind } from "./local/kind.ts";
@@ -56,6 +57,13 @@ export function processorFolder(config: EngineConfig, fallback?: string): string
       hint: "set engine.folder to the served model's own (config.json, tokenizer.json, tokenizer_config.json, preprocessor_config.json; no weights); where exact tokens do not matter, that of any Qwen vision-language model",
     },
   );
+}
+
+/** The engine with folders of the hub's cache in place of names on the hub, fetched where they are missing. */
+export async function withModelFolders(config: EngineConfig): Promise<EngineConfig> {
+  if (config.kind === "local") return { ...config, model: await hubModelFolder(config.model) };
+  if (!("folder" in config) || config.folder === undefined) return config;
+  return { ...config, folder: await hubModelFolder(config.folder) };
 }
 
 /** The engine on other weights. @throws VigorlError("usage") where its weights are not ours to choose */

@@ -5,6 +5,12 @@
 import { z } from "zod";
 import { problemsOf } from "../../core/config.ts";
 import { VigorlError } from "../../core/errors.ts";
+import {
+  cachedSnapshot,
+  fetchSnapshot,
+  type HubOptions,
+  type HubSnapshot,
+} from "../../core/hub.ts";
 import { findPath, programName } from "../../core/paths.ts";
 import { readRegular } from "../../core/regular-file.ts";
 import { FolderFiles, listFolder } from "../../data/rows/folder-files.ts";
@@ -80,6 +86,7 @@ export async function loadBenchmark(
     split,
     files: paths.map((path) => `${files.folder}/${path}`),
     notes: [
+      ...revisionNote(folder),
       ...countNote(benchmark, split, records.length + passed, limit),
       ...(passed === 0 ? [] : [`${passed} rows are not part of this benchmark`]),
       ...notes,
@@ -88,17 +95,68 @@ export async function loadBenchmark(
 }
 
 /**
- * Where a benchmark's files lie: the folder that was named.
- * @throws VigorlError("usage") without one
+ * Where a benchmark's files lie: the folder that was named, else what `data get` has left in the cache.
+ * @throws VigorlError("usage") where there is neither
  */
 export async function benchmarkFolder(
-  { name }: Benchmark,
+  benchmark: Benchmark,
   folder: string | undefined,
 ): Promise<string> {
-  if (folder !== undefined) return Promise.resolve(findPath(folder));
+  if (folder !== undefined) return findPath(folder);
+  const { name, hub } = benchmark;
+  const cached = hub === null ? null : await cachedSnapshot({ kind: "dataset", name: hub.repo });
+  if (cached !== null) return cached.folder;
   throw new VigorlError("usage", `${name}: in which folder does it lie?`, {
-    hint: "name it with --data, or as folder: beside benchmark: in the recipe",
+    hint: `fetch it with ./vigorl data get ${name}, or name its folder with --data (folder: in a recipe)`,
   });
+}
+
+/** What `data get` fetches, a line each: patterns with * and {a,b}. */
+export function neededFiles({ hub }: Benchmark, split: string): string[] {
+  return hub === null ? [] : globsOf(hub.files(split));
+}
+
+/** Fetches a benchmark into the hub's cache. @throws VigorlError where it has no copy there, or none comes */
+export async function getBenchmark(
+  benchmark: Benchmark,
+  split: string = benchmark.splits[0],
+  options: HubOptions = {},
+): Promise<HubSnapshot> {
+  const { hub, name, sources } = benchmark;
+  if (hub === null)
+    throw new VigorlError("input", `${name}: is not fetched from the hub`, {
+      hint: `take it from ${sources.join(" or ")}, and name its folder with --data`,
+    });
+  const files = hub.files(split);
+  const repo = { kind: "dataset", name: hub.repo } as const;
+  return fetchSnapshot(repo, (path) => files.test(path), globsOf(files), options);
+}
+
+/** A pattern of paths as people write it, alternatives on lines of their own. */
+function globsOf({ source }: RegExp): string[] {
+  let glob = source
+    .replaceAll("\\/", "/")
+    .replaceAll(/(?:\[\\w-\]|\\w|\.)[*+]/g, "*")
+    .replaceAll("\\.", ".")
+    .replaceAll(/[\^$]/g, "");
+  const innermost = /\(\?:([^()]*)\)/;
+  while (innermost.test(glob))
+    glob = glob.replace(innermost, (_, inner: string) => `{${inner.replaceAll("|", ",")}}`);
+  const whole = /^\{(.*)\}$/.exec(glob)?.[1];
+  return outside(whole ?? glob, whole === undefined ? "|" : ",");
+}
+
+/** Parts of a text between marks that stand in no braces. */
+function outside(text: string, mark: string): string[] {
+  const parts = [""];
+  let depth = 0;
+  for (const char of text) {
+    if (char === "{") depth++;
+    if (char === "}") depth--;
+    if (char === mark && depth === 0) parts.push("");
+    else parts[parts.length - 1] += char;
+  }
+  return parts;
 }
 
 /** Files whose rows a load would read, to be hashed; none where the folder has none. */
@@ -246,4 +304,10 @@ function countNote(benchmark: Benchmark, split: string, count: number, limit: nu
   const { questions, splits } = benchmark;
   if (questions === null || split !== splits[0] || count === questions || limit <= count) return [];
   return [`${count} questions, where ${questions} are published`];
+}
+
+/** The commit, where the folder is a snapshot of the hub's cache. */
+function revisionNote(folder: string): string[] {
+  const commit = /[\\/]snapshots[\\/]([0-9a-f]{40})[\\/]?$/.exec(folder)?.[1];
+  return commit === undefined ? [] : [`revision ${commit} of the hub`];
 }

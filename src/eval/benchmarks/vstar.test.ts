@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { loadImages } from "../../task/record.ts";
 import {
@@ -163,4 +164,31 @@ test("the published judge of ViGoRL takes a letter inside another option's text"
   expect(verdictOf(vstar, "vigorl", gold, "B. a car").score).toBe(1);
   expect(verdictOf(vstar, "vigorl", gold, "(D) Blue").score).toBe(0);
   expect(verdictOf(vstar, "ours", gold, "B. a car").score).toBe(0);
+});
+
+/** The table of docs/why-numbers-differ.md. */
+test("what scoring alone changes, as the docs have it", () => {
+  const page = readFileSync(
+    new URL("../../../docs/why-numbers-differ.md", import.meta.url),
+    "utf8",
+  );
+  const rows = page.split("\n").filter((line) => /^\| `/.test(line));
+  const [header] = page.split("\n").filter((line) => line.startsWith("| reply"));
+  const cellsIn = (line: string) =>
+    line
+      .split("|")
+      .slice(1, -1)
+      .map((cell) => cell.trim());
+  const protocols = cellsIn(header).slice(1);
+  expect(rows).toHaveLength(6);
+  const gold = choiceRecord(colours, 0, { answer: "A" });
+  for (const line of rows) {
+    const [reply, ...shown] = cellsIn(line);
+    const said = reply.slice(1, -1);
+    const found = protocols.map((protocol) => {
+      const { score: right, how } = verdictOf(vstar, protocol, gold, said);
+      return how === "llm" ? "language model" : String(right);
+    });
+    expect([said, ...found]).toEqual([said, ...shown]);
+  }
 });
