@@ -3,6 +3,7 @@
  * questions as a dataset of ours.
  */
 import { VigorlError } from "../core/errors.ts";
+import { programName } from "../core/paths.ts";
 import { textOf, type Context, type Options, type Result } from "./frame.ts";
 
 export async function getBenchmark(
@@ -12,7 +13,7 @@ export async function getBenchmark(
 ): Promise<Result> {
   if (name === undefined)
     throw new VigorlError("usage", "data get: which benchmark?", {
-      hint: "./vigorl data get vstar   (./vigorl eval --list shows all)",
+      hint: `${programName} data get vstar   (${programName} eval --list shows all)`,
     });
   const { benchmarkOf } = await import("../eval/benchmarks/table.ts");
   const { getBenchmark: get } = await import("../eval/benchmarks/load.ts");
@@ -21,7 +22,7 @@ export async function getBenchmark(
     say,
     signal,
   });
-  const text = `${folder}\nrevision ${revision}\nask it with ./vigorl eval --benchmark ${name}`;
+  const text = `${folder}\nrevision ${revision}\nask it with ${programName} eval --benchmark ${name}`;
   return { json: { benchmark: name, folder, revision }, text };
 }
 
@@ -37,7 +38,7 @@ export async function importBenchmark(
   const out = textOf(options.out);
   if (out === undefined)
     throw new VigorlError("usage", `data import ${name}: where to?`, {
-      hint: `./vigorl data import ${name} FOLDER --out ${name}.jsonl`,
+      hint: `${programName} data import ${name} FOLDER --out ${name}.jsonl`,
     });
   const { benchmarkFolder, loadBenchmark } = await import("../eval/benchmarks/load.ts");
   const { writeDataset } = await import("../data/write.ts");

@@ -107,7 +107,7 @@ export async function benchmarkFolder(
   const cached = hub === null ? null : await cachedSnapshot({ kind: "dataset", name: hub.repo });
   if (cached !== null) return cached.folder;
   throw new VigorlError("usage", `${name}: in which folder does it lie?`, {
-    hint: `fetch it with ./vigorl data get ${name}, or name its folder with --data (folder: in a recipe)`,
+    hint: `fetch it with ${programName} data get ${name}, or name its folder with --data (folder: in a recipe)`,
   });
 }
 
