@@ -15,7 +15,7 @@ import { inside } from "./core/inside.ts";
 import { formatDuration } from "./core/progress.ts";
 import type { RunFolder } from "./core/run-folder.ts";
 import { oneWriter } from "./core/run-lock.ts";
-import { needsOf, planEngine } from "./engine-plan.ts";
+import { needsOf, planEngine, type EnginePlan } from "./engine-plan.ts";
 import { engineLabel, onWeights, type EngineConfig } from "./engine/open.ts";
 import { isArmDone, readArm } from "./eval/arm.ts";
 import { benchmarkArm } from "./eval/benchmarks/arm-figures.ts";
@@ -33,6 +33,8 @@ import { loadTasks, warmArms, type Recipe, type TaskSet } from "./recipe.ts";
 import {
   checkInputs,
   evaluateArms,
+  planJudge,
+  withJudge,
   openRun,
   rlStage,
   sftStage,
@@ -67,6 +69,7 @@ async function runStages(
     trainable,
     signal,
   });
+  const judge = await planJudge(recipe, base, signal);
   const training = await loadTasks(recipe, "train");
   const heldout = await loadTasks(recipe, "heldout");
   const inputs = await checkInputs(options, base, [...training, ...heldout]);
@@ -130,7 +133,7 @@ async function runStages(
     [trainedOn(samples), [model("sft-samples")]],
     ...[...others, main].map(ofArm),
   ];
-  const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, {
+  const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, judge, {
     begin: (arms) => begin(`evaluation: ${arms.join(", ")}`),
     tell: announce,
   });
@@ -191,12 +194,13 @@ async function evaluateRecipe(options: StageOptions, command: string): Promise<R
   const { recipe, signal } = options;
   const needs = { ...needsOf("sample", recipe), purpose: "eval" };
   const plan = await planEngine(recipe, recipe.engine, needs, { signal });
+  const judge = await planJudge(recipe, plan, signal);
   const heldout = await loadTasks(recipe, "heldout");
   const inputs = await checkInputs(options, plan, heldout);
   const { run } = await openRun(options, "eval", plan, inputs);
   const arm: ArmPlan = { arm: "model", condition: "none", tools: true };
   const plans: [EngineConfig, ArmPlan[]][] = [[recipe.engine, [arm, ...controlsOf(recipe)]]];
-  const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout);
+  const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, judge);
   const report = {
     ...reportHead(run, command, plan.engine),
     main: arm.arm,
@@ -227,6 +231,7 @@ async function evaluateAll(
   options: StageOptions,
   plans: readonly [engine: EngineConfig, plans: ArmPlan[]][],
   heldout: readonly TaskSet[],
+  judge: EnginePlan | undefined,
   { begin, tell }: EvaluationListeners = { begin: () => {}, tell: () => {} },
 ): Promise<Evaluations> {
   const evaluations: Evaluations = new Map(heldout.map(({ task }) => [task, new Map()]));
@@ -238,10 +243,13 @@ async function evaluateAll(
     );
     if (open.length > 0) {
       const plan = await planEngine(options.recipe, engine, needs, { signal: options.signal });
-      await evaluateArms(options, plan, open, heldout, (task, arm, { outcomes }) => {
+      const told = (task: string, arm: string, { outcomes }: Evaluation): void => {
         const right = outcomes.reduce((sum, outcome) => sum + outcome.score, 0);
         tell(`${task} · ${arm}: ${percent(right / outcomes.length)}`);
-      });
+      };
+      await withJudge(options, judge, (asked) =>
+        evaluateArms(options, plan, open, heldout, told, asked),
+      );
     }
     for (const { arm } of arms)
       for (const { task } of heldout)

@@ -9,6 +9,7 @@ import { cardOfRun } from "./card-of-run.ts";
 import { VigorlError } from "./core/errors.ts";
 import { differencesOf } from "./core/differences.ts";
 import { hashFile } from "./core/files.ts";
+import { inside } from "./core/inside.ts";
 import { oneWriter, type RunLock } from "./core/run-lock.ts";
 import { plainText } from "./core/plain-text.ts";
 import { Progress } from "./core/progress.ts";
@@ -27,13 +28,14 @@ import {
   planEngine,
   type EnginePlan,
 } from "./engine-plan.ts";
-import { adapterFolder, engineVersions, type EngineConfig } from "./engine/open.ts";
+import { adapterFolder, engineLabel, engineVersions, type EngineConfig } from "./engine/open.ts";
 import type { Sampler } from "./engine/types.ts";
 import { runArm } from "./eval/arm.ts";
 import type { Protocol } from "./eval/benchmarks/benchmark.ts";
 import { protocolOf } from "./eval/benchmarks/table.ts";
 import { conditionTable, type Condition } from "./eval/controls.ts";
-import type { Evaluation } from "./eval/evaluate.ts";
+import { ruleName, type Evaluation } from "./eval/evaluate.ts";
+import { modelJudge, type ModelJudge } from "./eval/model-judge.ts";
 import type { Recipe, TaskSet } from "./recipe.ts";
 import { changedInputs, changesOf, inputHashes } from "./run-inputs.ts";
 import { present } from "./task/episode-config.ts";
@@ -238,6 +240,39 @@ function evaluated(recipe: Recipe, protocol: Protocol | undefined): Recipe {
   };
 }
 
+/** The model that judges, worked out, where a recipe names one. @throws as `planEngine` */
+export async function planJudge(
+  recipe: Recipe,
+  evaluated: EnginePlan,
+  signal: AbortSignal,
+): Promise<EnginePlan | undefined> {
+  const { judge } = recipe.eval;
+  if (typeof judge === "string") return undefined;
+  const needs = { purpose: "eval.judge", capabilities: [] };
+  return planEngine(recipe, judge.engine, needs, { signal }, evaluated.folder);
+}
+
+/** Runs work with the judge of a recipe, if it has one; verdicts are kept in the run's folder. */
+export async function withJudge<T>(
+  { recipe, path }: Pick<StageOptions, "recipe" | "path">,
+  plan: EnginePlan | undefined,
+  work: (judge: ModelJudge | undefined) => Promise<T>,
+): Promise<T> {
+  const { judge } = recipe.eval;
+  if (plan === undefined || typeof judge === "string") return work(undefined);
+  return whileOpen(plan, (sampler) =>
+    work(
+      modelJudge({
+        name: engineLabel(plan.engine),
+        sampler,
+        chat: plan.episode.chat,
+        maxTokens: judge.maxTokens,
+        folder: inside(path, "judgements"),
+      }),
+    ),
+  );
+}
+
 /** Runs arms of one model over all tasks; finished ones are read back without opening the model. */
 export async function evaluateArms(
   options: StageOptions,
@@ -245,6 +280,7 @@ export async function evaluateArms(
   plans: readonly ArmPlan[],
   tasks: readonly TaskSet[],
   report: (task: string, arm: string, evaluation: Evaluation) => void,
+  modelJudge?: ModelJudge,
 ): Promise<void> {
   const { recipe, path, signal, quiet } = options;
   const engine = await openPlanned(plan);
@@ -274,7 +310,8 @@ export async function evaluateArms(
             condition,
             seed: recipe.seed,
             judge: protocol?.judge,
-            rule: set?.protocol ?? recipe.eval.judge,
+            modelJudge,
+            rule: set?.protocol ?? ruleName(recipe.eval),
             signal,
             onProgress: (done, figures) => progress.update(done, figures),
           });

@@ -47,6 +47,9 @@ const outcomeSchema = z.strictObject({
       also: z.record(z.string(), z.number()).optional(),
     })
     .optional(),
+  judged: z
+    .strictObject({ verdict: z.enum(["right", "wrong", "unread"]), rules: z.number() })
+    .optional(),
 });
 
 /** Written when an arm is finished. */

@@ -9,15 +9,18 @@ import { VigorlError } from "../core/errors.ts";
 import { withPreset } from "../core/preset.ts";
 import { deriveSeed } from "../core/random.ts";
 import { bootstrapDifference, mcNemar, mean, wilsonInterval } from "../core/statistics.ts";
+import { engineLabel, engineSchema } from "../engine/open.ts";
 import type { Sampler } from "../engine/types.ts";
 import { imageBounds, someLimitsSchema, type EpisodeConfig } from "../task/episode-config.ts";
 import { runEpisode } from "../task/episode.ts";
 import { judge, judgeProfiles } from "../task/judge.ts";
+import { kindOf, shownTruth } from "../task/kinds.ts";
 import type { TaskRecord } from "../task/record.ts";
 import { countUses, type AnswerView, type Trajectory } from "../task/trajectory.ts";
 import type { Protocol, Verdict } from "./benchmarks/benchmark.ts";
 import { replyOf } from "./benchmarks/score.ts";
 import { conditionTable, conditions, type Condition } from "./controls.ts";
+import type { Judgement, ModelJudge } from "./model-judge.ts";
 import type { Arm, Comparison } from "./report.ts";
 
 const profileNames = [
@@ -29,6 +32,12 @@ const profileNames = [
   "repo-multi",
   "repo-spatial",
 ] as const;
+
+const modelJudgeSchema = z.strictObject({
+  engine: engineSchema.describe("the model that judges"),
+  rules: z.enum(judgeProfiles).default("default").describe("what it is compared with"),
+  maxTokens: z.int().min(16).default(512).describe("bound on its reply, thoughts included"),
+});
 
 const evalFields = z.strictObject({
   profile: z
@@ -42,9 +51,11 @@ const evalFields = z.strictObject({
   topK: z.int().min(0).default(0).describe("keep the k likeliest tokens; 0 switches it off"),
   concurrency: z.int().min(1).default(64).describe("episodes in flight at once"),
   judge: z
-    .enum(judgeProfiles)
+    .union([z.enum(judgeProfiles), modelJudgeSchema])
     .default("default")
-    .describe("rules by which an answer is right: ours, or the published ones"),
+    .describe(
+      "rules by which an answer is right: ours, or the published ones; or a model that is asked, {engine: …, rules: default, maxTokens: 512}, beside rules that it is compared with",
+    ),
   samples: z
     .int()
     .min(1)
@@ -77,6 +88,16 @@ const evalFields = z.strictObject({
       "share of questions that may fail for other reasons than the model; above it there is no report",
     ),
 });
+/** The rules that answers are judged by, alone or beside a model. */
+export function rulesOf({ judge }: Pick<EvalConfig, "judge">): (typeof judgeProfiles)[number] {
+  return typeof judge === "string" ? judge : judge.rules;
+}
+
+/** What verdicts came about by, for records: the rules, or a model. */
+export function ruleName({ judge }: Pick<EvalConfig, "judge">): string {
+  return typeof judge === "string" ? judge : `${engineLabel(judge.engine)}, ${judge.rules}`;
+}
+
 export type EvalConfig = z.infer<typeof evalFields>;
 type EvalPreset = Partial<z.input<typeof evalFields>>;
 
@@ -135,6 +156,8 @@ export interface Outcome {
   /** What the verdict came from, so that it can be scored again by other rules. */
   readonly reply: { readonly text: string; readonly view: AnswerView | null };
   readonly verdict?: Omit<Verdict, "score"> | undefined;
+  /** Where a model was asked: what it said, and the score by the rules. */
+  readonly judged?: { readonly verdict: Judgement["verdict"]; readonly rules: number } | undefined;
 }
 
 export interface EvaluateOptions {
@@ -147,6 +170,8 @@ export interface EvaluateOptions {
   readonly seed: number;
   /** Of a benchmark's protocol; without it answers are judged by their kind, as the config says. */
   readonly judge?: Protocol["judge"] | undefined;
+  /** Asked of answers that no rule is exact for; its word goes before that of the rules. */
+  readonly modelJudge?: ModelJudge | undefined;
   readonly signal?: AbortSignal;
   /** What an earlier try has come to, by `keyOf`: these are not asked again. */
   readonly earlier?: ReadonlyMap<string, Outcome>;
@@ -193,7 +218,10 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
     const episodeSeed = deriveSeed(seed, "eval", ...keys);
     const stop = { signal: halt };
     const episode = await runEpisode(sampler, shown, episodeConfig, episodeSeed, stop);
-    const made = outcomeOf(episode, record, config, episodeConfig, options.judge);
+    const byRules = outcomeOf(episode, record, config, episodeConfig, options.judge);
+    const isOut = config.malformed === "wrong" && isThoughtless(episode, episodeConfig.dialect);
+    const asked = isOut ? undefined : options.modelJudge;
+    const made = await judgedOutcome(byRules, record, asked, halt);
     const outcome = samples === 1 ? made : { ...made, sample };
     if (outcome.stopReason !== "samplerError") await onEpisode?.(episode, record, outcome);
     return outcome;
@@ -219,6 +247,11 @@ export function isUnanswered({ stopReason }: Pick<Outcome, "stopReason">): boole
   return stopReason === "inputError" || stopReason === "samplerError";
 }
 
+/** True where nothing is known of an answer: none was given, or the judge did not say what it is worth. */
+export function isUncounted(outcome: Pick<Outcome, "stopReason" | "judged">): boolean {
+  return isUnanswered(outcome) || outcome.judged?.verdict === "unread";
+}
+
 /**
  * One outcome a question: where there are several samples, the first one that was answered, with the
  * mean score of those that were.
@@ -227,7 +260,7 @@ export function perQuestion(outcomes: readonly Outcome[]): Outcome[] {
   if (outcomes.every(({ sample }) => sample === undefined)) return [...outcomes];
   const byQuestion = groupBy(outcomes, ({ recordId }) => recordId);
   return [...byQuestion.values()].map((samples) => {
-    const answered = samples.filter((outcome) => !isUnanswered(outcome));
+    const answered = samples.filter((outcome) => !isUncounted(outcome));
     if (answered.length === 0) return samples[0];
     return { ...answered[0], score: mean(answered.map(({ score }) => score)) };
   });
@@ -245,7 +278,7 @@ export function armOf(
 ): Arm {
   const { seconds } = evaluation;
   const questions = perQuestion(evaluation.outcomes);
-  const outcomes = questions.filter((outcome) => !isUnanswered(outcome));
+  const outcomes = questions.filter((outcome) => !isUncounted(outcome));
   const unanswered = questions.filter(isUnanswered);
   const answered = evaluation.outcomes.filter((outcome) => !isUnanswered(outcome));
   const byCategory = groupBy(outcomes, (outcome) => outcome.category);
@@ -262,14 +295,13 @@ export function armOf(
       ? {}
       : { unanswered: { count: unanswered.length, reason: unanswered[0].error ?? "unknown" } }),
     ...(benchmark === undefined ? {} : { benchmark }),
+    ...judgeFacts(evaluation.outcomes),
   };
 }
 
 /** Places of the questions that two arms both answered. */
 export function answeredByBoth(ours: readonly Outcome[], theirs: readonly Outcome[]): number[] {
-  return ours.flatMap((outcome, i) =>
-    isUnanswered(outcome) || isUnanswered(theirs[i]) ? [] : [i],
-  );
+  return ours.flatMap((outcome, i) => (isUncounted(outcome) || isUncounted(theirs[i]) ? [] : [i]));
 }
 
 /** Compares two arms, an outcome a question, that were asked the same in the same order, on those that both answered. */
@@ -286,18 +318,54 @@ export function compareArms(
   return { task, arm, against, difference, ci95: interval, p: mcNemar(a.map(right), b.map(right)) };
 }
 
+/** Of what a model judged: how much, and how often the rules say the same. */
+function judgeFacts(outcomes: readonly Outcome[]): Pick<Arm, "judged"> {
+  const judged = outcomes.flatMap(({ judged: one }) => one ?? []);
+  if (judged.length === 0) return {};
+  const said = judged.filter(({ verdict }) => verdict !== "unread");
+  const same = said.filter(({ verdict, rules }) => (verdict === "right") === rules >= 0.5);
+  const agreement = said.length === 0 ? null : same.length / said.length;
+  return { judged: { count: judged.length, unread: judged.length - said.length, agreement } };
+}
+
+/**
+ * The outcome by the word of a model, where one is asked: of answers whose kind or protocol has no exact
+ * rule. Places are judged by the rules alone, and so is silence.
+ */
+async function judgedOutcome(
+  outcome: Outcome,
+  record: TaskRecord,
+  modelJudge: ModelJudge | undefined,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const { answer, verdict, score } = outcome;
+  const isAsked = verdict === undefined || verdict.how === "llm";
+  const isPlace = kindOf(record.kind).place !== undefined;
+  if (modelJudge === undefined || answer === null || !isAsked || isPlace) return outcome;
+  const { verdict: said } = await modelJudge.judge(
+    {
+      question: record.question,
+      choices: record.choices ?? [],
+      reference: shownTruth(record).text,
+      answer,
+    },
+    signal,
+  );
+  return { ...outcome, score: said === "right" ? 1 : 0, judged: { verdict: said, rules: score } };
+}
+
 function outcomeOf(
   episode: Trajectory,
   record: TaskRecord,
-  { judge: profile, malformed }: EvalConfig,
+  config: EvalConfig,
   { dialect }: EpisodeConfig,
   judgeReply: EvaluateOptions["judge"],
 ): Outcome {
   const { answer, view, stopReason, error, numTokens } = episode;
-  const isOut = malformed === "wrong" && isThoughtless(episode, dialect);
+  const isOut = config.malformed === "wrong" && isThoughtless(episode, dialect);
   const reply = replyOf(episode);
   const { score: given, ...verdict } = judgeReply?.(record, reply) ?? {
-    score: judge(record, answer, { profile, view }),
+    score: judge(record, answer, { profile: rulesOf(config), view }),
   };
   return {
     recordId: record.id,

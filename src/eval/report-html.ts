@@ -20,7 +20,7 @@ import {
   type Arm,
   type Curve,
   type Report,
-  unansweredNote,
+  notesOf,
 } from "./report.ts";
 
 /** Assembles the page. Traces of one record are shown together; images are given by hash. */
@@ -122,8 +122,7 @@ function taskSection(report: Report, task: string): Html {
         </tbody>
       </table>
     </div>
-    ${arms.flatMap((arm) => unansweredNote(arm) ?? []).map((note) => html`<p>${note}</p>`)}
-    ${benchmarkSection(arms)}
+    ${arms.flatMap(notesOf).map((note) => html`<p>${note}</p>`)} ${benchmarkSection(arms)}
     ${
       comparisons.length > 0 &&
       html`<h3>Differences on the same questions</h3>

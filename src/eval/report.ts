@@ -31,6 +31,13 @@ export const armSchema = z.strictObject({
   stopReasons: z.record(z.string(), z.int()),
   /** Questions that got no answer through no fault of the model; they are not among `n`. */
   unanswered: z.strictObject({ count: z.int(), reason: z.string() }).optional(),
+  /**
+   * Where a model judged: answers that it was asked about, those among them that it gave no verdict of
+   * (they are not among `n`), and the share of its verdicts that the rules share.
+   */
+  judged: z
+    .strictObject({ count: z.int(), unread: z.int(), agreement: z.number().nullable() })
+    .optional(),
   /** Where the questions are those of a published benchmark. */
   benchmark: benchmarkArmSchema.optional(),
 });
@@ -94,8 +101,7 @@ export function reportMarkdown(report: Report): string {
       ),
       "",
     );
-    for (const note of arms.flatMap((arm) => unansweredNote(arm) ?? []))
-      parts.push(markdownText(note), "");
+    for (const note of arms.flatMap(notesOf)) parts.push(markdownText(note), "");
     parts.push(...benchmarkMarkdown(arms));
     const comparisons = report.comparisons.filter((comparison) => comparison.task === task);
     if (comparisons.length > 0) {
@@ -127,15 +133,31 @@ export function reportText(report: Report): string {
     arm.toolUsesPerEpisode.toFixed(2),
     arm.seconds.toFixed(0),
   ]);
-  const notes = report.arms.flatMap((arm) => unansweredNote(arm) ?? []);
+  const notes = report.arms.flatMap(notesOf);
   return [...textTable([header, ...rows], 2), ...notes, ...benchmarkText(report.arms)].join("\n");
 }
 
 /** What a reader has to know of questions that were not asked; null where all were. */
-export function unansweredNote({ task, name, n, unanswered }: Arm): string | null {
+function unansweredNote({ task, name, n, unanswered }: Arm): string | null {
   if (unanswered === undefined) return null;
   const { count, reason } = unanswered;
   return `${task}, ${name}: ${count} of ${n + count} questions could not be asked and are not counted: ${reason}`;
+}
+
+/** What a reader has to know of verdicts by a model; null where none was asked. */
+function judgedNote({ task, name, judged }: Arm): string | null {
+  if (judged === undefined) return null;
+  const { count, unread, agreement } = judged;
+  const same =
+    agreement === null ? "" : `; the rules agree with ${percent(agreement)} of its verdicts`;
+  const apart =
+    unread === 0 ? "" : `, of ${unread} of them without a verdict, which are not counted`;
+  return `${task}, ${name}: ${count} answers were judged by a model${apart}${same}`;
+}
+
+/** What stands below the table of an arm. */
+export function notesOf(arm: Arm): string[] {
+  return [unansweredNote(arm), judgedNote(arm)].filter((note) => note !== null);
 }
 
 /** What was found, in sentences: the main arm, what it gained, and what it lost under a control. */
