@@ -8,7 +8,7 @@ import { loadConfig, type Override } from "./core/config.ts";
 import { pathText } from "./core/config-paths.ts";
 import { VigorlError } from "./core/errors.ts";
 import { nameFrom, nameSchema } from "./core/inside.ts";
-import { sinkNames } from "./core/metric-sinks.ts";
+import { insteadOfSinks, sinkNames } from "./core/metric-sinks.ts";
 import { findPath } from "./core/paths.ts";
 import { readDataset } from "./data/dataset.ts";
 import { loraSchema } from "./engine/lora.ts";
@@ -105,7 +105,7 @@ const recipeFields = z.strictObject({
     "sft and rl train an adapter in place of the weights; null: the weights themselves",
   ),
   log: z
-    .array(z.enum(sinkNames))
+    .array(z.enum(sinkNames).meta({ instead: insteadOfSinks }))
     .default([])
     .describe("where the figures of each step go besides metrics.jsonl"),
   ...episodeSettingsSchema.omit({ sampling: true }).shape,

@@ -12,7 +12,10 @@ const schema = z.strictObject({
     .strictObject({
       groupSize: z.int().min(2).default(8),
       clip: z.strictObject({ low: z.number().positive().default(0.2) }).prefault({}),
-      profile: z.enum(["default", "paper", "repo"]).default("default"),
+      profile: z
+        .enum(["default", "paper", "repo"])
+        .meta({ instead: { old: "it is called repo" } })
+        .default("default"),
       stop: z.array(z.string()).default([]),
       dualClip: z
         .number()
@@ -51,6 +54,7 @@ test("fills defaults and applies overrides by the schema's types", () => {
 
 test.each([
   ["rl:\n  bound: 1\n", "unknown key rl.bound; did you mean dualClip?"],
+  ["name: a\nrl:\n  profile: old\n", "recipes/rl.yaml:3: rl.profile: it is called repo"],
   [
     "name: a\nrl:\n  groupSize: 1\n",
     "recipes/rl.yaml:3: rl.groupSize must be ≥ 2 (got 1); set it to 8",

@@ -311,6 +311,8 @@ function describeIssue(
       `${place(issue.path)}: ${name} must be one of ${kinds.join("; ")} (got ${show(written)})`,
     ];
   }
+  const other = issue.code === "invalid_value" && schema && insteadOf(schema, found);
+  if (other) return [`${place(issue.path)}: ${name}: ${other}`];
   const text =
     found === undefined && issue.code === "invalid_type"
       ? `${name} is missing; it must be ${expectation(issue)}`
@@ -391,6 +393,15 @@ function objectsOf(schema: z.core.$ZodType): ObjectSchema[] {
   if (schema instanceof z.ZodObject) return [schema as ObjectSchema];
   if (!(schema instanceof z.ZodDiscriminatedUnion)) return [];
   return schema.options.flatMap((option) => objectsOf(unwrap(option)));
+}
+
+/** What to do in place of a value that people ask for: `.meta({ instead: { value: words } })`. */
+function insteadOf(schema: z.ZodType, found: unknown): string | undefined {
+  const inner = unwrap(schema);
+  const words = inner instanceof z.ZodType ? inner.meta()?.instead : undefined;
+  if (typeof found !== "string" || !isRecord(words) || !Object.hasOwn(words, found))
+    return undefined;
+  return String(words[found]);
 }
 
 function formerNames(field: z.core.$ZodType): readonly unknown[] {

@@ -242,9 +242,9 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   return { outcomes, seconds };
 }
 
-/** True where the model was never heard: the question could not be asked, or the engine failed. */
+/** True where nothing is known of the model: the question could not be asked, or engine or tool failed. */
 export function isUnanswered({ stopReason }: Pick<Outcome, "stopReason">): boolean {
-  return stopReason === "inputError" || stopReason === "samplerError";
+  return ["inputError", "samplerError", "toolError"].includes(stopReason);
 }
 
 /** True where nothing is known of an answer: none was given, or the judge did not say what it is worth. */

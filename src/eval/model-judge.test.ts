@@ -160,6 +160,6 @@ test("the section of a recipe: names of rules as ever, or an engine", () => {
     rules: "default",
     maxTokens: 512,
   });
-  expect(() => evalSchema.parse({ judge: "strict" })).toThrow();
-  expect(() => evalSchema.parse({ judge: { engine: { kind: "none" } } })).toThrow();
+  expect(() => evalSchema.parse({ judge: "strict" })).toThrow("judge");
+  expect(() => evalSchema.parse({ judge: { engine: { kind: "none" } } })).toThrow("judge");
 });

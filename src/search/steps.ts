@@ -4,6 +4,7 @@
  * tells the question and all thoughts before it. All of them end with an answer.
  * differs in "packed": generation stops behind the first closing tag, so that a reply is one step.
  */
+import { VigorlError } from "../core/errors.ts";
 import { stream } from "../core/random.ts";
 import type { Sampler } from "../engine/types.ts";
 import { forcedAnswerPrefix, parseTurn, stopStrings } from "../text/grammar.ts";
@@ -64,6 +65,12 @@ export async function openStepper(
   seed: number,
 ): Promise<Stepper> {
   const config = searchEpisode(record, episode, rules, seed);
+  const keeper = config.tools.find((tool) => tool.open !== undefined);
+  if (keeper !== undefined) {
+    throw new VigorlError("usage", `search: ${keeper.key} keeps something between its calls`, {
+      hint: "branches of a tree cannot share that; leave it out of tools, or set search.steps to thought",
+    });
+  }
   const scene = await openScene(record, config);
   const first = { turns: firstState(scene), thoughts: [] };
   const take = { turn: wholeTurn, thought: nextThought, packed: packedReply }[rules.steps];
@@ -252,7 +259,7 @@ function cutOrSilent({ last, cutBy }: Spoken): string {
 
 /** What the engine threw is for the caller to handle: the tree cannot grow without it. */
 function throwCause(end: TurnEnd | null): void {
-  if (end?.stopReason === "samplerError") throw end.cause;
+  if (end?.stopReason === "samplerError" || end?.stopReason === "toolError") throw end.cause;
 }
 
 /** A step in which nothing could be said. */

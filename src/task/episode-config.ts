@@ -254,7 +254,9 @@ export function templateTools({
   chat,
   coordinates,
 }: Pick<EpisodeConfig, "tools" | "dialect" | "chat" | "coordinates">): ToolSchema[] {
-  return dialect.tells === "schemas" && chat.tellsTools ? schemasOf(tools, coordinates) : [];
+  return dialect.tells === "schemas" && chat.tellsTools
+    ? schemasOf(tools, dialect.coordinates ?? coordinates)
+    : [];
 }
 
 function schemasOf(tools: readonly Tool[], coordinates: Coordinates): ToolSchema[] {
@@ -282,8 +284,8 @@ function promptsOf(
   } = written;
   const isToldHere = dialect.tells === "schemas" && !chat.tellsTools;
   const context = {
-    tools: tools.map((tool) => tool.describe(coordinates)),
-    schemas: isToldHere ? schemasOf(tools, coordinates) : [],
+    tools: tools.map((tool) => tool.describe(dialect.coordinates ?? coordinates)),
+    schemas: isToldHere ? schemasOf(tools, dialect.coordinates ?? coordinates) : [],
     dialect,
     coordinates,
   };

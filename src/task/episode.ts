@@ -10,6 +10,7 @@ import { scoredTemperature, type Sampler } from "../engine/types.ts";
 import type { EpisodeConfig } from "./episode-config.ts";
 import { pictureLine } from "./pictures.ts";
 import type { TaskRecord } from "./record.ts";
+import { ToolSessions } from "./tools/sessions.ts";
 import { countTokens, type Trajectory } from "./trajectory.ts";
 import {
   failed,
@@ -74,11 +75,34 @@ async function play(
   } catch (error) {
     return { ...about, ...summary(config, null, NOTHING, failed("inputError", error)) };
   }
+  const sessions = new ToolSessions();
+  let over: { readonly state: TurnState; readonly end: TurnEnd };
+  try {
+    over = await playTurns(sampler, scene, { ...options, sessions }, onTurn);
+  } catch (error) {
+    // What ended the episode is told, and not what went wrong while it was cleared away.
+    await sessions.close().catch(() => undefined);
+    throw error;
+  }
+  try {
+    await sessions.close();
+  } catch (error) {
+    over = { ...over, end: failed("toolError", error) };
+  }
+  return { ...about, ...summary(config, scene, over.state, over.end) };
+}
+
+async function playTurns(
+  sampler: Sampler,
+  scene: Scene,
+  options: TurnOptions,
+  onTurn: EpisodeOptions["onTurn"],
+): Promise<{ readonly state: TurnState; readonly end: TurnEnd }> {
   for (let state = firstState(scene); ;) {
-    const taken = await takeTurn(sampler, scene, state, options);
-    onTurn?.(taken.state);
-    if (taken.end !== null) return { ...about, ...summary(config, scene, taken.state, taken.end) };
-    state = taken.state;
+    const { state: next, end } = await takeTurn(sampler, scene, state, options);
+    onTurn?.(next);
+    if (end !== null) return { state: next, end };
+    state = next;
   }
 }
 

@@ -50,7 +50,7 @@ export type AuthoredChunk =
  * tokenLimit: the episode reached `maxTotalTokens`; contextLimit: the model's positions are used up.
  * badOutput: sampled ids that no trajectory may hold (no token, or an image placeholder).
  * inputError: an image of the record is missing or broken, or the prompt has no room.
- * samplerError: the engine failed.
+ * samplerError: the engine failed. toolError: what a tool works on failed, not what the model wrote.
  */
 export type StopReason =
   | "answered"
@@ -63,7 +63,8 @@ export type StopReason =
   | "contextLimit"
   | "badOutput"
   | "inputError"
-  | "samplerError";
+  | "samplerError"
+  | "toolError";
 
 export interface EpisodeTurn {
   /** What stands in the assistant's message, forced opening included, control tokens left out. */
@@ -133,7 +134,7 @@ export interface Trajectory extends Transcript {
   /** Every turn is well formed and the last one answers. */
   readonly wellFormed: boolean;
   readonly stopReason: StopReason;
-  /** What went wrong, for "badOutput", "inputError" and "samplerError"; null otherwise. */
+  /** What went wrong, for "badOutput", "inputError", "samplerError" and "toolError"; null otherwise. */
   readonly error: string | null;
   /** Null where the images could not be loaded. */
   readonly view: AnswerView | null;

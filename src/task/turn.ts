@@ -16,7 +16,8 @@ import { answerView, observationChunks, promptChunks } from "./prompt.ts";
 import { loadImages, type TaskRecord } from "./record.ts";
 import { pointToResized } from "./tools/place-args.ts";
 import type { ToolUse } from "./tools/tool.ts";
-import { checkCall, useTool } from "./tools/use-tool.ts";
+import type { ToolSessions } from "./tools/sessions.ts";
+import { checkCall, useTool, type Used } from "./tools/use-tool.ts";
 import {
   toChunks,
   type AnswerView,
@@ -52,7 +53,7 @@ export interface TurnEnd {
   readonly stopReason: StopReason;
   readonly answer: string | null;
   readonly error: string | null;
-  /** What was thrown, for "samplerError" and "inputError". */
+  /** What was thrown, for "samplerError", "toolError" and "inputError". */
   readonly cause?: unknown;
 }
 
@@ -60,6 +61,8 @@ export interface TurnOptions {
   /** Turn k draws from a seed derived from this one and k. */
   readonly seed: number;
   readonly signal?: AbortSignal;
+  /** Of the episode, for tools that keep something between its turns. */
+  readonly sessions?: ToolSessions;
   /** Open the answer for the model now, whatever the limits say. */
   readonly force?: boolean;
 }
@@ -205,7 +208,18 @@ export async function takeTurn(
   if (noImageLeft && (!called.ok || called.tool.givesPicture))
     return { state: next, end: ended("imageLimit") };
   const key = { seed: options.seed, turn };
-  const { use, picture } = await useTool(call, config, prompts, state.pictures, key);
+  const { sessions, signal } = options;
+  let used: Used;
+  try {
+    used = await useTool(call, config, prompts, state.pictures, key, {
+      ...(sessions === undefined ? {} : { sessions }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+  } catch (error) {
+    signal?.throwIfAborted();
+    return { state: next, end: failed("toolError", error) };
+  }
+  const { use, picture } = used;
   const hasEnded = spoken.last.tokens.at(-1) === config.chat.endOfTurnId;
   chunks.push(...observationChunks(config, use, picture, hasEnded));
   const pictures = picture === null ? state.pictures : [...state.pictures, picture];
@@ -329,7 +343,7 @@ export function ended(stopReason: StopReason): TurnEnd {
 }
 
 export function failed(
-  stopReason: "inputError" | "samplerError" | "badOutput",
+  stopReason: "inputError" | "samplerError" | "toolError" | "badOutput",
   error: unknown,
 ): TurnEnd {
   const message = error instanceof Error ? error.message : String(error);

@@ -57,6 +57,10 @@ export interface ToolScene {
   readonly budget: PixelBudget;
   readonly preprocessor: PreprocessorConfig;
   readonly coordinates: Coordinates;
+  /** The tool's own, of tools that open one; null of others. */
+  readonly session: ToolSession | null;
+  /** Ends what takes long. */
+  readonly signal?: AbortSignal | undefined;
   /** Finds the place that a call names. Controls change what is found. */
   locate(args: PlaceArgs, rules: LocateRules): Located;
 }
@@ -96,6 +100,12 @@ export interface ToolOutcome {
   readonly ends: boolean;
 }
 
+/** What a tool keeps between the calls of an episode; its own class, which knows the rest. */
+export interface ToolSession {
+  /** Called once, when the episode is over, also where it was aborted. */
+  close(): Promise<void>;
+}
+
 export interface Tool<Args = unknown> {
   /** Key in the table. */
   readonly key: string;
@@ -112,6 +122,11 @@ export interface Tool<Args = unknown> {
   /** The control that was applied, or null. */
   readonly control: string | null;
   describe(coordinates: Coordinates): ToolWords;
+  /**
+   * Opens what the calls of one episode share, before the first of them. What it opens cannot go back:
+   * trees, whose branches share a beginning, are not grown with such a tool.
+   */
+  open?(signal: AbortSignal | undefined): Promise<ToolSession>;
   run(args: Args, scene: ToolScene, random: Rng): Promise<ToolOutcome>;
   /** Draws a use on the record's image that it looked at. */
   draw(use: DrawnUse, canvas: Canvas): void;

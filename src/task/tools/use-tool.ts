@@ -8,6 +8,7 @@ import type { Dialect } from "../../text/dialects/dialect.ts";
 import type { PromptSet, ToolFault } from "../../text/prompts.ts";
 import { onRecord, type Picture } from "../pictures.ts";
 import { argumentFault, centreOf, locate } from "./place-args.ts";
+import type { ToolSessions } from "./sessions.ts";
 import { refused, type Tool, type ToolOutcome, type ToolScene, type ToolUse } from "./tool.ts";
 
 /** What tools need to know of how an episode is played. */
@@ -21,13 +22,17 @@ export interface Used {
   readonly picture: Picture | null;
 }
 
-/** Carries out the call of a turn. Draws are keyed by `seed` and `turn`. */
+/**
+ * Carries out the call of a turn. Draws are keyed by `seed` and `turn`.
+ * @throws what a tool throws that works on something outside of the episode
+ */
 export async function useTool(
   read: ReadCall,
   config: ToolSettings,
   prompts: PromptSet,
   pictures: readonly Picture[],
   { seed, turn }: { readonly seed: number; readonly turn: number },
+  { sessions, signal }: { readonly sessions?: ToolSessions; readonly signal?: AbortSignal } = {},
 ): Promise<Used> {
   const checked = checkCall(read, config);
   if (!checked.ok) {
@@ -35,13 +40,16 @@ export async function useTool(
     return used(null, refused(fault, prompts, null), pictures, turn);
   }
   const { tool, args } = checked;
-  const { budget, preprocessor, coordinates } = config;
+  const { budget, preprocessor } = config;
+  const coordinates = config.dialect.coordinates ?? config.coordinates;
   const scene: ToolScene = {
     pictures,
     prompts,
     budget,
     preprocessor,
     coordinates,
+    session: (await sessions?.of(tool, signal)) ?? null,
+    signal,
     locate: (written, rules) => locate(written, pictures, coordinates, rules),
   };
   const random = stream(seed, tool.control ?? "tool", turn);
@@ -60,10 +68,23 @@ export function checkCall(
   if (!read.ok) return read;
   const tool = dialect.isNameless ? tools[0] : toolNamed(read.call, tools);
   if (tool === undefined) return { ok: false, fault: "unknownTool" };
-  const args = tool.args.safeParse(read.call.args);
+  const args = argumentsOf(tool, read.call);
   return args.success
     ? { ok: true, tool, args: args.data }
     : { ok: false, fault: argumentFault(args.error) };
+}
+
+/** Checks arguments; where a text was wanted and digits were read, by what was written. */
+function argumentsOf(tool: Tool, { args, texts = {} }: ToolCall) {
+  const read = tool.args.safeParse(args);
+  if (read.success) return read;
+  const wanted = read.error.issues.flatMap((issue) => {
+    const key = String(issue.path[0] ?? "");
+    const isText = issue.code === "invalid_type" && issue.expected === "string";
+    return isText && Object.hasOwn(texts, key) ? [[key, texts[key]] as const] : [];
+  });
+  if (wanted.length === 0) return read;
+  return tool.args.safeParse({ ...args, ...Object.fromEntries(wanted) });
 }
 
 /** The tool that is told by this name, else the first that goes by it too. */

@@ -11,6 +11,8 @@ export interface ToolCall {
   /** Null where a dialect does without names. */
   readonly name: string | null;
   readonly args: Readonly<Record<string, unknown>>;
+  /** Arguments as they were written, of dialects that do not tell a number from its digits. */
+  readonly texts?: Readonly<Record<string, string>>;
 }
 
 /** Why a text is no call, from the first thing wrong with it. */
@@ -32,6 +34,8 @@ export interface Dialect {
   readonly tags: Tags;
   /** "words": the system prompt describes tools and shows a call; "schemas": as JSON schemas. */
   readonly tells: "words" | "schemas";
+  /** What places in calls are numbers of, where a dialect says so itself: a model's own way is no matter. */
+  readonly coordinates?: "relative";
   /** Names are not looked at: every call goes to the first tool. */
   readonly isNameless: boolean;
   read(body: string): ReadCall;

@@ -18,12 +18,14 @@ test.each(dialectNames)("%s: what it writes it reads, quoted tags and all", (nam
   const dialect = dialects[name];
   // The published code ends a call at the first closing tag and looks at the coordinate alone.
   const hasQuotes = name !== "published";
+  const { coordinates, isNameless } = dialect;
+  const number = coordinates === "relative" ? fc.integer({ min: 0, max: 1000 }) : fc.nat();
   const text = hasQuotes ? fc.string({ unit: "grapheme" }) : fc.constant("a label");
   const tags = hasQuotes ? ["</tool_call>", "<answer> 3 </answer>", "<think>"] : ["x"];
   const label = fc.array(fc.oneof(text, fc.constantFrom(...tags))).map((parts) => parts.join(""));
   const args = hasQuotes
-    ? fc.record({ coordinate: fc.tuple(fc.nat(), fc.nat()), label })
-    : fc.record({ coordinate: fc.tuple(fc.nat(), fc.nat()) });
+    ? fc.record({ coordinate: fc.tuple(number, number), label })
+    : fc.record({ coordinate: fc.tuple(number, number) });
   fc.assert(
     fc.property(fc.constantFrom("crop", "mark"), args, (tool, given) => {
       const call = { name: tool, args: given };
@@ -32,7 +34,8 @@ test.each(dialectNames)("%s: what it writes it reads, quoted tags and all", (nam
         `<think> look </think>\n${open}\n${dialect.write(call)}\n${close}`,
         dialect,
       );
-      expect(parsed.toolCall).toEqual({ ok: true, call });
+      const read = isNameless && name !== "published" ? { ...call, name: null } : call;
+      expect(parsed.toolCall).toMatchObject({ ok: true, call: read });
       expect(parsed).toMatchObject({ wellFormed: true, answer: null, isOpen: false });
     }),
   );
@@ -126,3 +129,84 @@ test("the published calls, as Python reads them", () => {
 function spelled(_: string, value: unknown): unknown {
   return typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
 }
+
+describe("Qwen3.5's form", () => {
+  const xml = dialects["qwen-xml"];
+  const call = (...parameters: string[]) =>
+    `<function=image_zoom_in_tool>\n${parameters.join("\n")}\n</function>`;
+
+  test("values are JSON where they read as such, and what was written is kept", () => {
+    const body = call(
+      "<parameter=bbox_2d>\n[10, 20, 30, 40]\n</parameter>",
+      "<parameter=label>\n5\n</parameter>",
+      "<parameter=why>\nit says </tool_call> there\n</parameter>",
+    );
+    const text = `<think> look </think>\n<tool_call>\n${body}\n</tool_call>`;
+    const { toolCall, wellFormed } = parseTurn(text, xml);
+    expect(wellFormed).toBe(true);
+    expect(toolCall).toEqual({
+      ok: true,
+      call: {
+        name: "image_zoom_in_tool",
+        args: { bbox_2d: [10, 20, 30, 40], label: 5, why: "it says </tool_call> there" },
+        texts: { bbox_2d: "[10, 20, 30, 40]", label: "5", why: "it says </tool_call> there" },
+      },
+    });
+  });
+
+  test.each([
+    ["two functions", `${call()}\n${call()}`, "severalCalls"],
+    ["no function", "zoom in, please", "unknownTool"],
+    [
+      "an argument twice",
+      call("<parameter=a>1</parameter>", "<parameter=a>2</parameter>"),
+      "badArguments",
+    ],
+  ])("%s", (_, body, fault) => {
+    expect(xml.read(body)).toEqual({ ok: false, fault });
+  });
+
+  test("a call in JSON is read too; one that is cut within a value is open", () => {
+    expect(xml.read('{"name": "crop", "arguments": {"a": 1}}')).toEqual({
+      ok: true,
+      call: { name: "crop", args: { a: 1 } },
+    });
+    const cut = "<think> a </think>\n<tool_call>\n<function=f>\n<parameter=a>\nx </tool_call>";
+    expect(parseTurn(cut, xml).isOpen).toBe(true);
+  });
+
+  test("reading is linear in what was written", () => {
+    const body = "<parameter=a>".repeat(20_000) + "<function=f>".repeat(20_000);
+    const start = performance.now();
+    xml.read(body);
+    xml.quotes(body, 0);
+    expect(performance.now() - start).toBeLessThan(5000);
+  });
+});
+
+describe("Mini-o3's form", () => {
+  const { "mini-o3": dialect } = dialects;
+
+  test("fractions become thousandths, sources numbers of pictures", () => {
+    const read = (source: string) =>
+      dialect.read(`{"bbox_2d": [0.1, 0.25, 0.4, 1], "source": ${source}}`);
+    const call = (picture: number) => ({
+      ok: true,
+      call: { name: null, args: { bbox_2d: [100, 250, 400, 1000], img_idx: picture } },
+    });
+    expect(read('"original_image"')).toEqual(call(0));
+    expect(read('"observation_2"')).toEqual(call(2));
+    for (const source of ['"observation_0"', '"elsewhere"', "1", "null"])
+      expect(read(source)).toEqual({ ok: false, fault: "badArguments" });
+    expect(dialect.read("[1]")).toEqual({ ok: false, fault: "badArguments" });
+    expect(dialect.read("there")).toEqual({ ok: false, fault: "notJson" });
+    expect(dialect.write({ name: "x", args: { bbox_2d: [100, 250, 400, 1000], img_idx: 1 } })).toBe(
+      '{"bbox_2d": [0.1, 0.25, 0.4, 1], "source": "observation_1"}',
+    );
+  });
+
+  test("a turn ends behind its tags", () => {
+    const text = '<think> look </think>\n<grounding>{"bbox_2d": [0, 0, 1, 1]}</grounding>';
+    expect(parseTurn(text, dialect)).toMatchObject({ wellFormed: true });
+  });
+});
