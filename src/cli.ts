@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { askVerb } from "./cli/ask.ts";
 import { baseVerb } from "./cli/base.ts";
+import { compareVerb } from "./cli/compare.ts";
 import { completionVerb } from "./cli/completion.ts";
 import { dataVerb } from "./cli/data.ts";
 import { demoVerb } from "./cli/demo.ts";
@@ -10,7 +11,9 @@ import { evalVerb } from "./cli/eval.ts";
 import { runCommandLine, type Verb } from "./cli/frame.ts";
 import { linearizeVerb } from "./cli/linearize.ts";
 import { mergeVerb } from "./cli/merge.ts";
+import { resumeVerb } from "./cli/resume.ts";
 import { rlVerb } from "./cli/rl.ts";
+import { runsVerb } from "./cli/runs.ts";
 import { searchVerb } from "./cli/search.ts";
 import { serveVerb } from "./cli/serve.ts";
 import { sftVerb } from "./cli/sft.ts";
@@ -36,6 +39,9 @@ const verbs: Verb[] = [
   sftVerb(),
   rlVerb(),
   evalVerb(),
+  resumeVerb(),
+  runsVerb(),
+  compareVerb(),
   mergeVerb(),
   askVerb(),
   serveVerb(),

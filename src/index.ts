@@ -36,14 +36,18 @@ export {
   type EpisodeConfig,
 } from "./task/episode-config.ts";
 export { runEpisode } from "./task/episode.ts";
+export type { OwnImage, OwnRecord, OwnTaskOptions, TaskFunction } from "./data/own-task.ts";
 export { judge } from "./task/judge.ts";
 export { readModelCard, type ModelCard } from "./task/model-card.ts";
 export { answerJson, type Answer, type QuestionOptions } from "./task/question.ts";
+export type { JudgedIn, JudgeFunction } from "./task/own-judge.ts";
+export type { OwnReward, RewardFunction } from "./task/own-reward.ts";
 export { loadImages, type TaskRecord } from "./task/record.ts";
-export { rewardConfigSchema, scoreEpisode } from "./task/reward.ts";
+export { rewardConfigSchema, scoreEpisode, type Reward } from "./task/reward.ts";
 export { readTraces, toTrace, TraceWriter, type Trace } from "./task/trace.ts";
 export { blank, elsewhere, none, type ToolControl } from "./task/tools/controls.ts";
 export { makeTools, toolsSchema } from "./task/tools/table.ts";
+export type { OwnPicture, OwnResult, OwnScene, OwnTool } from "./task/tools/own-tool.ts";
 export type { Tool, ToolKind, ToolUse } from "./task/tools/tool.ts";
 export { episodeToDatum, type Trajectory } from "./task/trajectory.ts";
 export { collectExamples } from "./train/collect.ts";

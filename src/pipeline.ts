@@ -8,12 +8,11 @@ import { existsSync } from "node:fs";
 import { cpus } from "node:os";
 import { relative, sep } from "node:path";
 import { z } from "zod";
-import { VigorlError } from "./core/errors.ts";
 import { writeFileAtomic } from "./core/files.ts";
 import { readJsonFile } from "./core/json-file.ts";
 import { inside } from "./core/inside.ts";
 import { formatDuration } from "./core/progress.ts";
-import type { RunFolder } from "./core/run-folder.ts";
+import { openRunFolder, type RunFolder } from "./core/run-folder.ts";
 import { oneWriter } from "./core/run-lock.ts";
 import { needsOf, planEngine, type EnginePlan } from "./engine-plan.ts";
 import { engineLabel, onWeights, type EngineConfig } from "./engine/open.ts";
@@ -42,8 +41,9 @@ import {
   type StageOptions,
   type Staged,
 } from "./stages.ts";
+import { runAround } from "./recipe-of-model.ts";
 import { recordWeights } from "./run-weights.ts";
-import { linearizeStage, searchStage } from "./search-stages.ts";
+import { growChains } from "./search-stages.ts";
 
 /** A finished report and the page it is shown on. */
 export interface Reported {
@@ -169,24 +169,6 @@ function armTexts({ demo }: Recipe): Record<string, string> {
   };
 }
 
-/** Grows the trees and cuts them into chains, in the folder of the search. */
-async function growChains(
-  options: StageOptions,
-  engine: EngineConfig,
-  training: readonly TaskSet[],
-): Promise<Staged> {
-  const { folder, solved, nodes, seconds } = await searchStage(options, engine, training);
-  const { stats } = await linearizeStage({ run: folder, formats: [], overrides: [] });
-  const chains = stats.kept.direct + stats.kept.backtrack;
-  if (chains === 0) {
-    throw new VigorlError("input", `${folder}: ${stats.trees} trees gave no chain`, {
-      hint: "search more questions (search.run.records), or loosen the rules of linearize",
-    });
-  }
-  const notes = { trees: stats.trees, solved, nodes, chains, backtracks: stats.kept.backtrack };
-  return { folder, seconds, notes };
-}
-
 /** Evaluates the recipe's engine with the recipe's controls; arms: model and the controls. */
 export const runEvaluation = oneWriter(evaluateRecipe);
 
@@ -209,9 +191,18 @@ async function evaluateRecipe(options: StageOptions, command: string): Promise<R
       heldout,
       recipe.eval.controls.map((control) => ["model", control]),
     ),
-    curves: [],
+    curves: await curvesOfModel(plan.folder),
   };
   return { report, page: await writeReport(run.path, report, heldout) };
+}
+
+/** How the model was trained, where it is a checkpoint of a run. */
+async function curvesOfModel(folder: string): Promise<Curve[]> {
+  const path = await runAround(folder);
+  if (path === null) return [];
+  const { verb } = (await openRunFolder(path)).manifest;
+  const shown = { loss: "loss", reward: "reward", accuracy: "accuracy" };
+  return readCurves(path, verb, { ...shown, "validation/accuracy": "held-out accuracy" });
 }
 
 /** Evaluations by task, then by arm, in the order of the plans. */

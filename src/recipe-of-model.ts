@@ -9,7 +9,7 @@ import { differencesOf } from "./core/differences.ts";
 import { findPath } from "./core/paths.ts";
 import { isRunFolder, openRunFolder } from "./core/run-folder.ts";
 import { processorFolder } from "./engine/open.ts";
-import { loadRecipe, recipeSchema, type Recipe } from "./recipe.ts";
+import { loadRecipe, recipeOfManifest, recipeSchema, type Recipe } from "./recipe.ts";
 import { modelOf } from "./run-weights.ts";
 import { cardFile, readModelCard } from "./task/model-card.ts";
 
@@ -87,8 +87,7 @@ async function recipeOfFolder(
   const run = await runAround(folder);
   if (run !== null) {
     const { manifest } = await openRunFolder(run);
-    const text = JSON.stringify(manifest.recipe);
-    return parseConfig(text, `${run}/manifest.json`, recipeSchema, overrides);
+    return recipeOfManifest(`${run}/manifest.json`, manifest, overrides);
   }
   const own = findPath(folder);
   const card = await readModelCard(own);
@@ -102,7 +101,7 @@ async function recipeOfFolder(
 }
 
 /** The run that a checkpoint belongs to: `<run>/checkpoints/step-N`. */
-async function runAround(folder: string): Promise<string | null> {
+export async function runAround(folder: string): Promise<string | null> {
   const run = dirname(dirname(resolve(folder)));
   return (await isRunFolder(run)) ? run : null;
 }

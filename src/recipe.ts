@@ -2,15 +2,18 @@
  * A recipe: one YAML file that says everything about a run. Each section is the schema of the room
  * that reads it; this file only puts them together and finds the files they name.
  */
-import { basename, extname } from "node:path";
+import { basename, extname, resolve } from "node:path";
 import { z } from "zod";
-import { loadConfig, type Override } from "./core/config.ts";
+import { loadConfig, parseConfig, type Override } from "./core/config.ts";
 import { pathText } from "./core/config-paths.ts";
 import { VigorlError } from "./core/errors.ts";
 import { nameFrom, nameSchema } from "./core/inside.ts";
 import { insteadOfSinks, sinkNames } from "./core/metric-sinks.ts";
+import { manifestSchema, type Manifest } from "./core/run-folder.ts";
 import { findPath } from "./core/paths.ts";
-import { readDataset } from "./data/dataset.ts";
+import { ownModule } from "./core/own-module.ts";
+import { distinctRecords, openPlaced } from "./data/dataset.ts";
+import { ownRecords, type TaskFunction } from "./data/own-task.ts";
 import { loraSchema } from "./engine/lora.ts";
 import { engineSchema } from "./engine/open.ts";
 import { conditions } from "./eval/controls.ts";
@@ -23,6 +26,7 @@ import { linearizeConfig } from "./search/linearize-config.ts";
 import { searchConfig } from "./search/search-config.ts";
 import { runProfiles, withRunProfile } from "./recipe-profiles.ts";
 import { episodeSettingsSchema } from "./task/episode-config.ts";
+import type { KindName } from "./task/kinds.ts";
 import { withReading, type TaskRecord } from "./task/record.ts";
 import { rlSchema } from "./train/rl-config.ts";
 import { sftSchema } from "./train/sft-config.ts";
@@ -33,6 +37,7 @@ const sourceSchema = z
     nano: z.enum(nanoTaskNames).optional().describe("a task of the nano world"),
     file: pathText("a dataset: .jsonl or .parquet").optional(),
     images: pathText("folder of the images; default the file's own").optional(),
+    module: ownModule<TaskFunction>("a module whose default export gives the questions").optional(),
     benchmark: z
       .enum(benchmarkNames)
       .optional()
@@ -50,9 +55,11 @@ const sourceSchema = z
       .optional()
       .describe("at most so many records; nano: exactly so many"),
   })
-  .refine(({ nano, file, benchmark }) => [nano, file, benchmark].filter(isGiven).length === 1, {
-    message: "give one of nano, file and benchmark",
-  })
+  .refine(
+    ({ nano, file, module, benchmark }) =>
+      [nano, file, module, benchmark].filter(isGiven).length === 1,
+    { message: "give one of nano, file, module and benchmark" },
+  )
   .refine(
     ({ benchmark, folder, split, protocol }) =>
       benchmark !== undefined || ![folder, split, protocol].some(isGiven),
@@ -119,6 +126,10 @@ const recipeFields = z.strictObject({
         .array(sourceSchema)
         .default([])
         .describe("questions for eval, one report section each"),
+      validation: z
+        .array(sourceSchema)
+        .default([])
+        .describe("questions for sft.validate and rl.validate; default those of heldout"),
     })
     .prefault({}),
   search: searchConfig.prefault({}),
@@ -154,7 +165,15 @@ const recipeFields = z.strictObject({
 });
 export const recipeSchema = z.preprocess(
   withRunProfile,
-  recipeFields.superRefine(({ search, linearize }, context) => {
+  recipeFields.superRefine(({ search, linearize, data, sft, rl }, context) => {
+    if (data.validation.length + data.heldout.length === 0)
+      for (const [verb, { validate }] of Object.entries({ sft, rl }))
+        if (validate.every !== null)
+          context.addIssue({
+            code: "custom",
+            path: [verb, "validate", "every"],
+            message: "has no questions: name some in data.validation or data.heldout",
+          });
     const { profile, minPoints } = linearize;
     if (search.prompts.grounded || profile !== "default" || minPoints === 0) return;
     const message = "must be 0 where search.prompts.grounded is false: no chain names a place";
@@ -163,14 +182,32 @@ export const recipeSchema = z.preprocess(
 );
 export type Recipe = z.output<typeof recipeSchema>;
 
-/** Reads a recipe; `defaults` are its sections where it writes none. @throws VigorlError("usage") naming file, line and key. */
+/**
+ * Reads a recipe, or that of a run from its manifest.json; `defaults` are its sections where it writes none.
+ * @throws VigorlError("usage") naming file, line and key.
+ */
 export function loadRecipe(
   path: string,
   overrides: readonly Override[],
   defaults: Readonly<Record<string, unknown>> = {},
 ): Recipe {
-  return loadConfig(findPath(path), recipeSchema, overrides, defaults);
+  const file = findPath(path);
+  if (basename(file) !== "manifest.json")
+    return loadConfig(file, recipeSchema, overrides, defaults);
+  return recipeOfManifest(file, loadConfig(file, manifestSchema), overrides);
 }
+
+/** The recipe that a manifest keeps, its paths as from the current folder. @throws VigorlError("usage") */
+export function recipeOfManifest(
+  file: string,
+  { recipe, cwd = "." }: Pick<Manifest, "recipe" | "cwd">,
+  overrides: readonly Override[],
+): Recipe {
+  const folder = resolve(cwd) === resolve(".") ? "." : cwd;
+  return parseConfig(JSON.stringify(recipe), file, recipeSchema, overrides, folder);
+}
+
+type Split = keyof Recipe["data"];
 
 /** The questions of one task. */
 export interface TaskSet {
@@ -178,6 +215,8 @@ export interface TaskSet {
   readonly records: readonly TaskRecord[];
   /** Where they are those of a published benchmark, whose protocol says how they are asked and scored. */
   readonly benchmark?: BenchmarkSet;
+  /** What was found out about a file and not written in it, for people. */
+  readonly note?: string;
 }
 
 /**
@@ -186,7 +225,7 @@ export interface TaskSet {
  */
 export async function loadTasks(
   recipe: Recipe,
-  split: "train" | "heldout",
+  split: Split,
   seed: number = recipe.seed,
 ): Promise<TaskSet[]> {
   const sources = recipe.data[split];
@@ -210,27 +249,45 @@ export async function loadTasks(
   }));
 }
 
-async function loadSource(
-  source: Source,
-  split: "train" | "heldout",
-  seed: number,
-): Promise<TaskSet> {
+/** The questions that `sft.validate` and `rl.validate` ask. */
+export async function loadValidation(recipe: Recipe): Promise<TaskSet[]> {
+  return loadTasks(recipe, recipe.data.validation.length > 0 ? "validation" : "heldout");
+}
+
+async function loadSource(source: Source, split: Split, seed: number): Promise<TaskSet> {
   const { nano, file, images, count } = source;
   if (nano !== undefined) {
-    const records = nanoRecords({ task: nano, split, count: count ?? 0, seed });
+    // Validation has training's scenes, of a stream of its own: held-out ones are for the report.
+    const records =
+      split === "validation"
+        ? nanoRecords({ task: nano, split: "train", count: count ?? 0, seed: seed + 1_000_003 })
+        : nanoRecords({ task: nano, split, count: count ?? 0, seed });
     return { task: source.task ?? nano, records };
   }
   if (source.benchmark !== undefined) return loadBenchmarkSource(source, split);
+  if (source.module !== undefined) {
+    const records = await ownRecords(source.module, { split, count: count ?? null, seed });
+    const name = typeof source.module === "string" ? source.module : "own";
+    return { task: source.task ?? nameFrom(basename(name, extname(name))), records };
+  }
   const path = findPath(file ?? "");
-  const records = await readDataset(path, {
+  const options = {
     ...(images === undefined ? {} : { imageRoot: findPath(images) }),
     ...(count === undefined ? {} : { limit: count }),
-  });
+  };
+  const records: TaskRecord[] = [];
+  const guessed: Partial<Record<KindName, number>> = {};
+  for await (const { record, isGuessed } of distinctRecords(openPlaced(path, options))) {
+    records.push(record);
+    if (isGuessed === true) guessed[record.kind] = (guessed[record.kind] ?? 0) + 1;
+  }
   if (records.length === 0) throw new VigorlError("input", `${path}: holds no records`);
-  return { task: source.task ?? nameFrom(basename(path, extname(path))), records };
+  const kinds = Object.entries(guessed).map(([kind, n]) => `${n} ${kind}`);
+  const note = kinds.length === 0 ? {} : { note: `${path}: kinds guessed: ${kinds.join(", ")}` };
+  return { task: source.task ?? nameFrom(basename(path, extname(path))), records, ...note };
 }
 
-async function loadBenchmarkSource(source: Source, split: "train" | "heldout"): Promise<TaskSet> {
+async function loadBenchmarkSource(source: Source, split: Split): Promise<TaskSet> {
   const benchmark = benchmarkOf(source.benchmark ?? "");
   if (split === "train")
     throw new VigorlError("usage", `data.train: ${benchmark.name} is a benchmark`, {

@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
-import { join, relative } from "node:path";
+import { basename, join, relative } from "node:path";
 import pLimit from "p-limit";
 import { VigorlError } from "./core/errors.ts";
 import { hashFile, ioError } from "./core/files.ts";
@@ -15,17 +15,30 @@ import type { Recipe, TaskSet } from "./recipe.ts";
 import { cardFile } from "./task/model-card.ts";
 
 /**
- * SHA-256 of each dataset, by its path in the recipe; of each file of the model, as `model/<name>`, and of
- * its adapter; and of all picture files of a task together, as `pictures of <task>`.
+ * SHA-256 of each dataset, module and file of chains, by its name, so that all of it can be moved; of
+ * each file of the model, as `model/<name>`, and of its adapter; and of all picture files of a task
+ * together, as `pictures of <task>`.
  */
 export async function inputHashes(
-  { data, sft }: Pick<Recipe, "data" | "sft">,
+  recipe: Pick<Recipe, "data" | "sft" | "rl" | "judge" | "tools">,
   weights: { readonly model?: string; readonly adapter?: string | undefined },
   tasks: readonly TaskSet[],
 ): Promise<Record<string, string>> {
+  const { data, sft, rl, judge, tools } = recipe;
   const files = new Map<string, string>();
-  for (const source of [...data.train, ...data.heldout]) {
-    if (source.file !== undefined) files.set(source.file, findPath(source.file));
+  const add = (path: string) => {
+    const found = findPath(path);
+    if ([...files.values()].includes(found)) return;
+    const name = basename(path);
+    const twice = [...files.keys()].filter((other) => other.startsWith(`${name} (`)).length;
+    files.set(files.has(name) ? `${name} (${twice + 2})` : name, found);
+  };
+  const modules: unknown[] = [rl.reward.module, judge.module, ...(tools.modules ?? [])];
+  for (const source of [...data.train, ...data.heldout, ...data.validation])
+    modules.push(source.module);
+  for (const code of modules) if (typeof code === "string") add(code);
+  for (const source of [...data.train, ...data.heldout, ...data.validation]) {
+    if (source.file !== undefined) add(source.file);
     if (source.benchmark === undefined) continue;
     const benchmark = benchmarkOf(source.benchmark);
     const folder = await benchmarkFolder(benchmark, source.folder);
@@ -37,11 +50,7 @@ export async function inputHashes(
     for (const name of await modelFiles(place)) files.set(`${part}/${name}`, join(place, name));
   }
   const from = sft.chains?.from;
-  if (from !== undefined)
-    files.set(
-      from,
-      (await isFile(findPath(from))) ? findPath(from) : join(findPath(from), "chains.jsonl"),
-    );
+  if (from !== undefined) add((await isFile(findPath(from))) ? from : join(from, "chains.jsonl"));
   const hashes: Record<string, string> = {};
   for (const [name, path] of files) {
     const hash = await knownHash(path);

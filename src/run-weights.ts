@@ -3,6 +3,7 @@
  * the newest of its checkpoints. Recorded relative to the run, so that runs can be moved.
  */
 import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { relative, sep } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "./core/errors.ts";
@@ -22,6 +23,11 @@ const weightsFile = "weights.json";
 export async function recordWeights(run: RunFolder, folder: string): Promise<void> {
   const weights = { version: 1 as const, folder: relative(run.path, folder).replaceAll(sep, "/") };
   await writeFileAtomic(run.file(weightsFile), `${JSON.stringify(weights)}\n`);
+}
+
+/** Forgets that result: a run that goes on may remove the checkpoint that it names. */
+export async function forgetWeights(run: RunFolder): Promise<void> {
+  await rm(run.file(weightsFile), { force: true });
 }
 
 /**

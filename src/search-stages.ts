@@ -35,7 +35,7 @@ import {
   writeShareGpt,
   type WriteChainsOptions,
 } from "./search/write-chains.ts";
-import { checkInputs, openRun, type StageOptions } from "./stages.ts";
+import { checkInputs, openRun, type StageOptions, type Staged } from "./stages.ts";
 import type { TaskRecord } from "./task/record.ts";
 import { pointCallName } from "./task/tools/table.ts";
 
@@ -266,4 +266,22 @@ function recipeOf(run: RunFolder, overrides: readonly Override[]): Recipe {
     });
   }
   return parseConfig(JSON.stringify(recipe), `${run.path}/manifest.json`, recipeSchema, overrides);
+}
+
+/** Grows the trees and cuts them into chains, in the folder of the search. */
+export async function growChains(
+  options: StageOptions,
+  engine: EngineConfig,
+  training: readonly TaskSet[],
+): Promise<Staged> {
+  const { folder, solved, nodes, seconds } = await searchStage(options, engine, training);
+  const { stats } = await linearizeStage({ run: folder, formats: [], overrides: [] });
+  const chains = stats.kept.direct + stats.kept.backtrack;
+  if (chains === 0) {
+    throw new VigorlError("input", `${folder}: ${stats.trees} trees gave no chain`, {
+      hint: "search more questions (search.run.records), or loosen the rules of linearize",
+    });
+  }
+  const notes = { trees: stats.trees, solved, nodes, chains, backtracks: stats.kept.backtrack };
+  return { folder, seconds, notes };
 }

@@ -7,7 +7,6 @@ import { isDeepStrictEqual } from "node:util";
 import { join } from "node:path";
 import { cardOfRun } from "./card-of-run.ts";
 import { VigorlError } from "./core/errors.ts";
-import { differencesOf } from "./core/differences.ts";
 import { hashFile } from "./core/files.ts";
 import { inside } from "./core/inside.ts";
 import { oneWriter, type RunLock } from "./core/run-lock.ts";
@@ -36,14 +35,18 @@ import { protocolOf } from "./eval/benchmarks/table.ts";
 import { conditionTable, type Condition } from "./eval/controls.ts";
 import { ruleName, type Evaluation } from "./eval/evaluate.ts";
 import { modelJudge, type ModelJudge } from "./eval/model-judge.ts";
-import type { Recipe, TaskSet } from "./recipe.ts";
+import { loadValidation, type Recipe, type TaskSet } from "./recipe.ts";
 import { changedInputs, changesOf, inputHashes } from "./run-inputs.ts";
+import { recipeChanges, recipeToKeep, refuseRecipe } from "./resume.ts";
+import { forgetWeights, recordWeights } from "./run-weights.ts";
 import { present } from "./task/episode-config.ts";
 import { cardFile } from "./task/model-card.ts";
 import { none } from "./task/tools/controls.ts";
 import { trainRl } from "./train/grpo.ts";
 import type { LoopResult } from "./train/loop.ts";
+import { drawCurves } from "./train/draw-curves.ts";
 import type { Metrics } from "./train/metrics.ts";
+import type { Validation } from "./train/validation.ts";
 import { trainSft } from "./train/sft.ts";
 import { warmStartExamples, type ChainSource } from "./warm-start.ts";
 
@@ -59,11 +62,13 @@ export interface StageOptions {
   readonly changedInputs?: boolean;
   readonly quiet: boolean;
   readonly signal: AbortSignal;
+  /** The command that asked for it. */
+  readonly command?: string;
   /** The lock of the run folder, held by the stage itself. */
   readonly lock?: RunLock;
 }
 
-/** What a stage leaves: its folder (of training, the last checkpoint), and how long it took. */
+/** What a stage leaves: its folder (of training, the checkpoint of its weights), and how long it took. */
 export interface Staged {
   readonly folder: string;
   /** What trained weights can be loaded from: the folder, or a handle of the engine that keeps them. */
@@ -76,6 +81,8 @@ export interface Staged {
 /** What training leaves. */
 export interface Trained extends Staged {
   readonly steps: number;
+  /** Its validations got no better. */
+  readonly isStoppedEarly: boolean;
 }
 
 /** Warm start on right episodes, or on the chains of a search. */
@@ -92,7 +99,7 @@ async function runSft(
   const start = performance.now();
   const collector = chains === undefined ? recipe.sft.collect.engine : undefined;
   const needs = needsOf("sft", recipe);
-  const isPlayed = chains === undefined && recipe.sft.from === "episodes";
+  const isPlayed = chains === undefined && recipe.sft.from === "collect";
   const collects = isPlayed && collector === undefined;
   const plan = await planEngine(
     recipe,
@@ -102,7 +109,8 @@ async function runSft(
   );
   const collecting =
     collector === undefined ? undefined : await planCollector(options, collector, plan);
-  const inputs = await checkInputs(options, plan, tasks);
+  const heldout = await validationTasks(recipe, "sft");
+  const inputs = await checkInputs(options, plan, [...tasks, ...heldout]);
   const learner = await openPlannedLearner(plan);
   try {
     const { run, resume } = await openRun(options, "sft", plan, inputs);
@@ -117,10 +125,13 @@ async function runSft(
     const steps = recipe.sft.epochs * Math.ceil(examples.length / recipe.sft.batchSize);
     const { config, seed } = { config: recipe.sft, seed: recipe.seed };
     const files = await cardFiles("sft", recipe, tasks, plan);
-    const result = await withProgress("sft", steps, quiet, (onStep) =>
-      trainSft({ learner, examples, config, seed, run, resume, signal, onStep, files }),
+    const held = validationOf(recipe, "sft", plan, heldout);
+    const result = await drawn(run, () =>
+      withProgress("sft", steps, quiet, (onStep) =>
+        trainSft({ learner, examples, config, seed, run, resume, signal, ...held, onStep, files }),
+      ),
     );
-    return trained(result, start, { ...counts, tooLong: result.numTooLong });
+    return await trained(run, result, start, { ...counts, tooLong: result.numTooLong });
   } finally {
     await learner.close();
   }
@@ -179,27 +190,32 @@ async function runRl(
       { hint: "set lora.dropout to 0 for rl, or rl.parity.enabled to false" },
     );
   const plan = await planEngine(recipe, engine, needsOf("rl", recipe), { trainable, signal });
-  const inputs = await checkInputs(options, plan, tasks);
+  const heldout = await validationTasks(recipe, "rl");
+  const inputs = await checkInputs(options, plan, [...tasks, ...heldout]);
   const learner = await openPlannedLearner(plan);
   try {
     const { run, resume } = await openRun(options, "rl", plan, inputs);
     const files = await cardFiles("rl", recipe, tasks, plan);
-    const result = await withProgress(label, recipe.rl.steps, quiet, (onStep) =>
-      trainRl({
-        learner,
-        records: tasks.flatMap((set) => set.records),
-        episode: plan.episode,
-        config: recipe.rl,
-        seed: recipe.seed,
-        run,
-        resume,
-        signal,
-        onStep,
-        files,
-        onWarning: (message) => void (quiet || process.stderr.write(`${plainText(message)}\n`)),
-      }),
+    const held = validationOf(recipe, "rl", plan, heldout);
+    const result = await drawn(run, () =>
+      withProgress(label, recipe.rl.steps, quiet, (onStep) =>
+        trainRl({
+          learner,
+          records: tasks.flatMap((set) => set.records),
+          episode: plan.episode,
+          config: recipe.rl,
+          seed: recipe.seed,
+          run,
+          resume,
+          signal,
+          ...held,
+          onStep,
+          files,
+          onWarning: (message) => void (quiet || process.stderr.write(`${plainText(message)}\n`)),
+        }),
+      ),
     );
-    return trained(result, start, {});
+    return await trained(run, result, start, { brokenRecords: result.numBroken });
   } finally {
     await learner.close();
   }
@@ -214,6 +230,38 @@ async function cardFiles(
 ): Promise<Record<string, string>> {
   const card = await cardOfRun(verb, recipe, tasks, folder);
   return { [cardFile]: `${JSON.stringify(card, null, 1)}\n` };
+}
+
+/** What training is validated on; nothing where the recipe does not ask for it. */
+async function validationTasks(recipe: Recipe, verb: "sft" | "rl"): Promise<TaskSet[]> {
+  return recipe[verb].validate.every === null ? [] : loadValidation(recipe);
+}
+
+function validationOf(
+  recipe: Recipe,
+  verb: "sft" | "rl",
+  { episode }: EnginePlan,
+  heldout: readonly TaskSet[],
+): { validation?: Validation } {
+  const { validate: config } = recipe[verb];
+  if (config.every === null) return {};
+  const records = heldout.flatMap((set) => set.records);
+  const { seed } = recipe;
+  return { validation: { records, episode, reward: recipe.rl.reward, config, seed } };
+}
+
+/** Trains, and leaves the curves of what was done, however that ends. */
+async function drawn<T extends LoopResult>(run: RunFolder, work: () => Promise<T>): Promise<T> {
+  let result: T;
+  try {
+    result = await work();
+  } catch (error) {
+    // The failure itself is what is told.
+    await drawCurves(run).catch(() => undefined);
+    throw error;
+  }
+  await drawCurves(run);
+  return result;
 }
 
 /** An arm of an evaluation: a model under a condition. */
@@ -343,13 +391,9 @@ export async function checkRun({
     return null;
   }
   const run = await openRunFolder(path);
-  const differences = differencesOf(comparable(run.manifest.recipe), comparable(asJson(recipe)));
-  if (differences.length === 0) return run;
-  const [first] = differences;
-  const more = differences.length === 1 ? "" : `, and ${differences.length - 1} more`;
-  throw new VigorlError("usage", `${path}: was started with another recipe: ${first}${more}`, {
-    hint: "resume with the recipe and flags of its manifest.json, or start again with --overwrite",
-  });
+  const changes = recipeChanges(run.manifest, asJson(recipe));
+  if (changes.length > 0) refuseRecipe(path, changes);
+  return run;
 }
 
 /** What a run is made from, and the run to go on with, null for a new one. */
@@ -377,29 +421,26 @@ export async function checkInputs(
   return { stopped, dataHashes, changes };
 }
 
-/** A recipe without what may change between a stop and its resumption. */
-function comparable(recipe: unknown): unknown {
-  const sections = recipe as { readonly eval?: object };
-  return { ...sections, name: null, eval: { ...sections.eval, maxFailed: null } };
-}
-
 /** Opens a stage's run folder: a new one, or with `resume` the one that was stopped. */
 export async function openRun(
-  { path, recipe, overwrite, lock }: Omit<StageOptions, "signal" | "quiet">,
+  { path, recipe, overwrite, lock, command }: Omit<StageOptions, "signal" | "quiet">,
   verb: string,
   { engine }: Pick<EnginePlan, "engine">,
   { stopped, dataHashes, changes }: Inputs,
 ): Promise<{ run: RunFolder; resume: boolean }> {
   if (stopped !== null) {
     await stopped.removeUnfinished();
-    const run = changes.length === 0 ? stopped : await stopped.withInputs(dataHashes, changes);
+    let run = changes.length === 0 ? stopped : await stopped.withInputs(dataHashes, changes);
+    const kept = recipeToKeep(run.manifest, asJson(recipe));
+    if (!isDeepStrictEqual(run.manifest.recipe, kept)) run = await run.withRecipe(kept);
+    await forgetWeights(run);
     return { run: writable(run, recipe, lock), resume: true };
   }
   const { name, seed } = recipe;
   const versions = await engineVersions(engine);
   const run = await createRunFolder(
     path,
-    { verb, name, seed, recipe: asJson(recipe), engine, versions, dataHashes },
+    { verb, command, name, seed, recipe: asJson(recipe), engine, versions, dataHashes },
     { overwrite },
   );
   return { run: writable(run, recipe, lock), resume: false };
@@ -434,6 +475,7 @@ function figuresOf(metrics: Metrics): Record<string, number> {
   const names = {
     reward: metrics.reward,
     accuracy: metrics.accuracy,
+    "held out": metrics["validation/accuracy"],
     "tool uses": metrics.toolUsesPerEpisode,
     loss: metrics.reward === undefined ? metrics.loss : undefined,
     "tokens/s": metrics["tokensPerSecond/sample"] ?? metrics["tokensPerSecond/learn"],
@@ -443,11 +485,21 @@ function figuresOf(metrics: Metrics): Record<string, number> {
   );
 }
 
-function trained(result: LoopResult, start: number, notes: Staged["notes"]): Trained {
-  const { folder, weights, step: steps } = result;
+/** The weights that a run is for are those of its best validation, else the last. */
+async function trained(
+  run: RunFolder,
+  result: LoopResult,
+  start: number,
+  notes: Staged["notes"],
+): Promise<Trained> {
+  const { step: steps, best, isStoppedEarly } = result;
+  const { folder, weights } = best ?? result;
+  await recordWeights(run, folder);
   const seconds = (performance.now() - start) / 1000;
+  const found: Record<string, number> =
+    best === null ? {} : { bestStep: best.step, bestAccuracy: best.accuracy };
   const kept = weights === folder ? {} : { weights };
-  return { folder, ...kept, steps, seconds, notes: { steps, ...notes } };
+  return { folder, ...kept, steps, seconds, isStoppedEarly, notes: { steps, ...notes, ...found } };
 }
 
 /** A value as it comes back from a JSON file. */

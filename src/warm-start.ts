@@ -1,7 +1,7 @@
 /**
  * Where the examples of a warm start come from: the model's own right episodes (rejection sampling),
- * the chains that a tree search gave, or the true answers alone. Either way they are written into the run's folder, so that a run
- * that was stopped reads them back.
+ * the chains that a tree search gave, or the data's true answers. They are written into the run's
+ * folder, so that a run that was stopped reads them back.
  */
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
@@ -21,7 +21,7 @@ import type { Sampler } from "./engine/types.ts";
 import type { Recipe, TaskSet } from "./recipe.ts";
 import { chainLineSchema } from "./search/linearize.ts";
 import { chainExample } from "./search/render-chain.ts";
-import type { EpisodeConfig } from "./task/episode-config.ts";
+import { present, type EpisodeConfig } from "./task/episode-config.ts";
 import type { Transcript } from "./task/trajectory.ts";
 import { answerExamples } from "./train/answer-examples.ts";
 import { collectExamples } from "./train/collect.ts";
@@ -119,9 +119,15 @@ async function fromAnswers(
 ): Promise<WarmStart> {
   const records = tasks.flatMap((set) => set.records);
   const shuffled = stream(recipe.seed, "answers").shuffle(records);
-  const chosen = shuffled.slice(0, recipe.sft.collect.maxExamples);
-  const examples = await answerExamples(chosen, episode, signal);
-  return { examples, counts: { examples: examples.length, records: records.length } };
+  const { answers } = recipe.sft;
+  const chosen = shuffled.slice(0, answers.maxExamples ?? shuffled.length);
+  const prompts =
+    episode.tools.length > 0
+      ? recipe.prompts
+      : { ...recipe.prompts, ...present(recipe.promptsNoTool) };
+  const isDirect = prompts.style === "direct";
+  const { examples, forms } = await answerExamples(chosen, episode, answers, isDirect, signal);
+  return { examples, counts: { examples: examples.length, records: records.length, ...forms } };
 }
 
 /**

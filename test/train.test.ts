@@ -15,6 +15,7 @@ import { openLocalEngine } from "../src/engine/local/client.ts";
 import type { Chunk, Datum, Learner } from "../src/engine/types.ts";
 import { blankLike } from "../src/image/model-image.ts";
 import { rewardConfigSchema } from "../src/task/reward.ts";
+import { checkpointSteps } from "../src/train/checkpoint.ts";
 import { collectExamples } from "../src/train/collect.ts";
 import { trainRl } from "../src/train/grpo.ts";
 import type { Metrics } from "../src/train/metrics.ts";
@@ -147,6 +148,66 @@ const bends: Record<string, (chunks: readonly Chunk[]) => Chunk[]> = {
     return [{ ...first, tokens: first.tokens.slice(0, -1) }, image, moved, ...rest];
   },
 };
+
+test("validation keeps the best checkpoint, stops early, and resumes to the same bytes", async () => {
+  const episode = await tinyEpisode(join(root, "start"), true);
+  const examples = await tinyExamples(episode, tinyRecords(64, 3));
+  const config = sftSchema.parse({
+    epochs: 10,
+    batchSize: 8,
+    learningRate: 3e-3,
+    checkpointEvery: 3,
+    keepCheckpoints: 1,
+    validate: { every: 4, records: 8, stopAfter: 2 },
+  });
+  const reward = rewardConfigSchema.parse({});
+  const records = tinyRecords(8, 5);
+  const validation = { records, episode, reward, config: config.validate, seed: 1 };
+  const train = async (run: RunFolder, stopAt: number, resume: boolean) => {
+    const learner = await open(join(root, "start"));
+    const controller = new AbortController();
+    const onStep = ({ step }: Metrics): void => {
+      if (step === stopAt) controller.abort();
+    };
+    const { signal } = controller;
+    try {
+      return await trainSft({
+        learner,
+        examples,
+        run,
+        seed: 1,
+        config,
+        resume,
+        validation,
+        onStep,
+        signal,
+      });
+    } finally {
+      await learner.close();
+    }
+  };
+  const run = await newRun("validated", "sft");
+  const straight = await train(run, 99, false);
+  const rows = await losses(run.path);
+  const validated = rows.filter((row) => row["validation/accuracy"] !== undefined);
+  expect(validated.map(({ step }) => step! % 4)).toEqual(validated.map(() => 0));
+  const best = Math.max(...validated.map((row) => row["validation/accuracy"]!));
+  const first = validated.find((row) => row["validation/accuracy"] === best)!;
+  expect(straight.best).toMatchObject({ step: first.step, accuracy: best, numSince: 2 });
+  expect(straight).toMatchObject({ isStoppedEarly: true, step: first.step! + 8 });
+  expect((await checkpointSteps(run.checkpointsPath)).map(String)).toEqual(
+    [first.step!, straight.step].map(String),
+  );
+  const stopped = await newRun("validated and stopped", "sft");
+  await expect(train(stopped, 5, false)).rejects.toMatchObject({ code: "interrupted" });
+  const resumed = await train(await openRunFolder(stopped.path), 99, true);
+  expect(await weightsOf(resumed.folder)).toEqual(await weightsOf(straight.folder));
+  expect(await weightsOf(resumed.best!.folder)).toEqual(await weightsOf(straight.best!.folder));
+  expect(await losses(stopped.path)).toEqual(rows);
+  // What is over stays over.
+  const again = await train(await openRunFolder(stopped.path), 99, true);
+  expect(again).toMatchObject({ step: straight.step, metrics: undefined });
+});
 
 const faults: Record<string, RegExp> = {
   "blanked pixels": /^parity: tiny-\d+#\d: in the place of image 1 the learner gets other pixels/,

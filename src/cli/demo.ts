@@ -1,5 +1,6 @@
 /** `vigorl demo`: from the base model through warm start and GRPO to a report, in one command. */
-import type { Verb } from "./frame.ts";
+import type { StageOptions } from "../stages.ts";
+import type { Context, Result, Verb } from "./frame.ts";
 import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
 
 export function demoVerb(): Verb {
@@ -9,16 +10,19 @@ export function demoVerb(): Verb {
       "the whole pipeline: base, sft, rl without and with tools, report",
     ),
     keys: "all",
-    run: async (context, [recipePath], options) => {
-      const stage = await recipeRun(context, recipePath, options);
-      await sayResume(stage, context.say);
-      const { runPipeline } = await import("../pipeline.ts");
-      const { reportText } = await import("../eval/report.ts");
-      const { report, page } = await runPipeline(stage, context.command, context.say);
-      return {
-        json: { ...report, page },
-        text: `${reportText(report)}\n\nOpen ${page} to see where it looked.`,
-      };
-    },
+    run: async (context, [recipePath], options) =>
+      runDemo(await recipeRun(context, recipePath, options), context),
+  };
+}
+
+/** Runs the pipeline, anew or going on. */
+export async function runDemo(stage: StageOptions, context: Context): Promise<Result> {
+  await sayResume(stage, context.say);
+  const { runPipeline } = await import("../pipeline.ts");
+  const { reportText } = await import("../eval/report.ts");
+  const { report, page } = await runPipeline(stage, context.command, context.say);
+  return {
+    json: { ...report, page },
+    text: `${reportText(report)}\n\nOpen ${page} to see where it looked.`,
   };
 }

@@ -4,9 +4,11 @@
  */
 import { programName } from "../core/paths.ts";
 import { VigorlError } from "../core/errors.ts";
+import type { StageOptions } from "../stages.ts";
 import {
   textOf,
   wholeNumber,
+  type Context,
   type Options,
   type Result,
   type Verb,
@@ -32,7 +34,7 @@ export function evalVerb(): Verb {
     run: async (context, [recipePath], options) => {
       if (options.list === true) return listBenchmarks();
       if (options.replay !== undefined) return replay(String(options.replay));
-      if (options.compare !== undefined) return compare(options.compare);
+      if (options.compare !== undefined) return compareArms(options.compare);
       const overrides = [...benchmarkOverrides(options), ...context.overrides];
       const { recipeToEvaluate } = await import("../recipe-of-model.ts");
       const load = async (...asked: Parameters<typeof recipeToEvaluate>) => {
@@ -41,16 +43,18 @@ export function evalVerb(): Verb {
         return recipe;
       };
       const stage = await recipeRun({ ...context, overrides }, recipePath, options, load);
-      await sayResume(stage, context.say);
-      const { runEvaluation } = await import("../pipeline.ts");
-      const { reportText } = await import("../eval/report.ts");
-      const { report, page } = await runEvaluation(stage, context.command);
-      return {
-        json: { ...report, page },
-        text: `${reportText(report)}\n\n${page}`,
-      };
+      return runEval(stage, context);
     },
   };
+}
+
+/** Evaluates, anew or going on. */
+export async function runEval(stage: StageOptions, context: Context): Promise<Result> {
+  await sayResume(stage, context.say);
+  const { runEvaluation } = await import("../pipeline.ts");
+  const { reportText } = await import("../eval/report.ts");
+  const { report, page } = await runEvaluation(stage, context.command);
+  return { json: { ...report, page }, text: `${reportText(report)}\n\n${page}` };
 }
 
 /** The flags of a benchmark as the one source of `data.heldout`. */
@@ -86,7 +90,8 @@ async function replay(run: string): Promise<Result> {
   return { json: { rows, page }, text: `${textTable(replayRows(rows), 3).join("\n")}\n\n${page}` };
 }
 
-async function compare(runs: unknown): Promise<Result> {
+/** Pairs two runs, or arms of runs. */
+export async function compareArms(runs: unknown): Promise<Result> {
   if (!Array.isArray(runs) || runs.length !== 2)
     throw new VigorlError("usage", "--compare takes two runs", {
       hint: `${programName} eval --compare runs/a runs/b, or arms as runs/a:sft runs/a:rl-zoom`,

@@ -86,7 +86,8 @@ export async function runCommandLine(
       .option("-q, --quiet", "no progress lines")
       .action(async () => {
         const options = command.opts<Options>();
-        keeps = command.options.some(({ long }) => long === "--resume");
+        keeps =
+          command.name() === "resume" || command.options.some(({ long }) => long === "--resume");
         const quiet = options.quiet === true || json;
         const say = (line: string) => void (quiet || process.stderr.write(`${plainText(line)}\n`));
         const typed = [programName, ...argv.filter((word) => word !== "--resume")].join(" ");

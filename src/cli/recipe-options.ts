@@ -64,7 +64,8 @@ export async function recipeRun(
   };
   const { checkRun } = await import("../stages.ts");
   await checkRun(place);
-  return { ...place, quiet: context.quiet, signal: context.signal };
+  const { command, quiet, signal } = context;
+  return { ...place, command, quiet, signal };
 }
 
 async function recipeAt(path: string, overrides: readonly Override[]): Promise<Recipe> {

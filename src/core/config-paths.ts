@@ -13,23 +13,43 @@ export function pathText(about: string): z.ZodString {
   return z.string().min(1).describe(about).meta({ isPath: true });
 }
 
-/** A value as written in a file of `folder`, its paths relative to the current folder. */
-export function withPathsOf(folder: string, value: unknown, schema: z.core.$ZodType): unknown {
-  if (isPath(schema)) return typeof value === "string" ? pathFrom(folder, value) : value;
+/** A section that may be written as a list, which is then its key `key`. */
+export function sectionOrList<S extends z.ZodType>(key: string, section: S) {
+  return z
+    .preprocess((input) => (Array.isArray(input) ? { [key]: input as unknown } : input), section)
+    .meta({ listIs: key });
+}
+
+/** A value as written in a file of `folder`, its paths relative to the current folder, or as `place` says. */
+export function withPathsOf(
+  folder: string,
+  value: unknown,
+  schema: z.core.$ZodType,
+  place: (folder: string, path: string) => string = pathFrom,
+): unknown {
+  if (isPath(schema)) return typeof value === "string" ? place(folder, value) : value;
   const inner = unwrap(schema);
+  const listIs = metaOf(schema, "listIs");
+  if (Array.isArray(value) && typeof listIs === "string" && inner instanceof z.ZodObject)
+    return withPathsOf(
+      folder,
+      value,
+      (inner.shape as Readonly<Record<string, z.core.$ZodType>>)[listIs],
+      place,
+    );
   if (inner instanceof z.ZodUnion) {
     const option = inner.options.find((one) => fits(one, value));
-    return option === undefined ? value : withPathsOf(folder, value, option);
+    return option === undefined ? value : withPathsOf(folder, value, option, place);
   }
   if (Array.isArray(value))
     return inner instanceof z.ZodArray
-      ? value.map((one) => withPathsOf(folder, one, inner.element))
+      ? value.map((one) => withPathsOf(folder, one, inner.element, place))
       : value;
   if (typeof value !== "object" || value === null || !(inner instanceof z.ZodObject)) return value;
   const shape = inner.shape as Readonly<Record<string, z.core.$ZodType>>;
   const entries = Object.entries(value).map(([key, entry]) => [
     key,
-    Object.hasOwn(shape, key) ? withPathsOf(folder, entry, shape[key]) : (entry as unknown),
+    Object.hasOwn(shape, key) ? withPathsOf(folder, entry, shape[key], place) : (entry as unknown),
   ]);
   return Object.fromEntries(entries) as object;
 }
@@ -56,9 +76,16 @@ function fits(schema: z.core.$ZodType, value: unknown): boolean {
 }
 
 function isPath(schema: z.core.$ZodType): boolean {
-  for (let node: z.core.$ZodType | undefined = schema; node !== undefined; node = innerOf(node))
-    if (z.globalRegistry.get(node)?.isPath === true) return true;
-  return false;
+  return metaOf(schema, "isPath") === true;
+}
+
+/** What a schema, or one that it wraps, says about itself. */
+function metaOf(schema: z.core.$ZodType, key: string): unknown {
+  for (let node: z.core.$ZodType | undefined = schema; node !== undefined; node = innerOf(node)) {
+    const value = z.globalRegistry.get(node)?.[key];
+    if (value !== undefined) return value;
+  }
+  return undefined;
 }
 
 function unwrap(schema: z.core.$ZodType): z.core.$ZodType {

@@ -5,6 +5,7 @@
  * checkpoint and end with the same files as one that was never stopped.
  */
 import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
 import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -36,6 +37,9 @@ export const manifestSchema = z.strictObject({
   gitCommit: z.string().nullable(),
   /** SHA-256 of each dataset and of the start weights, by path. */
   dataHashes: z.record(z.string(), z.string()),
+  /** The command that began it, and the folder it was given in, which relative paths count from. */
+  command: z.string().optional(),
+  cwd: z.string().optional(),
   /** What was no longer the same each time the run went on with other inputs than it had. */
   inputChanges: z.array(z.string()).optional(),
 });
@@ -45,6 +49,7 @@ export type Manifest = z.infer<typeof manifestSchema>;
 /** What the caller knows of a run; the rest of the manifest is found out here. */
 export interface RunDescription {
   readonly verb: string;
+  readonly command?: string | undefined;
   readonly name: string;
   readonly seed: number;
   readonly recipe: unknown;
@@ -140,6 +145,15 @@ export class RunFolder {
     return new RunFolder(this.path, manifest, this.lock);
   }
 
+  /** The run with another recipe, which its manifest keeps from now on. */
+  async withRecipe(recipe: unknown): Promise<RunFolder> {
+    const { cwd = "." } = this.manifest;
+    // A project that was moved is gone on with from where it is now.
+    const manifest = { ...this.manifest, recipe, cwd: existsSync(cwd) ? cwd : process.cwd() };
+    await writeManifest(this.path, manifest);
+    return new RunFolder(this.path, manifest, this.lock);
+  }
+
   /** Removes what a killed process left half-written, wherever a run writes in one step. */
   async removeUnfinished(): Promise<void> {
     await removeUnfinished(this.path);
@@ -191,6 +205,8 @@ export async function createRunFolder(
     versions: { vigorl: ownVersion(), node: process.version, ...description.versions },
     gitCommit: await gitCommit(),
     dataHashes: { ...description.dataHashes },
+    ...(description.command === undefined ? {} : { command: description.command }),
+    cwd: process.cwd(),
   };
   const run = new RunFolder(path, manifest);
   await writeManifest(path, manifest);

@@ -113,6 +113,15 @@ export class RunLock {
   }
 }
 
+/** Who writes to the run in a folder now, in words; null where nobody does. */
+export async function writerOf(folder: string): Promise<string | null> {
+  const file = inside(folder, lockFile);
+  const holder = await holderOf(file);
+  return holder !== "gone" && isHolder(holder) && (await isAlive(holder, file))
+    ? nameOf(holder)
+    : null;
+}
+
 /** A piece of work that writes to the run in `path`, made to hold the run's lock while it lasts. */
 export function oneWriter<O extends { readonly path: string }, A extends unknown[], R>(
   work: (options: O & { readonly lock: RunLock }, ...rest: A) => Promise<R>,

@@ -15,7 +15,8 @@ import { appendJsonl, orderJsonl, readJsonlAll, truncateJsonl, writeJsonl } from
 import { viewSchema } from "../task/lines.ts";
 import { promptText } from "../task/turn.ts";
 import type { TaskRecord } from "../task/record.ts";
-import { scoreEpisode, type RewardConfig } from "../task/reward.ts";
+import { openReward } from "../task/own-reward.ts";
+import type { RewardConfig } from "../task/reward.ts";
 import { readTraces, toTrace, TraceWriter } from "../task/trace.ts";
 import type { Trajectory } from "../task/trajectory.ts";
 import { conditionTable } from "./controls.ts";
@@ -132,9 +133,10 @@ export async function runArm(options: ArmOptions): Promise<Evaluation> {
   for (const outcome of earlier.values()) count(outcome);
   // One line after the other, and none behind one that the disk did not take whole.
   let written = Promise.resolve();
+  const score = await openReward(options.reward);
   const keep = async (episode: Trajectory, record: TaskRecord, outcome: Outcome) => {
     if (traced.has(record) && (outcome.sample ?? 0) === 0) {
-      const reward = scoreEpisode(episode, record, options.reward);
+      const [reward] = await score([{ episode, record }], options.signal);
       await traces.append(toTrace(episode, record, reward, { arm }, config.chat), episode);
     }
     await appendJsonl(join(folder, outcomesFile), [outcome]);

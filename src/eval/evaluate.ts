@@ -365,7 +365,7 @@ function outcomeOf(
   const isOut = config.malformed === "wrong" && isThoughtless(episode, dialect);
   const reply = replyOf(episode);
   const { score: given, ...verdict } = judgeReply?.(record, reply) ?? {
-    score: judge(record, answer, { profile: rulesOf(config), view }),
+    score: episode.judged ?? judge(record, answer, { profile: rulesOf(config), view }),
   };
   return {
     recordId: record.id,

@@ -106,7 +106,8 @@ async function sampleUntilSolved(
     const played = await runEpisode(sampler, record, episode, key, options);
     if (played.stopReason === "samplerError")
       throw new VigorlError("io", `record ${record.id}: ${played.error ?? "the sampler failed"}`);
-    if (judge(record, played.answer, { view: played.view }) >= correctReward)
+    const score = played.judged ?? judge(record, played.answer, { view: played.view });
+    if (score >= correctReward)
       return { one: i === 0, three: i < 3, equalTokens: i === 0 || used < budget };
     used += Math.max(1, played.numTokens.model);
   }

@@ -18,6 +18,12 @@ import { useTool } from "../task/tools/use-tool.ts";
 import type { ChainLine } from "./linearize.ts";
 import { rescaled } from "./splice.ts";
 
+/** What of a chain is written out. */
+export type RenderedFrom = Pick<
+  ChainLine,
+  "id" | "turns" | "pictures" | "places" | "seen" | "detours"
+>;
+
 export interface RenderedChain {
   readonly messages: readonly ChatMessage[];
   /** One for each image part, in order. */
@@ -30,7 +36,7 @@ export interface RenderedChain {
  * @throws VigorlError("input") where the image has another size, a tool call fails, or shows not what the teacher saw.
  */
 export async function renderChain(
-  written: ChainLine,
+  written: RenderedFrom,
   record: TaskRecord,
   episode: EpisodeConfig,
 ): Promise<RenderedChain> {
@@ -70,7 +76,7 @@ export async function renderChain(
  * Coordinates in a chain's text mean nothing in a picture of another size. Nobody has looked where a
  * spliced chain looks, so its coordinates can move, as in the published builder.
  */
-function atSize(chain: ChainLine, { resized }: AnswerView): ChainLine {
+function atSize(chain: RenderedFrom, { resized }: AnswerView): RenderedFrom {
   const { id, seen, places } = chain;
   if (seen === null || places.length === 0) return chain;
   if (seen.widthPx === resized.widthPx && seen.heightPx === resized.heightPx) return chain;

@@ -180,7 +180,7 @@ async function rolloutsFrom(
   const { rules } = game;
   if (state === null) {
     const { answer } = step;
-    const reward = rewardOf(game, answer);
+    const reward = await rewardOf(game, answer);
     const rollout = { steps: [], answer, reward, end: "answered" };
     return Array.from({ length: rules.revisitTerminals ? rules.rollouts : 1 }, () => rollout);
   }
@@ -214,15 +214,16 @@ async function rollout(
     const { step, end } = stepped;
     steps.push(step);
     if (stepped.state === null || step.answer !== null)
-      return { steps, answer: step.answer, reward: rewardOf(game, step.answer), end };
+      return { steps, answer: step.answer, reward: await rewardOf(game, step.answer), end };
     state = stepped.state;
     if (isLast) break;
   }
   return { steps, answer: null, reward: 0, end: "stepLimit" };
 }
 
-function rewardOf({ record, rules, stepper }: Game, answer: string | null): number {
-  const { view } = stepper.scene;
+async function rewardOf({ record, rules, stepper }: Game, answer: string | null): Promise<number> {
+  const { view, config } = stepper.scene;
+  if (config.judge !== undefined) return config.judge(answer, record, { view });
   // The published search leaves truths in the frame of the file.
   const published = { ...view, unrounded: view.original };
   const isPublished = rules.judge === "repo";

@@ -17,7 +17,9 @@ import type { Dialect } from "../text/dialects/dialect.ts";
 import { dialectNames, dialects } from "../text/dialects/table.ts";
 import { promptSet, promptSetSchema, type PromptSet, type ToolSchema } from "../text/prompts.ts";
 import { kindNames, kindOf, type KindName } from "./kinds.ts";
+import { openJudge, ownJudgeSchema, type AnswerJudge } from "./own-judge.ts";
 import type { ToolControl } from "./tools/controls.ts";
+import { openTools } from "./tools/own-tool.ts";
 import { makeTools, toolsSchema, usualTools } from "./tools/table.ts";
 import type { Tool } from "./tools/tool.ts";
 
@@ -167,6 +169,9 @@ export const episodeSettingsSchema = z.strictObject({
     .enum(["resized", "relative"])
     .optional()
     .describe("how the model writes coordinates; defaults to what its family does"),
+  judge: ownJudgeSchema
+    .prefault({})
+    .describe("who judges answers, besides the rules of their kinds"),
   answerForm: z
     .enum(["tagged", "whole"])
     .default("tagged")
@@ -195,33 +200,43 @@ export interface EpisodeConfig {
   readonly sampling: Sampling;
   readonly coordinates: Coordinates;
   readonly answerForm: "tagged" | "whole";
+  /** The recipe's own judge, in the place of the kinds' rules. */
+  readonly judge?: AnswerJudge;
 }
 
 /**
  * Joins a model folder and settings. `control` changes every tool, for an experiment.
- * @throws VigorlError("input") for a folder that lacks a file, "usage" for settings that contradict.
+ * @throws VigorlError("input") for a folder that lacks a file and modules that cannot be loaded, "usage"
+ *   for settings that contradict.
  */
 export async function loadEpisodeConfig(
   folder: string,
   settings: EpisodeSettings = episodeSettingsSchema.parse({}),
   control: ToolControl | null = null,
 ): Promise<EpisodeConfig> {
-  const [chat, profile] = await Promise.all([loadChatFormat(folder), readProfile(folder)]);
-  return makeEpisodeConfig(chat, profile, settings, control);
+  const [chat, profile, judge, ownTools] = await Promise.all([
+    loadChatFormat(folder),
+    readProfile(folder),
+    openJudge(settings.judge),
+    openTools(settings.tools.modules ?? []),
+  ]);
+  const config = makeEpisodeConfig(chat, profile, settings, control, ownTools);
+  return judge === null ? config : { ...config, judge };
 }
 
-/** `loadEpisodeConfig` from parts that are already in memory. */
+/** `loadEpisodeConfig` from parts that are already in memory, without a judge of the recipe's own. */
 export function makeEpisodeConfig(
   chat: ChatFormat,
   profile: ModelProfile,
   settings: EpisodeSettings,
   control: ToolControl | null = null,
+  ownTools: readonly Tool[] = [],
 ): EpisodeConfig {
   const { sampling, answerForm } = settings;
   const { preprocessor } = profile;
   const { profile: _, ...limits } = settings.episode;
   const coordinates = settings.coordinates ?? profile.coordinates;
-  const tools = makeTools(settings.tools).flatMap((tool) => {
+  const tools = [...makeTools(settings.tools), ...ownTools].flatMap((tool) => {
     const changed = control === null ? tool : control(tool);
     return changed === null ? [] : [changed];
   });

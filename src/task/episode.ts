@@ -37,7 +37,7 @@ export interface EpisodeOptions {
 /**
  * Plays one episode. The same sampler weights, record, config and seed give the same episode,
  * whatever else runs beside it: turn k samples with a seed derived from `seed` and k.
- * @throws the signal's reason when aborted, and nothing else.
+ * @throws the signal's reason when aborted, and what a judge or a tool of the user's own throws.
  */
 export async function runEpisode(
   sampler: Sampler,
@@ -50,7 +50,10 @@ export async function runEpisode(
   const { signal, id = record.id } = options;
   const turnOptions = { seed, ...(signal === undefined ? {} : { signal }) };
   const played = await play(sampler, record, config, turnOptions, options);
-  return { ...played, id, seconds: (performance.now() - started) / 1000 };
+  const { answer, view } = played;
+  const judged =
+    config.judge === undefined ? {} : { judged: await config.judge(answer, record, { view }) };
+  return { ...played, ...judged, id, seconds: (performance.now() - started) / 1000 };
 }
 
 async function play(

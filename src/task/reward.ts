@@ -6,7 +6,9 @@
  * was published, each with its faults. All are pure functions.
  */
 import { z } from "zod";
+import { ownModule } from "../core/own-module.ts";
 import type { Asked } from "./kinds.ts";
+import type { RewardFunction } from "./own-reward.ts";
 import { answer } from "./rewards/answer.ts";
 import { distance } from "./rewards/distance.ts";
 import { distinct } from "./rewards/distinct.ts";
@@ -89,6 +91,31 @@ export const rewardConfigSchema = z
       .boolean()
       .default(true)
       .describe("thoughts must name points; switch off for models that think without coordinates"),
+    module: ownModule<RewardFunction>(
+      "a module whose default export says what an episode is worth, in the place of the terms",
+    ).optional(),
+    url: z
+      .url({ protocol: /^https?$/ })
+      .optional()
+      .describe("a server that says it, asked with batches of episodes by HTTP"),
+    server: z
+      .strictObject({
+        batchSize: z.int().min(1).default(64).describe("episodes in one request"),
+        timeoutSeconds: z.number().positive().default(60).describe("longest wait for its answer"),
+        retries: z
+          .int()
+          .min(0)
+          .default(3)
+          .describe("further tries after cut lines and busy servers"),
+        retryDelaySeconds: z
+          .number()
+          .min(0)
+          .default(1)
+          .describe("pause before the first of them; it doubles with each"),
+        maxReplyMiB: z.int().min(1).max(1024).default(16).describe("longer answers are refused"),
+      })
+      .prefault({})
+      .describe("how that server is asked"),
     distinctMax: z
       .int()
       .nonnegative()
@@ -100,7 +127,9 @@ export const rewardConfigSchema = z
       .default(10)
       .describe("places nearer than this count as one; pixels of the image as the model sees it"),
   })
-  .superRefine(({ profile, weights }, context) => {
+  .superRefine(({ profile, weights, module, url }, context) => {
+    if (module !== undefined && url !== undefined)
+      context.addIssue({ code: "custom", path: ["url"], message: "give module or url, not both" });
     if (profile === "default" && canBeFarmed({ ...ours, ...weights }))
       context.addIssue({
         code: "custom",
@@ -111,6 +140,9 @@ export const rewardConfigSchema = z
   });
 
 export type RewardConfig = z.infer<typeof rewardConfigSchema>;
+export type RewardServer = RewardConfig["server"];
+/** What scoring by terms goes by. */
+export type RewardRules = Omit<RewardConfig, "module" | "url" | "server">;
 
 export interface Reward {
   /** The sum of `terms`. */
@@ -121,8 +153,8 @@ export interface Reward {
   readonly terms: Readonly<Record<string, number>>;
 }
 
-/** Scores an episode. */
-export function scoreEpisode(episode: Scored, record: Asked, config: RewardConfig): Reward {
+/** Scores an episode by the terms of its profile. */
+export function scoreEpisode(episode: Scored, record: Asked, config: RewardRules): Reward {
   const profile: RewardProfile = rewardProfiles[config.profile];
   const weights: Weights = {
     ...(episode.tools.length > 0 ? profile.multi : profile.single),

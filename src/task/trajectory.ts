@@ -129,6 +129,8 @@ export interface Trajectory extends Transcript {
   /** All text after the prompt, images left out and control tokens removed (role names stay). */
   readonly response: string;
   readonly answer: string | null;
+  /** How right the recipe's own judge finds it; absent where the kinds' rules judge. */
+  readonly judged?: number;
   /** The answer came after a forced opening. */
   readonly forced: boolean;
   /** Every turn is well formed and the last one answers. */

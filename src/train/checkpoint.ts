@@ -40,8 +40,8 @@ export type CheckpointState = z.infer<typeof stateSchema>;
 
 /**
  * Saves step `state.step` under `checkpointsPath`, with `texts` by name beside the weights, and removes
- * all but the newest `keep`. Returns what the weights can be loaded from: the folder, or the engine's
- * handle.
+ * all but the newest `keep` and that of the step `best`. Returns what the weights can be loaded from: the
+ * folder, or the engine's handle.
  */
 export async function saveCheckpoint(
   checkpointsPath: string,
@@ -49,6 +49,7 @@ export async function saveCheckpoint(
   state: Omit<CheckpointState, "version" | "files" | "logs"> &
     Partial<Pick<CheckpointState, "logs">>,
   keep: number,
+  best?: number,
   texts: Readonly<Record<string, string>> = {},
 ): Promise<string> {
   const folder = inside(checkpointsPath, `step-${state.step}`);
@@ -69,18 +70,23 @@ export async function saveCheckpoint(
     const full: CheckpointState = { version: 1, logs: {}, ...state, ...named, files };
     await writeFileAtomic(join(beside, "state.json"), `${JSON.stringify(full, null, 2)}\n`);
   });
-  await removeOlder(checkpointsPath, keep, learner);
+  await removeOlder(checkpointsPath, keep, learner, best);
   return handle ?? folder;
 }
 
-/** Removes all checkpoints but the newest `keep`; what an engine keeps of them is given up first. */
+/**
+ * Removes all checkpoints but the newest `keep` and that of the step `best`; what an engine keeps of them
+ * is given up first.
+ */
 export async function removeOlder(
   checkpointsPath: string,
   keep: number,
   learner: Pick<Learner, "discard">,
+  best?: number,
 ): Promise<void> {
   const steps = await checkpointSteps(checkpointsPath);
   for (const step of steps.slice(0, Math.max(0, steps.length - keep))) {
+    if (step === best) continue;
     const folder = inside(checkpointsPath, `step-${step}`);
     if (learner.discard !== undefined) {
       const { handle } = await readState(folder);

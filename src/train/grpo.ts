@@ -21,6 +21,7 @@ import {
   updateData,
   type LearnedEpisode,
 } from "./batch.ts";
+import { BrokenRecords } from "./broken-records.ts";
 import { watchRun, type CollapseWatch } from "./collapse.ts";
 import { IdleWatch } from "./idle-watch.ts";
 import { importanceWeights } from "./importance.ts";
@@ -35,7 +36,7 @@ import { showEpisodes } from "./show-episodes.ts";
 
 export interface RlOptions extends Pick<
   LoopOptions,
-  "learner" | "run" | "resume" | "signal" | "onStep" | "files"
+  "learner" | "run" | "resume" | "signal" | "validation" | "onStep" | "files"
 > {
   readonly records: readonly TaskRecord[];
   readonly episode: EpisodeConfig;
@@ -45,13 +46,18 @@ export interface RlOptions extends Pick<
   readonly onWarning?: (message: string) => void;
 }
 
+export interface RlResult extends LoopResult {
+  /** Records of this process whose images could not be shown: their episodes are left out. */
+  readonly numBroken: number;
+}
+
 /**
  * Trains on the records and leaves checkpoints, metrics and traces in the run folder. The learner's
  * present weights are the start and the reference.
  * Throws VigorlError("numerics" | "interrupted" | "input" | "io"); "input" also where nothing can be
  * learned from the episodes.
  */
-export async function trainRl(options: RlOptions): Promise<LoopResult> {
+export async function trainRl(options: RlOptions): Promise<RlResult> {
   const { learner, run, config, seed, signal } = options;
   if (options.records.length === 0) throw new VigorlError("input", "rl: there are no records");
   requireSomeRate("rl", config, config.steps);
@@ -69,6 +75,7 @@ export async function trainRl(options: RlOptions): Promise<LoopResult> {
   const warn = options.onWarning ?? (() => undefined);
   const gate = new ParityGate(learner, config.parity, placeholders, warn);
   const traces = new TraceWriter(run.path);
+  const broken = new BrokenRecords(warn);
   const idle = new IdleWatch("rl", config.maxIdleSteps);
   let collapse: CollapseWatch | undefined;
   let version: number | undefined;
@@ -90,6 +97,7 @@ export async function trainRl(options: RlOptions): Promise<LoopResult> {
     );
     if (step < config.steps) prompts.prefetch(step + 1);
     const scored = groups_P_G.flat();
+    broken.note(scored);
     if (scored.every((one) => one.episode.error !== null)) {
       throw new VigorlError("input", `step ${step}: every episode failed`, {
         hint: `the first says: ${scored[0].episode.error}`,
@@ -143,7 +151,7 @@ export async function trainRl(options: RlOptions): Promise<LoopResult> {
     return { metrics, updates: learned.numUpdates };
   });
   idle.requireSome(result.updates, options.resume !== true);
-  return result;
+  return { ...result, numBroken: broken.count };
 }
 
 interface Learned {

@@ -56,7 +56,8 @@ test("likely causes: cut off, already right, or all alike", () => {
   };
   expect(hint([scored(0, "cutOff"), scored(0, "cutOff")])).toContain("cut off");
   expect(hint([scored(1), scored(1)])).toContain("harder");
-  expect(hint([scored(0), scored(0)])).toContain("groupSize");
+  expect(hint([scored(0), scored(0)])).toContain("no answer is right");
+  expect(hint([scored(0.5), scored(0.5)])).toContain("groupSize");
 });
 
 test("a whole run without a lesson never ends well", () => {

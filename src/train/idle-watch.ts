@@ -75,6 +75,8 @@ function causeOf(scored: readonly ScoredEpisode[]): string {
     return "most episodes are cut off: raise episode.maxTokensPerTurn, or warm the model up with sft";
   if (share(({ episode }) => !episode.wellFormed) > 0.5)
     return "most replies are not in the form that is asked for: warm the model up with sft, or look at prompts.style";
+  if (share(({ reward }) => reward.accuracy > 0) === 0)
+    return "no answer is right: take easier questions, warm the model up with sft, or see whether the true answers are written as the question asks for them (./vigorl data show)";
   if (share(({ reward }) => reward.accuracy >= 1) > 0.5)
     return "most answers are right already: take harder questions";
   return "no reply of a group is better than another: raise rl.groupSize or rl.temperature, or take easier questions";

@@ -14,6 +14,7 @@ import {
   weightsOf,
 } from "./checkpoint.ts";
 import type { Metrics } from "./metrics.ts";
+import { better, loggedBest, validate, type Best, type Validation } from "./validation.ts";
 
 export interface LoopOptions {
   readonly verb: "sft" | "rl";
@@ -28,6 +29,8 @@ export interface LoopOptions {
   readonly signal?: AbortSignal;
   /** Texts by name, written into every checkpoint. */
   readonly files?: Readonly<Record<string, string>>;
+  /** Questions that the weights are tried on every so many steps. */
+  readonly validation?: Validation;
   /** Called with each new line of metrics.jsonl. */
   readonly onStep?: (metrics: Metrics) => void;
 }
@@ -47,13 +50,17 @@ export interface LoopResult {
   readonly folder: string;
   /** What its weights can be loaded from: that folder, or the handle of the engine that keeps them. */
   readonly weights: string;
+  /** Of the best validation, with its checkpoint; null where there was none. */
+  readonly best: (Best & { readonly folder: string; readonly weights: string }) | null;
+  /** The validations said that going on is no use. */
+  readonly isStoppedEarly: boolean;
   /** Of the last step; undefined where a resumed run had nothing left to do. */
   readonly metrics: Metrics | undefined;
 }
 
 /**
  * Runs `oneStep(step, updates)` for each step from 1, `updates` being the optimizer steps before
- * it. An aborted `signal` is honoured between steps, and within a step where `oneStep` throws its
+ * it. The checkpoint of the best validation stays beside the newest ones. An aborted `signal` is honoured between steps, and within a step where `oneStep` throws its
  * reason, which it may do only before it has changed the weights.
  * Throws VigorlError("interrupted") after saving.
  */
@@ -61,19 +68,21 @@ export async function runSteps(
   options: LoopOptions,
   oneStep: (step: number, updates: number) => Promise<StepResult>,
 ): Promise<LoopResult> {
-  const { learner, run, verb, totalSteps, keepCheckpoints, signal } = options;
-  let { step, updates } = await startOf(options);
+  const { learner, run, verb, totalSteps, keepCheckpoints, signal, validation } = options;
+  let { step, updates, best } = await startOf(options);
   let savedAt = step;
   let metrics: Metrics | undefined;
 
   const save = async (): Promise<void> => {
     if (savedAt === step && step > 0) return;
     const state = { verb, step, updates, logs: await run.numLines() };
-    await saveCheckpoint(run.checkpointsPath, learner, state, keepCheckpoints, options.files);
+    const { files } = options;
+    await saveCheckpoint(run.checkpointsPath, learner, state, keepCheckpoints, best?.step, files);
     savedAt = step;
   };
+  const isOver = () => best !== null && best.numSince >= (validation?.config.stopAfter ?? Infinity);
 
-  while (step < totalSteps) {
+  while (step < totalSteps && !isOver()) {
     let result: StepResult;
     try {
       signal?.throwIfAborted();
@@ -89,19 +98,42 @@ export async function runSteps(
     step++;
     updates += result.updates;
     metrics = result.metrics;
+    if (isValidated(step, totalSteps, validation)) {
+      const figures = await validate(learner, validation!);
+      metrics = { ...metrics, ...figures };
+      best = better(best, step, figures["validation/accuracy"] ?? 0);
+    }
     await run.appendMetrics(metrics);
     options.onStep?.(metrics);
-    if (step % options.checkpointEvery === 0) await save();
+    if (step % options.checkpointEvery === 0 || best?.step === step) await save();
   }
   await save();
-  const folder = `${run.checkpointsPath}/step-${step}`;
-  return { step, updates, folder, weights: await weightsOf(folder), metrics };
+  const folderOf = (of: number) => `${run.checkpointsPath}/step-${of}`;
+  const placeOf = async (of: number) => ({
+    folder: folderOf(of),
+    weights: await weightsOf(folderOf(of)),
+  });
+  return {
+    step,
+    updates,
+    ...(await placeOf(step)),
+    best: best === null ? null : { ...best, ...(await placeOf(best.step)) },
+    isStoppedEarly: step < totalSteps,
+    metrics,
+  };
 }
 
-async function startOf(options: LoopOptions): Promise<{ step: number; updates: number }> {
+function isValidated(step: number, totalSteps: number, validation?: Validation): boolean {
+  const every = validation?.config.every ?? null;
+  return every !== null && (step % every === 0 || step === totalSteps);
+}
+
+async function startOf(
+  options: LoopOptions,
+): Promise<{ step: number; updates: number; best: Best | null }> {
   const { run, learner, verb } = options;
   const start = { verb, step: 0, updates: 0, logs: {} };
-  if (options.resume !== true) return start;
+  if (options.resume !== true) return { step: 0, updates: 0, best: null };
   const folder = await newestCheckpoint(run.checkpointsPath);
   const state = folder === undefined ? start : await loadCheckpoint(folder, learner);
   if (state.verb !== verb) {
@@ -109,6 +141,7 @@ async function startOf(options: LoopOptions): Promise<{ step: number; updates: n
   }
   await run.rewind(state.step, state.logs);
   // A kill may have come between the last checkpoint and the removal of older ones.
-  await removeOlder(run.checkpointsPath, options.keepCheckpoints, learner);
-  return { step: state.step, updates: state.updates };
+  const best = options.validation === undefined ? null : await loggedBest(run);
+  await removeOlder(run.checkpointsPath, options.keepCheckpoints, learner, best?.step);
+  return { step: state.step, updates: state.updates, best };
 }

@@ -12,6 +12,7 @@ import { GREEDY_TEMPERATURE } from "../engine/types.ts";
 import { rewardConfigSchema } from "../task/reward.ts";
 import { alarmSchema } from "./collapse.ts";
 import { optimizerFields } from "./optimizer.ts";
+import { validateSchema } from "./validate-config.ts";
 
 const lossNames = Object.keys(policyLosses) as [PolicyLossName, ...PolicyLossName[]];
 const defaults = policyLosses.grpo.preset;
@@ -135,6 +136,9 @@ const rlFields = z.strictObject({
     })
     .prefault({}),
   alarms: alarmSchema.prefault({}).describe("when a run is warned of that collapses"),
+  validate: validateSchema
+    .prefault({})
+    .describe("trying the weights on held-out questions in the middle of training"),
   maxIdleSteps: z
     .int()
     .min(1)

@@ -11,7 +11,8 @@ import { countDistinct } from "../text/points.ts";
 import { runEpisode } from "../task/episode.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import type { TaskRecord } from "../task/record.ts";
-import { scoreEpisode, type Reward, type RewardConfig } from "../task/reward.ts";
+import { openReward } from "../task/own-reward.ts";
+import type { Reward, RewardConfig } from "../task/reward.ts";
 import { cropOverlap } from "../task/pictures.ts";
 import { openScene } from "../task/turn.ts";
 import { countUses, type StopReason, type Trajectory } from "../task/trajectory.ts";
@@ -37,24 +38,27 @@ export interface RolloutOptions {
   readonly onEpisode?: (done: number) => void;
 }
 
-/** Runs and scores `groupSize` episodes for each record. Throws only when aborted. */
+/** Runs and scores `groupSize` episodes for each record. Throws when aborted, and what an own reward throws. */
 export async function sampleGroups(
   records_P: readonly TaskRecord[],
   options: RolloutOptions,
 ): Promise<ScoredEpisode[][]> {
   const { sampler, episode: config, groupSize, seed, key, signal } = options;
+  const score = await openReward(options.reward);
   let done = 0;
   const asked = records_P.flatMap((record, p) =>
     Array.from({ length: groupSize }, (_, member) => ({ record, p, member })),
   );
-  const scored = await mapBounded(asked, options.concurrency, signal, async (one, halt) => {
+  const played = await mapBounded(asked, options.concurrency, signal, async (one, halt) => {
     const { record, p, member } = one;
     const episodeSeed = deriveSeed(seed, ...key, p, member);
     const id = `${record.id}#${member}`;
     const episode = await runEpisode(sampler, record, config, episodeSeed, { id, signal: halt });
     options.onEpisode?.(++done);
-    return { record, member, episode, reward: scoreEpisode(episode, record, options.reward) };
+    return { record, member, episode };
   });
+  const rewards = await score(played, signal);
+  const scored = played.map((one, i) => ({ ...one, reward: rewards[i] }));
   return records_P.map((_, p) => scored.slice(p * groupSize, (p + 1) * groupSize));
 }
 

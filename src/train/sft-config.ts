@@ -4,9 +4,11 @@
  */
 import { z } from "zod";
 import { pathText } from "../core/config-paths.ts";
-import { withPreset } from "../core/preset.ts";
+import { isSection, withPreset } from "../core/preset.ts";
 import { engineSchema } from "../engine/open.ts";
+import { answersSchema } from "./answers-config.ts";
 import { optimizerFields } from "./optimizer.ts";
+import { validateSchema } from "./validate-config.ts";
 
 const sftFields = z.strictObject({
   profile: z
@@ -31,12 +33,16 @@ const sftFields = z.strictObject({
   ...optimizerFields({ learningRate: 2e-4, warmupRatio: 0.03, schedule: "cosine", clipNorm: 1 }),
   checkpointEvery: z.int().min(1).default(100).describe("optimizer steps between two checkpoints"),
   keepCheckpoints: z.int().min(1).default(2).describe("the newest so many checkpoints stay"),
+  validate: validateSchema
+    .prefault({})
+    .describe("trying the weights on held-out questions in the middle of training"),
   from: z
-    .enum(["episodes", "answers"])
-    .default("episodes")
+    .enum(["collect", "answers", "chains", "search"])
+    .default("collect")
     .describe(
-      "examples are the model's own right episodes, or the true answers alone, without a thought (collect.maxExamples of them, drawn by the seed)",
+      "examples are the model's own right episodes, the data's true answers, the chains that `chains` names, or those of a search that is made first, as a run of its own beside this one; default chains where `chains` is written",
     ),
+  answers: answersSchema.prefault({}).describe("how true answers become examples"),
   chains: z
     .strictObject({
       from: pathText("run folder of a search that was linearized, or its chains.jsonl"),
@@ -48,7 +54,7 @@ const sftFields = z.strictObject({
         .describe("chains in all, drawn by the seed, one of each category in turn"),
     })
     .optional()
-    .describe("examples are the chains of a search, not episodes collected below"),
+    .describe("chains as examples"),
   trainLineBreak: z
     .boolean()
     .default(false)
@@ -111,13 +117,21 @@ export const sftProfiles: Readonly<
 
 /** Parses the `sft` section of a recipe: written keys over the preset over the defaults. */
 export const sftSchema = z.preprocess(
-  (input) => withPreset(input, sftProfiles),
+  (input) => withPreset(withChains(input), sftProfiles),
   sftFields.superRefine(({ from, chains, collect }, context) => {
-    if (from === "episodes") return;
     const refuse = (path: string[], message: string) =>
       context.addIssue({ code: "custom", path, message, input: path });
-    if (chains !== undefined) refuse(["chains"], `sft.from is ${from}: give one of the two`);
-    if (collect.engine !== undefined)
+    if (from === "chains" && chains === undefined)
+      refuse(["chains"], "sft.from is chains: name them in sft.chains.from");
+    if (from !== "chains" && chains !== undefined)
+      refuse(["chains"], `sft.from is ${from}: give one of the two`);
+    if (from !== "collect" && collect.engine !== undefined)
       refuse(["collect", "engine"], `sft.from is ${from}: nobody plays episodes`);
   }),
 );
+
+/** Who names chains means them. */
+function withChains(input: unknown): unknown {
+  if (!isSection(input) || input.chains === undefined || input.from !== undefined) return input;
+  return { ...input, from: "chains" };
+}

@@ -19,7 +19,7 @@ import type { SftConfig } from "./sft-config.ts";
 
 export interface SftOptions extends Pick<
   LoopOptions,
-  "learner" | "run" | "resume" | "signal" | "onStep" | "files"
+  "learner" | "run" | "resume" | "signal" | "validation" | "onStep" | "files"
 > {
   readonly examples: readonly Transcript[];
   readonly config: SftConfig;

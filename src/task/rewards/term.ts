@@ -8,7 +8,15 @@ import type { Trajectory } from "../trajectory.ts";
 /** What a reward looks at. */
 export type Scored = Pick<
   Trajectory,
-  "response" | "answer" | "points" | "toolUses" | "turns" | "wellFormed" | "tools" | "view"
+  | "response"
+  | "answer"
+  | "judged"
+  | "points"
+  | "toolUses"
+  | "turns"
+  | "wellFormed"
+  | "tools"
+  | "view"
 >;
 
 /** What form asks for. */

@@ -2,7 +2,10 @@
  * The tools there are, in the order in which they are offered. A new one is its file and a line here.
  */
 import { z } from "zod";
+import { sectionOrList } from "../../core/config-paths.ts";
+import { ownModule } from "../../core/own-module.ts";
 import { markTool } from "./mark.ts";
+import { isOwnTool, type OwnTool } from "./own-tool.ts";
 import type { Tool, ToolKind } from "./tool.ts";
 import { zoomBoxTool } from "./zoom-box.ts";
 import { zoomTool } from "./zoom.ts";
@@ -16,11 +19,18 @@ export const toolTable = {
 type Table = typeof toolTable;
 type Shape = { [Key in keyof Table]: z.ZodOptional<Table[Key]["settings"]> };
 
-/** The `tools` section of a recipe: the tools that are offered, with their settings. */
-export const toolsSchema = z.strictObject(
-  Object.fromEntries(
-    Object.entries(toolTable).map(([key, { settings }]) => [key, settings.optional()]),
-  ) as Shape,
+/** The `tools` section of a recipe: the tools that are offered, with their settings. A list means modules. */
+export const toolsSchema = sectionOrList(
+  "modules",
+  z.strictObject({
+    ...(Object.fromEntries(
+      Object.entries(toolTable).map(([key, { settings }]) => [key, settings.optional()]),
+    ) as Shape),
+    modules: z
+      .array(ownModule<OwnTool>("a module whose default export is a tool", isOwnTool))
+      .optional()
+      .describe("tools of one's own; `tools: [./my-tool.ts]` is short for it"),
+  }),
 );
 export type ToolsConfig = z.infer<typeof toolsSchema>;
 

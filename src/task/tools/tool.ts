@@ -10,6 +10,7 @@ import type { Canvas } from "../../image/draw.ts";
 import type { Box, Coordinates, Point } from "../../image/frames.ts";
 import type { ModelImage, PixelBudget } from "../../image/model-image.ts";
 import type { PreprocessorConfig } from "../../image/preprocessor-config.ts";
+import type { ToolCall } from "../../text/dialects/dialect.ts";
 import type { DialectName } from "../../text/dialects/table.ts";
 import type { PromptSet, ToolFault, ToolWords } from "../../text/prompts.ts";
 import type { Picture, PictureId, RecordPlace } from "../pictures.ts";
@@ -127,6 +128,8 @@ export interface Tool<Args = unknown> {
    * trees, whose branches share a beginning, are not grown with such a tool.
    */
   open?(signal: AbortSignal | undefined): Promise<ToolSession>;
+  /** A call that looks at a point, as the model would write it; absent where the tool looks at none. */
+  lookAt?(x: number, y: number): ToolCall;
   run(args: Args, scene: ToolScene, random: Rng): Promise<ToolOutcome>;
   /** Draws a use on the record's image that it looked at. */
   draw(use: DrawnUse, canvas: Canvas): void;

@@ -107,6 +107,7 @@ export const zoomTool: ToolKind<typeof settings> = {
         action: "enlarges",
         example: { name: chosen.name, args: { coordinate: [320, 200] } },
       }),
+      lookAt: (x, y) => ({ name: chosen.name, args: { coordinate: [x, y] } }),
       run: (given, scene) => Promise.resolve(run(given, scene, chosen)),
       draw: ({ shown }, canvas) => {
         if (shown !== null) canvas.box(shown);
