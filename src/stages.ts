@@ -27,8 +27,15 @@ import {
   planEngine,
   type EnginePlan,
 } from "./engine-plan.ts";
-import { adapterFolder, engineLabel, engineVersions, type EngineConfig } from "./engine/open.ts";
+import {
+  adapterFolder,
+  engineLabel,
+  engineVersions,
+  memoryOf,
+  type EngineConfig,
+} from "./engine/open.ts";
 import type { Sampler } from "./engine/types.ts";
+import { learningOf, memoryLine } from "./engine-memory.ts";
 import { runArm } from "./eval/arm.ts";
 import type { Protocol } from "./eval/benchmarks/benchmark.ts";
 import { protocolOf } from "./eval/benchmarks/table.ts";
@@ -107,6 +114,7 @@ async function runSft(
     collects ? { ...needs, capabilities: [...needs.capabilities, "tokenExact"] } : needs,
     { trainable, signal },
   );
+  await sayMemory(options, plan, "sft");
   const collecting =
     collector === undefined ? undefined : await planCollector(options, collector, plan);
   const heldout = await validationTasks(recipe, "sft");
@@ -171,6 +179,17 @@ async function whileOpen<T>(plan: EnginePlan, work: (sampler: Sampler) => Promis
   }
 }
 
+/** A line about the memory that training will take. */
+async function sayMemory(
+  { recipe, quiet }: StageOptions,
+  { engine }: EnginePlan,
+  verb: "sft" | "rl",
+): Promise<void> {
+  if (quiet) return;
+  const memory = await memoryOf(engine, learningOf(recipe, verb));
+  if (memory !== undefined) process.stderr.write(`${memoryLine(memory)}\n`);
+}
+
 /** GRPO from the engine's weights on the tasks' questions. */
 export const rlStage = oneWriter(runRl);
 
@@ -190,6 +209,7 @@ async function runRl(
       { hint: "set lora.dropout to 0 for rl, or rl.parity.enabled to false" },
     );
   const plan = await planEngine(recipe, engine, needsOf("rl", recipe), { trainable, signal });
+  await sayMemory(options, plan, "rl");
   const heldout = await validationTasks(recipe, "rl");
   const inputs = await checkInputs(options, plan, [...tasks, ...heldout]);
   const learner = await openPlannedLearner(plan);

@@ -1,5 +1,6 @@
 /** `vigorl demo`: from the base model through warm start and GRPO to a report, in one command. */
 import type { StageOptions } from "../stages.ts";
+import { dryRun } from "./dry-run.ts";
 import type { Context, Result, Verb } from "./frame.ts";
 import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
 
@@ -10,8 +11,12 @@ export function demoVerb(): Verb {
       "the whole pipeline: base, sft, rl without and with tools, report",
     ),
     keys: "all",
-    run: async (context, [recipePath], options) =>
-      runDemo(await recipeRun(context, recipePath, options), context),
+    run: async (context, [recipePath], options) => {
+      const stage = await recipeRun(context, recipePath, options);
+      return options.dryRun === true
+        ? dryRun(stage.recipe, "rl")
+        : runDemo(stage, context);
+    },
   };
 }
 

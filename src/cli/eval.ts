@@ -14,6 +14,7 @@ import {
   type Verb,
   spokenSections,
 } from "./frame.ts";
+import { dryRun } from "./dry-run.ts";
 import { recipeCommand, recipeRun, sayResume, withUrl } from "./recipe-options.ts";
 
 export function evalVerb(): Verb {
@@ -43,6 +44,7 @@ export function evalVerb(): Verb {
         return recipe;
       };
       const stage = await recipeRun({ ...context, overrides }, recipePath, options, load);
+      if (options.dryRun === true) return dryRun(stage.recipe, "sample");
       return runEval(stage, context);
     },
   };

@@ -29,6 +29,7 @@ export function recipeCommand(
     .option("--threads <number>", "engine.threads: threads of the tensor engine")
     .option("--log <sinks>", "log: sinks besides metrics.jsonl, such as tensorboard")
     .option("--out <folder>", "folder that holds the runs", "runs")
+    .option("--dry-run", "say what it will hold in memory, and whether that fits; run nothing")
     .option("--resume", "go on with a run that was stopped")
     .option("--changed-inputs", "with --resume: though data or weights were changed meanwhile")
     .option("--overwrite", "remove a run of this name and start again");

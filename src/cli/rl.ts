@@ -1,5 +1,6 @@
 /** `vigorl rl`: GRPO on grounded episodes. */
 import type { StageOptions } from "../stages.ts";
+import { dryRun } from "./dry-run.ts";
 import { spokenSections, type Context, type Result, type Verb } from "./frame.ts";
 import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
 import { sayNotes, trainedText } from "./training.ts";
@@ -7,9 +8,13 @@ import { sayNotes, trainedText } from "./training.ts";
 export function rlVerb(): Verb {
   return {
     command: recipeCommand("rl", "reinforcement learning: GRPO, single-turn or with tools"),
-    keys: [...spokenSections, "rl"],
-    run: async (context, [recipePath], options) =>
-      runRl(await recipeRun(context, recipePath, options), context),
+    keys: [...spokenSections, "lora", "rl"],
+    run: async (context, [recipePath], options) => {
+      const stage = await recipeRun(context, recipePath, options);
+      return options.dryRun === true
+        ? dryRun(stage.recipe, "rl")
+        : runRl(stage, context);
+    },
   };
 }
 

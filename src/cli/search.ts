@@ -1,5 +1,6 @@
 /** `vigorl search`: grows a search tree for each question, with the model or a server as the teacher. */
 import { spokenSections, type Verb } from "./frame.ts";
+import { dryRun } from "./dry-run.ts";
 import { recipeCommand, recipeRun, sayResume, withUrl } from "./recipe-options.ts";
 import { formatDuration } from "../core/progress.ts";
 import type { Share } from "../search/compare.ts";
@@ -26,6 +27,7 @@ export function searchVerb(): Verb {
           { path: "search.teacher.url", value: options.teacher },
         );
       const stage = await recipeRun({ ...context, overrides }, recipePath, options);
+      if (options.dryRun === true) return dryRun(stage.recipe, "sample");
       const { oneOf } = await import("./frame.ts");
       const split = oneOf("--split", options.split, ["train", "heldout"] as const);
       const { engine } = stage.recipe;

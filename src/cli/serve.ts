@@ -1,5 +1,6 @@
 /** `vigorl serve`: a model behind an HTTP API and a page, until it is interrupted. */
 import { Command } from "commander";
+import { dryRun } from "./dry-run.ts";
 import { once } from "node:events";
 import { basename, resolve } from "node:path";
 import { describeError, VigorlError } from "../core/errors.ts";
@@ -11,6 +12,7 @@ export function serveVerb(): Verb {
     command: new Command("serve")
       .description("serve a model over an OpenAI-compatible API")
       .argument("[model]", "model or run folder; default the recipe's engine, or models/nano")
+      .option("--dry-run", "say what it will hold in memory, and whether that fits; serve nothing")
       .option("--url <url>", "hand requests on to the server there; needs --engine.folder=…")
       .option("--recipe <file>", "take engine and image size from this recipe")
       .option("--name <name>", "what clients call the model; default the folder's name")
@@ -41,6 +43,7 @@ export function serveVerb(): Verb {
         recipe: textOf(options.recipe),
         overrides: context.overrides,
       });
+      if (options.dryRun === true) return dryRun(recipe, "sample");
       const { needsOf, openPlanned, planEngine } = await import("../engine-plan.ts");
       const { engineLabel, numPlaces } = await import("../engine/open.ts");
       const needs = { ...needsOf("sample", recipe), purpose: "serve" };

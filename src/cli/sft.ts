@@ -3,6 +3,7 @@ import type { TaskSet } from "../recipe.ts";
 import type { StageOptions, Trained } from "../stages.ts";
 import type { SftConfig } from "../train/sft-config.ts";
 import type { ChainSource } from "../warm-start.ts";
+import { dryRun } from "./dry-run.ts";
 import { spokenSections, type Context, type Result, type Verb } from "./frame.ts";
 import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
 import { sayNotes, trainedText } from "./training.ts";
@@ -13,9 +14,13 @@ export function sftVerb(): Verb {
       "sft",
       "train on true answers, on the model's own right episodes, or on chains of a search",
     ),
-    keys: [...spokenSections, "sft"],
-    run: async (context, [recipePath], options) =>
-      runSft(await recipeRun(context, recipePath, options), context),
+    keys: [...spokenSections, "lora", "sft"],
+    run: async (context, [recipePath], options) => {
+      const stage = await recipeRun(context, recipePath, options);
+      return options.dryRun === true
+        ? dryRun(stage.recipe, "sft")
+        : runSft(stage, context);
+    },
   };
 }
 

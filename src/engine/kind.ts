@@ -4,9 +4,9 @@
  * and a line in `open.ts`.
  */
 import type { z } from "zod";
-import type { LoraStart } from "./lora.ts";
+import type { LoraConfig, LoraStart } from "./lora.ts";
 import type { Capability } from "./capabilities.ts";
-import type { Sampler } from "./types.ts";
+import type { OptimParams, Sampler } from "./types.ts";
 
 export interface EngineKind<Schema extends z.ZodObject, Config = z.output<Schema>> {
   /** Strict, with `kind` as a literal. */
@@ -34,8 +34,30 @@ export interface EngineKind<Schema extends z.ZodObject, Config = z.output<Schema
   resolve(config: Config, options: ResolveOptions): Promise<Config>;
   /** How many samples it works on at once, of what `resolve` returned; absent where nobody knows. */
   numPlaces?(resolved: Config): number | undefined;
+  /** What it will hold, of what `resolve` returned; absent where that is not this machine's memory. */
+  memory?(resolved: Config, learning?: Learning): Promise<Memory>;
   /** Opens what `resolve` returned. */
   open(resolved: Config, options: OpenOptions): Promise<Sampler>;
+}
+
+/** What will be learned, and how it is remembered. */
+export interface Learning extends Pick<OptimParams, "moments" | "masters" | "stateOn"> {
+  readonly trainable: "all" | "language";
+  /** An adapter is trained in place of the weights. */
+  readonly lora?: LoraConfig;
+  /** Log-probabilities under frozen weights are asked for. */
+  readonly reference: boolean;
+}
+
+/** What an engine will hold, by what for, and what there is. */
+export interface Memory {
+  readonly shares: readonly {
+    readonly what: string;
+    readonly bytes: number;
+    readonly keys: string;
+  }[];
+  readonly device: string;
+  readonly freeBytes: number;
 }
 
 export interface ResolveOptions {

@@ -7,7 +7,7 @@ import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
 import { hubModelFolder } from "../model/hub-model.ts";
 import { isLearner, requireCapabilities, type Needs } from "./capabilities.ts";
-import type { EngineKind, OpenOptions, ResolveOptions } from "./kind.ts";
+import type { EngineKind, Learning, Memory, OpenOptions, ResolveOptions } from "./kind.ts";
 import { localKind } from "./local/kind.ts";
 import { openaiKind } from "./openai/kind.ts";
 import { tinkerKind } from "./tinker/kind.ts";
@@ -93,6 +93,14 @@ export async function engineVersions(config: EngineConfig): Promise<Record<strin
 /** How many samples a resolved engine works on at once, where it knows. */
 export function numPlaces(config: EngineConfig): number | undefined {
   return kindOf(config).numPlaces?.(config);
+}
+
+/** What a resolved engine will hold of this machine's memory, where it is here. */
+export async function memoryOf(
+  config: EngineConfig,
+  learning?: Learning,
+): Promise<Memory | undefined> {
+  return kindOf(config).memory?.(config, learning);
 }
 
 /** Puts values in the place of every `auto`, without loading weights. */

@@ -60,6 +60,22 @@ export const localKind: EngineKind<typeof localSchema> = {
     const [each, workers] = [given(slots), given(samplers)];
     return each === undefined || workers === undefined ? undefined : each * workers;
   },
+  async memory(config, learning) {
+    const { model } = weightsOf(config);
+    const options = { ...(await optionsOf(config)), trainable: learning?.trainable };
+    const { freeMemory, localSizes, LOGITS_BYTES } = await import("./sizes.ts");
+    const { estimate } = await import("./estimate.ts");
+    const { readModelConfig } = await import("../../model/folder.ts");
+    const sizes = await localSizes(model, options);
+    const { device } = sizes;
+    const plan = learning && {
+      ...learning,
+      recompute: config.gradientCheckpointing,
+      logitsBytes: LOGITS_BYTES[device === "cpu" ? "cpu" : "gpu"],
+    };
+    const shares = estimate(await readModelConfig(model), sizes, plan);
+    return { shares, device, freeBytes: freeMemory(device) };
+  },
   async open(config, { trainable, lora }) {
     const { openLocalEngine } = await import("./client.ts");
     const { model, adapter } = weightsOf(config);

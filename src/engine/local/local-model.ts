@@ -25,10 +25,8 @@ import { LocalAdapter } from "./local-adapter.ts";
 import { Optimizer } from "./optimizer.ts";
 import { localCapabilities } from "./capabilities.ts";
 import type { Share, WorkerOptions } from "./protocol.ts";
+import { LOGITS_BYTES } from "./sizes.ts";
 import { openSampling, useThreads, type SamplingModel } from "./sampling.ts";
-
-/** Wider blocks keep a GPU busy, and add to the head's gradient less often. */
-const LOGITS_BYTES = { cpu: 2 ** 29, gpu: 2 ** 31 };
 
 /**
  * Loads weights, tokenizer and preprocessor settings.

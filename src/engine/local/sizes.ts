@@ -18,6 +18,8 @@ import { openSafetensors } from "../../torch/safetensors.ts";
 import type { LocalOptions } from "./protocol.ts";
 
 export const GIB = 2 ** 30;
+/** Of a block of logits. Wider ones keep a GPU busy, and add to the head's gradient less often. */
+export const LOGITS_BYTES = { cpu: 2 ** 29, gpu: 2 ** 31 };
 const DEFAULT_SLOTS = 64;
 /** Of a sampler in one thread: few rows keep every core busy with few sequences. */
 const DEFAULT_THREAD_SLOTS = 32;
@@ -207,7 +209,7 @@ function spreadOf(
 }
 
 /** Bytes that a device has free: within the process's own limit, where it has one. */
-function freeMemory(device: Device): number {
+export function freeMemory(device: Device): number {
   if (device === "cpu") return process.availableMemory();
   const index = Number(/\d+$/.exec(device)?.[0] ?? 0);
   return cudaMemory(index)?.freeBytes ?? process.availableMemory();

@@ -1,0 +1,153 @@
+/**
+ * What a local engine will hold, worked out from configuration and keys before anything is loaded: weights,
+ * what the generator copies of them, keys and values, features of images; while learning also what is
+ * trained with its gradients and moments, what layers keep for the backward pass of a micro-batch, a block
+ * of logits, and a frozen copy for the reference. Left out: the process itself, workspaces of libraries,
+ * and what a trained vision tower keeps, which depends on the pictures.
+ */
+import { chooseLayers } from "../../model/adapter.ts";
+import type { ModelConfig, TextConfig } from "../../model/config.ts";
+import { modulePaths } from "../../model/families/family.ts";
+import type { Take } from "../../model/layers.ts";
+import { isVision, parameterShapes, structure } from "../../model/parameters.ts";
+import { dtypeBytes, type DType } from "../../torch/dtype.ts";
+import { hasKernelsFor } from "../../torch/kernels.ts";
+import type { Learning } from "../kind.ts";
+import { LOGITS_COPIES } from "./learner.ts";
+import type { LocalSizes } from "./sizes.ts";
+
+/** One thing that takes memory. */
+export interface Share {
+  readonly what: string;
+  readonly bytes: number;
+  /** What makes it less; empty where nothing does. */
+  readonly keys: string;
+}
+
+/** What learning depends on besides the sizes. */
+export interface LearningPlan extends Learning {
+  readonly recompute: boolean;
+  readonly logitsBytes: number;
+}
+
+/** Everything, the largest consequences of a recipe's keys first where they matter. */
+export function estimate(config: ModelConfig, sizes: LocalSizes, plan?: LearningPlan): Share[] {
+  const { dtype, device } = sizes;
+  const shares: Share[] = [
+    { what: "weights", bytes: sizes.weightsBytes, keys: "engine.dtype" },
+    { what: "the generator's copies", bytes: copiesBytes(config, sizes), keys: "" },
+    ...(plan === undefined ? [] : learningShares(config, dtype, device, sizes, plan)),
+    { what: "keys and values, at most", bytes: sizes.cacheBytes, keys: "engine.memory.cacheGiB" },
+    {
+      what: "features of images, at most",
+      bytes: sizes.featureBytes * sizes.samplers,
+      keys: "engine.memory.imagesGiB",
+    },
+  ];
+  return shares.filter(({ bytes }) => bytes > 0);
+}
+
+function learningShares(
+  config: ModelConfig,
+  dtype: DType,
+  device: string,
+  sizes: LocalSizes,
+  plan: LearningPlan,
+): Share[] {
+  const { lora, moments = "float32", masters = "float32", stateOn = "device" } = plan;
+  const count = numTrained(config, plan);
+  const isHalf = lora === undefined && dtype !== "float32";
+  const away = stateOn === "cpu" && device !== "cpu";
+  const momentBytes = { float32: 8, bfloat16: 4, int8: 2 + 8 / 256 }[moments];
+  const masterBytes = isHalf ? { float32: 4, kahan: 2, none: 0 }[masters] : 0;
+  const positions = sizes.tokensPerMicroBatch;
+  const perPosition = activationBytes(config.text, dtype, plan.recompute);
+  const logits = LOGITS_COPIES * 4 * config.text.vocabSize * positions;
+  const layer = plan.recompute
+    ? activationBytes({ ...config.text, numLayers: 1 }, dtype, false)
+    : 0;
+  return [
+    {
+      what: lora === undefined ? "" : "the adapter",
+      bytes: lora === undefined ? 0 : 4 * count,
+      keys: "lora.rank",
+    },
+    {
+      what: "gradients",
+      // Sums in float32, and for a moment what a backward pass leaves in half precision.
+      bytes: count * (isHalf ? 4 + (plan.recompute ? 0 : 2) : 4),
+      keys: lora === undefined ? "a lora section" : "lora.rank",
+    },
+    {
+      what: "moments and masters",
+      bytes: away ? 0 : count * (momentBytes + masterBytes),
+      keys: "moments: int8, masters: kahan, stateOn: cpu",
+    },
+    {
+      what: "layers, for the backward pass",
+      bytes: positions * (perPosition + layer),
+      keys: "engine.gradientCheckpointing, engine.tokensPerMicroBatch",
+    },
+    { what: "logits", bytes: Math.min(plan.logitsBytes, logits), keys: "" },
+    {
+      what: "the reference",
+      bytes: plan.reference && lora === undefined ? sizes.weightsBytes : 0,
+      keys: "rl.klCoef: 0, or a lora section",
+    },
+  ];
+}
+
+/** Numbers that the optimizer changes. */
+export function numTrained(config: ModelConfig, { trainable, lora }: Learning): number {
+  const isTrained = (name: string): boolean => trainable === "all" || !isVision(name);
+  let total = 0;
+  if (lora === undefined) {
+    for (const [name, shape] of parameterShapes(config))
+      if (isTrained(name)) total += sizeOf(shape);
+    return total;
+  }
+  const shapes = linearShapes(config);
+  const paths = [...shapes.keys()]
+    .filter(isTrained)
+    .map((name) => [name, modulePaths(name)] as const);
+  for (const module of chooseLayers(new Map(paths), lora)) {
+    const [out, width] = shapes.get(module)!;
+    total += lora.rank * (out + width);
+  }
+  return total;
+}
+
+/** What a position of a micro-batch keeps; of layers that run again, what goes from one to the next. */
+export function activationBytes(text: TextConfig, dtype: DType, recompute: boolean): number {
+  const { numLayers, hiddenSize, numHeads, numKeyValueHeads, headDim, experts } = text;
+  const [queries, keys] = [numHeads * headDim, numKeyValueHeads * headDim];
+  const inner =
+    experts === undefined ? text.intermediateSize : experts.active * experts.intermediateSize;
+  const normed = text.headNorms ? queries + keys : 0;
+  const layer = 4 * hiddenSize + 3 * inner + 2 * queries + 3 * keys + normed;
+  return dtypeBytes[dtype] * numLayers * (recompute ? hiddenSize : layer);
+}
+
+/** Packed weights of the language model, or the projections to heads in another order. */
+function copiesBytes(config: ModelConfig, { dtype, device }: LocalSizes): number {
+  const heads = new Set(["q_proj", "k_proj", "v_proj"]);
+  const packed = hasKernelsFor(dtype, device);
+  let total = 0;
+  for (const [name, [out, width]] of linearShapes(config))
+    if (packed ? true : heads.has(name.split(".").at(-1)!)) total += out * width;
+  if (packed) total += config.text.vocabSize * config.text.hiddenSize;
+  return total * dtypeBytes[dtype];
+}
+
+/** Rows and columns of every layer that an adapter may change. */
+function linearShapes(config: ModelConfig): Map<string, readonly [number, number]> {
+  const found = new Map<string, readonly [number, number]>();
+  const take: Take<readonly number[]> = (_, shape) => shape;
+  take.linear = (module, { weight }) => void found.set(module, [weight[0], weight[1]]);
+  structure(config, take);
+  return found;
+}
+
+function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((product, length) => product * length, 1);
+}
