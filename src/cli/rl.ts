@@ -11,9 +11,7 @@ export function rlVerb(): Verb {
     keys: [...spokenSections, "lora", "rl"],
     run: async (context, [recipePath], options) => {
       const stage = await recipeRun(context, recipePath, options);
-      return options.dryRun === true
-        ? dryRun(stage.recipe, "rl")
-        : runRl(stage, context);
+      return options.dryRun === true ? dryRun(stage.recipe, "rl") : runRl(stage, context);
     },
   };
 }

@@ -17,9 +17,7 @@ export function sftVerb(): Verb {
     keys: [...spokenSections, "lora", "sft"],
     run: async (context, [recipePath], options) => {
       const stage = await recipeRun(context, recipePath, options);
-      return options.dryRun === true
-        ? dryRun(stage.recipe, "sft")
-        : runSft(stage, context);
+      return options.dryRun === true ? dryRun(stage.recipe, "sft") : runSft(stage, context);
     },
   };
 }
