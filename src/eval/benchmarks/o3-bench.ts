@@ -17,7 +17,7 @@ const cells = z.object({
 });
 
 const layout: Layout = {
-  name: "test/metadata.jsonl with images/",
+  name: "metadata.jsonl with images/, in a folder named by the split",
   format: "jsonl",
   files: () => /(?:^|\/)metadata\.jsonl$/,
   read: (row, { picture, index }) => {
