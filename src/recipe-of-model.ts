@@ -6,6 +6,7 @@ import { dirname, join, resolve } from "node:path";
 import { settingsOf } from "./card-of-run.ts";
 import { parseConfig, type Override } from "./core/config.ts";
 import { differencesOf } from "./core/differences.ts";
+import { VigorlError } from "./core/errors.ts";
 import { findPath } from "./core/paths.ts";
 import { isRunFolder, openRunFolder } from "./core/run-folder.ts";
 import { processorFolder } from "./engine/open.ts";
@@ -53,9 +54,9 @@ export async function recipeToEvaluate(
   overrides: readonly Override[],
 ): Promise<{ readonly recipe: Recipe; readonly notes: readonly string[] }> {
   const written = loadRecipe(path, overrides);
-  const folder = findPath(processorFolder(written.engine));
-  const card = await readModelCard(folder);
-  if (card === null) return { recipe: written, notes: [] };
+  const folder = folderOf(written);
+  const card = folder === null ? null : await readModelCard(folder);
+  if (folder === null || card === null) return { recipe: written, notes: [] };
   const { eval: _, ...spoken } = card.settings;
   const recipe = loadRecipe(path, overrides, spoken);
   const file = join(folder, cardFile);
@@ -72,6 +73,16 @@ export async function recipeToEvaluate(
       ...(others.length > 0 ? [`not as ${file} says: ${others.slice(0, 3).join(", ")}`] : []),
     ],
   };
+}
+
+/** Null where it is not there, which is told when the place of the run has been looked at. */
+function folderOf({ engine }: Recipe): string | null {
+  try {
+    return findPath(processorFolder(engine));
+  } catch (error) {
+    if (error instanceof VigorlError && error.code === "input") return null;
+    throw error;
+  }
 }
 
 function spokenSettings(recipe: Recipe): Record<string, unknown> {

@@ -71,7 +71,7 @@ describe("the command line itself", () => {
   test("knows its verbs, its version and its mistakes", () => {
     expect(vigorl("--help").stdout).toMatch(/demo.*data.*base.*sft.*rl.*eval.*ask.*doctor/s);
     expect(vigorl("--version").stdout.trim()).toMatch(/^\d+\.\d+\.\d+$/);
-    expectMistake(vigorl("evl"), /unknown command 'evl'[^]*eval/);
+    expectMistake(vigorl("evl"), /there is no verb "evl"[^]*mean \.\/vigorl eval/);
     expectMistake(vigorl("rl", "--resum"), /unknown option '--resum'[^]*--resume/);
   });
 

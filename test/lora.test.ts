@@ -93,6 +93,7 @@ test("ten steps, parity gate on, resumed once", async () => {
     "optimizer.json",
     "optimizer.safetensors",
     "state.json",
+    "vigorl.json",
   ]);
   for (const file of files.slice(0, 4))
     expect(await hashFile(join(last("resumed"), file))).toBe(

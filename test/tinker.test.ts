@@ -95,7 +95,10 @@ test("GRPO, stopped and resumed, ends with the same weights at the server; they 
   const state = JSON.parse(
     readFileSync(join(folder, "stopped/checkpoints/step-3/state.json"), "utf8"),
   ) as unknown;
-  expect(state).toMatchObject({ handle: resumed.weights, files: [] });
+  expect(state).toMatchObject({
+    handle: resumed.weights,
+    files: [{ name: "vigorl.json" }], // what the model is for; its weights are at the server
+  });
   expect(server.log.filter(({ path }) => path.startsWith("DELETE")).length).toBeGreaterThan(0);
 
   const trained = { ...own, engine: onWeights(own.engine, straight.weights!) };

@@ -11,6 +11,7 @@ import { readdir, realpath, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { VigorlError } from "./errors.ts";
 import { hashFile, writeFileAtomic } from "./files.ts";
+import { findPath } from "./paths.ts";
 
 export interface HubRepo {
   readonly kind: "model" | "dataset";
@@ -36,7 +37,9 @@ export interface HubOptions {
 
 /** True for `owner/name` where no file or folder of that path is there. */
 export function isHubName(path: string): boolean {
-  return /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/.test(path) && !existsSync(path);
+  // What lies here, or comes with vigorl, is no name; nor is a run or a model of ours that is missing.
+  const isName = /^(?!(?:runs|models)\/)[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/.test(path);
+  return isName && !existsSync(findPath(path));
 }
 
 /** The commit that the cache has for a repository, or null. */

@@ -36,9 +36,16 @@ export function acceptsStructure(text: string, tags: Tags = defaultTags): boolea
   return state === "end";
 }
 
-/** As `acceptsStructure`, in the tags of any dialect: models of others are not worth less. */
+/**
+ * As `acceptsStructure`, in the tags of any dialect: models of others are not worth less. To a dialect
+ * with tags of its own for calls, the usual ones are no free text.
+ */
 export function acceptsDialogue(text: string): boolean {
-  return Object.values(dialects).some(({ tags }) => acceptsStructure(text, tags));
+  const { open } = defaultTags.toolCall;
+  const calls = text.toLowerCase().includes(open);
+  return Object.values(dialects).some(
+    ({ tags }) => (!calls || tags.toolCall.open === open) && acceptsStructure(text, tags),
+  );
 }
 
 /** Cuts a conversation's text at its observations and reads each turn. Never throws. */
