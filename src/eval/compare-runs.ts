@@ -2,9 +2,14 @@
  * Two arms of any runs that were asked the same: the paired difference with its interval and test, over
  * all questions and in each category, and the questions that one alone got right.
  */
-import { markdownTable, markdownText } from "../core/plain-text.ts";
-import { bootstrapDifference, mcNemar, mean, type Interval } from "../core/statistics.ts";
-import { answeredByBoth, perQuestion, type Outcome } from "./evaluate.ts";
+import { mean, type Interval } from "../core/statistics.ts";
+import {
+  answeredByBoth,
+  isRight,
+  pairedDifference,
+  perQuestion,
+  type Outcome,
+} from "./evaluate.ts";
 import { formatP, signed } from "./report.ts";
 
 /** Over the questions that both answered. */
@@ -60,18 +65,9 @@ interface Pair {
 }
 
 function paired(pairs: readonly Pair[]): PairedDifference {
-  const a = pairs.map(({ ours }) => ours.score);
-  const b = pairs.map(({ theirs }) => theirs.score);
-  const { difference, interval } = bootstrapDifference(a, b);
-  const p = mcNemar(
-    pairs.map(({ ours }) => isRight(ours)),
-    pairs.map(({ theirs }) => isRight(theirs)),
-  );
-  return { n: pairs.length, accuracy: mean(a), against: mean(b), difference, ci95: interval, p };
-}
-
-function isRight({ score }: Outcome): boolean {
-  return score >= 0.5;
+  const [a, b] = [pairs.map(({ ours }) => ours), pairs.map(({ theirs }) => theirs)];
+  const [accuracy, against] = [a, b].map((outcomes) => mean(outcomes.map(({ score }) => score)));
+  return { n: pairs.length, accuracy, against, ...pairedDifference(a, b) };
 }
 
 /** A header, then a line for each task and each of its categories, where there are several. */
@@ -98,16 +94,4 @@ export function comparisonRows(
       ];
     }),
   ];
-}
-
-export function comparisonMarkdown(
-  names: readonly [string, string],
-  compared: readonly PairedArms[],
-): string {
-  return [
-    `# ${markdownText(names[0])} against ${markdownText(names[1])}`,
-    "",
-    ...markdownTable(comparisonRows(names, compared), 1),
-    "",
-  ].join("\n");
 }

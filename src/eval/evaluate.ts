@@ -311,11 +311,23 @@ export function compareArms(
   [against, theirs]: readonly [string, readonly Outcome[]],
 ): Comparison {
   const both = answeredByBoth(ours, theirs);
-  const a = both.map((i) => ours[i].score);
-  const b = both.map((i) => theirs[i].score);
+  const [a, b] = [ours, theirs].map((outcomes) => both.map((i) => outcomes[i]));
+  return { task, arm, against, ...pairedDifference(a, b) };
+}
+
+/** A verdict of at least a half, where answers are counted as right or wrong. */
+export function isRight({ score }: Pick<Outcome, "score">): boolean {
+  return score >= 0.5;
+}
+
+/** mean(ours) − mean(theirs) with its bootstrap interval and McNemar's test; outcomes in pairs. */
+export function pairedDifference(
+  ours: readonly Outcome[],
+  theirs: readonly Outcome[],
+): Pick<Comparison, "difference" | "ci95" | "p"> {
+  const [a, b] = [ours, theirs].map((outcomes) => outcomes.map(({ score }) => score));
   const { difference, interval } = bootstrapDifference(a, b);
-  const right = (score: number) => score >= 0.5;
-  return { task, arm, against, difference, ci95: interval, p: mcNemar(a.map(right), b.map(right)) };
+  return { difference, ci95: interval, p: mcNemar(ours.map(isRight), theirs.map(isRight)) };
 }
 
 /** Of what a model judged: how much, and how often the rules say the same. */

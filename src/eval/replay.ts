@@ -8,7 +8,7 @@ import type { TaskRecord } from "../task/record.ts";
 import type { Figure, Reply, Verdict } from "./benchmarks/benchmark.ts";
 import type { BenchmarkSet } from "./benchmarks/arm-figures.ts";
 import { figuresOf, score } from "./benchmarks/score.ts";
-import { isUnanswered, type Outcome } from "./evaluate.ts";
+import { isRight, isUnanswered, type Outcome } from "./evaluate.ts";
 
 /** One arm under one rule. */
 export interface ReplayRow {
@@ -91,10 +91,6 @@ function rulesOf({ benchmark }: ReplayedArm): Rule[] {
     }),
     figures: () => [],
   }));
-}
-
-function isRight({ score: verdict }: { readonly score: number }): boolean {
-  return verdict >= 0.5;
 }
 
 const header = [

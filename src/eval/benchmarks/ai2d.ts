@@ -3,10 +3,9 @@ import { z } from "zod";
 import type { Benchmark, Layout } from "./benchmark.ts";
 import { choiceRecord, letterPlace, optionColumns } from "./choice.ts";
 import { micro } from "./figures.ts";
-import { byLetter, choicesOf, factText, goldLetter, lettered, readAs, said } from "./judging.ts";
+import { choicesOf, factText, goldLetter, lettered, readAs, said } from "./judging.ts";
 import { cellsOf } from "./load.ts";
-import { bare, harnessPixels, ours, vigorl } from "./protocols.ts";
-import { vlmevalkitLetter, vlmevalkitQuestion } from "./rules/vlmevalkit.ts";
+import { bare, harnessPixels, ours, vigorl, vlmevalkitChoice } from "./protocols.ts";
 import { withoutAsciiPunctuation } from "./rules/words.ts";
 
 const parquet: Layout = {
@@ -82,13 +81,7 @@ export const ai2d: Benchmark = {
       },
       figures,
     },
-    vlmevalkit: {
-      about: "a lone option letter near the end, or the only option text in a short reply",
-      prompt: bare((record) => vlmevalkitQuestion(factText(record, "question"), choicesOf(record))),
-      pixels: harnessPixels.vlmevalkit,
-      judge: byLetter(vlmevalkitLetter),
-      figures,
-    },
+    vlmevalkit: vlmevalkitChoice(figures),
   },
   published: [
     { who: "Qwen2.5-VL-3B", what: "masked", value: 81.6, where: "Qwen2.5-VL's report" },

@@ -3,7 +3,7 @@
  * about, and the figures in print to stand beside them.
  */
 import { z } from "zod";
-import { markdownText } from "../../core/plain-text.ts";
+import { markdownTable, markdownText } from "../../core/plain-text.ts";
 import type { TaskRecord } from "../../task/record.ts";
 import type { Evaluation } from "../evaluate.ts";
 import type { Arm } from "../report.ts";
@@ -105,15 +105,7 @@ export function benchmarkTables(
 export function benchmarkMarkdown(arms: readonly Arm[]): string[] {
   const found = benchmarkTables(arms);
   if (found === null) return [];
-  const tables = found.tables.flatMap(([header, ...rows]) => [
-    markdownRow(header),
-    markdownRow(
-      header.map(() => "---"),
-      false,
-    ),
-    ...rows.map((row) => markdownRow(row)),
-    "",
-  ]);
+  const tables = found.tables.flatMap((table) => [...markdownTable(table), ""]);
   return [...found.lines.flatMap((line) => [markdownText(line), ""]), ...tables];
 }
 
@@ -159,8 +151,4 @@ function printed({
   const figure = (points: number) =>
     Number.isInteger(points) ? points.toFixed(1) : String(points);
   return plusMinus === undefined ? figure(value) : `${figure(value)} ± ${figure(plusMinus)}`;
-}
-
-function markdownRow(cells: readonly string[], isText = true): string {
-  return `| ${cells.map((cell) => (isText ? markdownText(cell) : cell)).join(" | ")} |`;
 }

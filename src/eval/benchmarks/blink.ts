@@ -5,10 +5,10 @@ import type { TaskRecord } from "../../task/record.ts";
 import type { Benchmark, Draft, Layout } from "./benchmark.ts";
 import { choiceRecord, letterPlace, optionColumns } from "./choice.ts";
 import { byCategory, joined, macro, macroFigure, micro, only } from "./figures.ts";
-import { byLetter, choicesOf, factText, lettersOf, type Letter } from "./judging.ts";
+import { byLetter, factText, lettersOf, type Letter } from "./judging.ts";
 import { cellsOf } from "./load.ts";
-import { bare, harnessPixels, inRecipe, ours, vigorl } from "./protocols.ts";
-import { vlmevalkitLetter, vlmevalkitQuestion } from "./rules/vlmevalkit.ts";
+import { bare, harnessPixels, inRecipe, ours, vigorl, vlmevalkitChoice } from "./protocols.ts";
+import { vlmevalkitQuestion } from "./rules/vlmevalkit.ts";
 
 const cells = z.object({
   idx: z.union([z.string(), z.int()]).transform(String),
@@ -151,13 +151,7 @@ export const blink: Benchmark = {
       judge: byLetter(leading),
       figures,
     },
-    vlmevalkit: {
-      about: "a lone option letter near the end, or the only option text in a short reply",
-      prompt: bare((record) => vlmevalkitQuestion(factText(record, "question"), choicesOf(record))),
-      pixels: harnessPixels.vlmevalkit,
-      judge: byLetter(vlmevalkitLetter),
-      figures: joined(micro(), spatial),
-    },
+    vlmevalkit: vlmevalkitChoice(joined(micro(), spatial)),
   },
   published: [
     { who: "Qwen2.5-VL-3B", value: 44.4, where: paper },

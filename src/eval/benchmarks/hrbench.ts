@@ -9,8 +9,8 @@ import { choiceRecord, letterPlace, optionColumns } from "./choice.ts";
 import { byCategory, grouped, meanOf } from "./figures.ts";
 import { byLetter, choicesOf, factText, lettered, letterOf, type Letter } from "./judging.ts";
 import { cellsOf } from "./load.ts";
-import { bare, harnessPixels, ours, vigorl } from "./protocols.ts";
-import { canInfer, vlmevalkitLetter, vlmevalkitQuestion } from "./rules/vlmevalkit.ts";
+import { bare, harnessPixels, ours, vigorl, vlmevalkitChoice } from "./protocols.ts";
+import { canInfer, vlmevalkitQuestion } from "./rules/vlmevalkit.ts";
 
 const cells = z.object({
   index: z.union([z.string(), z.int()]),
@@ -123,13 +123,7 @@ function hrbench(size: "4k" | "8k", published: Benchmark["published"]): Benchmar
           asks: "question, options and reply; a letter or Z back",
         },
       },
-      vlmevalkit: {
-        about: "a lone option letter near the end, or the only option text in a short reply",
-        prompt: bare(asked),
-        pixels: harnessPixels.vlmevalkit,
-        judge: byLetter(vlmevalkitLetter),
-        figures,
-      },
+      vlmevalkit: vlmevalkitChoice(figures),
     },
     published,
     notes: [

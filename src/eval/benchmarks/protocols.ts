@@ -1,6 +1,7 @@
 /** Protocols that many benchmarks have, made from what differs between them. */
 import type { Figures, Prompt, Protocol } from "./benchmark.ts";
-import { oursJudge, vigorlJudge } from "./judging.ts";
+import { byLetter, choicesOf, factText, oursJudge, vigorlJudge } from "./judging.ts";
+import { vlmevalkitLetter, vlmevalkitQuestion } from "./rules/vlmevalkit.ts";
 import type { TaskRecord } from "../../task/record.ts";
 
 type Question = Prompt["question"];
@@ -59,3 +60,17 @@ export const harnessPixels = {
   "lmms-eval": { minPixels: 200_704, maxPixels: 1_605_632 },
   vlmevalkit: { minPixels: 1_003_520, maxPixels: 12_845_056 },
 } as const;
+
+/** As VLMEvalKit asks and reads a choice. `question` is the text before the options. */
+export function vlmevalkitChoice(
+  figures: Figures,
+  question: Question = (record) => factText(record, "question"),
+): Protocol {
+  return {
+    about: "a lone option letter near the end, or the only option text in a short reply",
+    prompt: bare((record) => vlmevalkitQuestion(question(record), choicesOf(record))),
+    pixels: harnessPixels.vlmevalkit,
+    judge: byLetter(vlmevalkitLetter),
+    figures,
+  };
+}

@@ -12,8 +12,15 @@ import { micro } from "./figures.ts";
 import { choiceRecord, letterPlace, listedOptions, optionColumns } from "./choice.ts";
 import { byLetter, choicesOf, goldLetter, lettered, letterOf, readAs, unread } from "./judging.ts";
 import { cellsOf } from "./load.ts";
-import { bare, harnessPixels, inRecipe, ours, publishedQuestion, vigorl } from "./protocols.ts";
-import { vlmevalkitLetter, vlmevalkitQuestion } from "./rules/vlmevalkit.ts";
+import {
+  bare,
+  harnessPixels,
+  inRecipe,
+  ours,
+  publishedQuestion,
+  vigorl,
+  vlmevalkitChoice,
+} from "./protocols.ts";
 
 const INSTRUCTION = "Answer with the option's letter from the given choices directly.";
 
@@ -136,13 +143,7 @@ export const vstar: Benchmark = {
       judge: byLetter(lmmsLetter),
       figures,
     },
-    vlmevalkit: {
-      about: "a lone option letter near the end, or the only option text in a short reply",
-      prompt: bare((record) => vlmevalkitQuestion(publishedQuestion()(record), choicesOf(record))),
-      pixels: harnessPixels.vlmevalkit,
-      judge: byLetter(vlmevalkitLetter),
-      figures,
-    },
+    vlmevalkit: vlmevalkitChoice(figures, publishedQuestion()),
     "mini-o3": {
       about:
         "the last <answer> of the last turn, equal to the letter or beginning with (X) or X.; nothing else is read",

@@ -11,8 +11,7 @@ import { choiceRecord, letterPlace } from "./choice.ts";
 import { grouped, micro } from "./figures.ts";
 import { byLetter, choicesOf, factText, lettered } from "./judging.ts";
 import { cellsOf } from "./load.ts";
-import { bare, harnessPixels, ours, vigorl } from "./protocols.ts";
-import { vlmevalkitLetter, vlmevalkitQuestion } from "./rules/vlmevalkit.ts";
+import { bare, ours, vigorl, vlmevalkitChoice } from "./protocols.ts";
 
 const cells = z.object({
   ID: z.string(),
@@ -148,13 +147,7 @@ export const wemath: Benchmark = {
       judge: byLetter(official),
       figures,
     },
-    vlmevalkit: {
-      about: "a lone option letter near the end, or the only option text in a short reply",
-      prompt: bare((record) => vlmevalkitQuestion(factText(record, "question"), choicesOf(record))),
-      pixels: harnessPixels.vlmevalkit,
-      judge: byLetter(vlmevalkitLetter),
-      figures,
-    },
+    vlmevalkit: vlmevalkitChoice(figures),
   },
   published: [
     { who: "Qwen2.5-VL-7B", value: 31.2, where: "reports" },
