@@ -80,6 +80,19 @@ export function openPlannedLearner({ engine, needs, options }: EnginePlan): Prom
   return openLearner(engine, needs, options);
 }
 
+/** Runs work with an engine that is closed however it ends. */
+export async function whileOpen<T>(
+  plan: EnginePlan,
+  work: (sampler: Sampler) => Promise<T>,
+): Promise<T> {
+  const sampler = await openPlanned(plan);
+  try {
+    return await work(sampler);
+  } finally {
+    await sampler.close();
+  }
+}
+
 /** How episodes are played under a recipe, with prompts in a folder's format; `control` changes the tools. */
 export async function episodeConfig(
   recipe: Recipe,

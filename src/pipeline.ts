@@ -29,21 +29,14 @@ import {
 import { readCurves, writeReport } from "./eval/report-files.ts";
 import { percent, type Comparison, type Curve, type Report } from "./eval/report.ts";
 import { loadTasks, warmArms, type Recipe, type TaskSet } from "./recipe.ts";
-import {
-  checkInputs,
-  evaluateArms,
-  planJudge,
-  withJudge,
-  openRun,
-  rlStage,
-  sftStage,
-  type ArmPlan,
-  type StageOptions,
-  type Staged,
-} from "./stages.ts";
+import { evaluateArms, planJudge, withJudge, type ArmPlan } from "./stages/evaluate.ts";
+import { rlStage } from "./stages/rl.ts";
+import { checkInputs, openRun } from "./stages/run.ts";
+import { growChains } from "./stages/search.ts";
+import { sftStage } from "./stages/sft.ts";
+import type { Staged, StageOptions } from "./stages/stage.ts";
 import { runAround } from "./recipe-of-model.ts";
 import { recordWeights } from "./run-weights.ts";
-import { growChains } from "./search-stages.ts";
 
 /** A finished report and the page it is shown on. */
 export interface Reported {

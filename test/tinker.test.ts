@@ -18,7 +18,9 @@ import {
 import { readProfile } from "../src/model/profile.ts";
 import { runEvaluation } from "../src/pipeline.ts";
 import { loadTasks, recipeSchema, type Recipe } from "../src/recipe.ts";
-import { rlStage, sftStage, type StageOptions } from "../src/stages.ts";
+import { rlStage } from "../src/stages/rl.ts";
+import { sftStage } from "../src/stages/sft.ts";
+import type { StageOptions } from "../src/stages/stage.ts";
 
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 60_000 });
 

@@ -1,5 +1,5 @@
 /** `vigorl demo`: from the base model through warm start and GRPO to a report, in one command. */
-import type { StageOptions } from "../stages.ts";
+import type { StageOptions } from "../stages/stage.ts";
 import { dryRun } from "./dry-run.ts";
 import type { Context, Result, Verb } from "./frame.ts";
 import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";

@@ -4,7 +4,7 @@
  */
 import { programName } from "../core/paths.ts";
 import { VigorlError } from "../core/errors.ts";
-import type { StageOptions } from "../stages.ts";
+import type { StageOptions } from "../stages/stage.ts";
 import {
   textOf,
   wholeNumber,

@@ -15,7 +15,7 @@ export function linearizeVerb(): Verb {
       .option("--format <names>", `besides chains.jsonl: ${chainFormats.join(", ")}`)
       .option("--out <folder>", "folder of the chains; default the run's own"),
     run: async (context, [run], options) => {
-      const { linearizeStage } = await import("../search-stages.ts");
+      const { linearizeStage } = await import("../stages/linearize.ts");
       const result = await linearizeStage({
         run: run ?? "",
         formats: formatsOf(options.format),

@@ -8,7 +8,7 @@ import { VigorlError } from "../core/errors.ts";
 import { inside } from "../core/inside.ts";
 import { isRunFolder } from "../core/run-folder.ts";
 import type { Recipe } from "../recipe.ts";
-import type { StageOptions } from "../stages.ts";
+import type { StageOptions } from "../stages/stage.ts";
 import { textOf, type Context, type Options } from "./frame.ts";
 
 /** A command `name [recipe]` with the common flags. */
@@ -63,7 +63,7 @@ export async function recipeRun(
     overwrite: options.overwrite === true,
     changedInputs: options.changedInputs === true,
   };
-  const { checkRun } = await import("../stages.ts");
+  const { checkRun } = await import("../stages/run.ts");
   await checkRun(place);
   const { command, quiet, signal } = context;
   return { ...place, command, quiet, signal };

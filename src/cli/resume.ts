@@ -1,7 +1,7 @@
 /** `vigorl resume`: goes on with a run by its folder alone, with the recipe of its manifest. */
 import { Command } from "commander";
 import { VigorlError } from "../core/errors.ts";
-import type { StageOptions } from "../stages.ts";
+import type { StageOptions } from "../stages/stage.ts";
 import { runDemo } from "./demo.ts";
 import { runEval } from "./eval.ts";
 import type { Context, Result, Verb } from "./frame.ts";
@@ -22,7 +22,7 @@ export function resumeVerb(): Verb {
       if (path === undefined) throw new VigorlError("usage", "resume: which run?");
       const { openRunFolder } = await import("../core/run-folder.ts");
       const { recipeOfManifest } = await import("../recipe.ts");
-      const { checkRun } = await import("../stages.ts");
+      const { checkRun } = await import("../stages/run.ts");
       const { manifest } = await openRunFolder(path);
       const go = Object.hasOwn(verbs, manifest.verb) ? verbs[manifest.verb] : undefined;
       if (go === undefined) {

@@ -1,5 +1,5 @@
 /** `vigorl rl`: GRPO on grounded episodes. */
-import type { StageOptions } from "../stages.ts";
+import type { StageOptions } from "../stages/stage.ts";
 import { dryRun } from "./dry-run.ts";
 import { spokenSections, type Context, type Result, type Verb } from "./frame.ts";
 import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
@@ -24,7 +24,7 @@ export async function runRl(stage: StageOptions, context: Context): Promise<Resu
   requireOfKind(engine, needsOf("rl", stage.recipe));
   processorFolder(engine);
   const { loadTasks } = await import("../recipe.ts");
-  const { rlStage } = await import("../stages.ts");
+  const { rlStage } = await import("../stages/rl.ts");
   const tasks = await loadTasks(stage.recipe, "train");
   sayNotes(tasks, context.say);
   await sayResume(stage, context.say);

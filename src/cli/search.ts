@@ -4,7 +4,7 @@ import { dryRun } from "./dry-run.ts";
 import { recipeCommand, recipeRun, sayResume, withUrl } from "./recipe-options.ts";
 import { formatDuration } from "../core/progress.ts";
 import type { Share } from "../search/compare.ts";
-import type { Searched } from "../search-stages.ts";
+import type { Searched } from "../stages/search.ts";
 
 export function searchVerb(): Verb {
   return {
@@ -34,7 +34,7 @@ export function searchVerb(): Verb {
       const { processorFolder } = await import("../engine/open.ts");
       processorFolder(engine);
       const { loadTasks } = await import("../recipe.ts");
-      const { searchStage } = await import("../search-stages.ts");
+      const { searchStage } = await import("../stages/search.ts");
       const tasks = await loadTasks(stage.recipe, split);
       await sayResume(stage, context.say);
       const result = await searchStage(stage, engine, tasks, {

@@ -1,8 +1,9 @@
 /** `vigorl sft`: training on examples: labels, the model's own right episodes, or chains. */
 import type { TaskSet } from "../recipe.ts";
-import type { StageOptions, Trained } from "../stages.ts";
+import type { StageOptions } from "../stages/stage.ts";
+import type { Trained } from "../stages/training.ts";
 import type { SftConfig } from "../train/sft-config.ts";
-import type { ChainSource } from "../warm-start.ts";
+import type { ChainSource } from "../stages/warm-start.ts";
 import { dryRun } from "./dry-run.ts";
 import { spokenSections, type Context, type Result, type Verb } from "./frame.ts";
 import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
@@ -30,7 +31,7 @@ export async function runSft(stage: StageOptions, context: Context): Promise<Res
   requireOfKind(engine, needsOf("sft", stage.recipe));
   processorFolder(engine);
   const { loadTasks } = await import("../recipe.ts");
-  const { sftStage } = await import("../stages.ts");
+  const { sftStage } = await import("../stages/sft.ts");
   const tasks = await loadTasks(stage.recipe, "train");
   sayNotes(tasks, context.say);
   await sayResume(stage, context.say);
@@ -50,7 +51,7 @@ async function searched(
 ): Promise<ChainSource | undefined> {
   const { recipe } = stage;
   if (recipe.sft.from !== "search") return undefined;
-  const { growChains } = await import("../search-stages.ts");
+  const { growChains } = await import("../stages/search.ts");
   const path = `${stage.path}-search`;
   say(`${path}: grows trees and cuts them into chains`);
   const resume = !stage.overwrite;

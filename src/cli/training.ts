@@ -1,7 +1,7 @@
 /** What `sft` and `rl` have in common on the terminal. */
 import type { TaskSet } from "../recipe.ts";
 import { formatDuration } from "../core/progress.ts";
-import type { Trained } from "../stages.ts";
+import type { Trained } from "../stages/training.ts";
 import type { Context } from "./frame.ts";
 
 /** Says what the data left open and was found out. */

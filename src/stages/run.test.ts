@@ -10,9 +10,9 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, expect, test } from "vitest";
-import { parseConfig } from "./core/config.ts";
-import { loadTasks, recipeSchema, type Recipe } from "./recipe.ts";
-import { checkInputs, checkRun, openRun } from "./stages.ts";
+import { parseConfig } from "../core/config.ts";
+import { loadTasks, recipeSchema, type Recipe } from "../recipe.ts";
+import { checkInputs, checkRun, openRun } from "./run.ts";
 
 let root: string;
 let model: string;

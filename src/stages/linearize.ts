@@ -1,119 +1,34 @@
 /**
- * Search and linearize as stages of a recipe: the verbs are one stage each. A search run keeps its
- * recipe in its manifest, and linearize reads it from there, so that chains are cut with the settings
- * that the trees grew with.
+ * Linearize as a stage: trees become chains, in the forms that trainers read. A search run keeps its
+ * recipe in its manifest, and it is read from there, so that chains are cut with the settings that the
+ * trees grew with.
  */
 import { stat } from "node:fs/promises";
-import { parseConfig, type Override } from "./core/config.ts";
-import { VigorlError } from "./core/errors.ts";
-import { removeUnfinished, writeFileAtomic } from "./core/files.ts";
-import { inside, nameFrom } from "./core/inside.ts";
-import { writeJsonl } from "./core/jsonl.ts";
-import { findPath, programName } from "./core/paths.ts";
-import { Progress } from "./core/progress.ts";
-import { openRunFolder, type RunFolder } from "./core/run-folder.ts";
-import { oneWriter } from "./core/run-lock.ts";
-import { episodeConfig, needsOf, openPlanned, planEngine } from "./engine-plan.ts";
-import { processorFolder, type EngineConfig } from "./engine/open.ts";
-import { loadTasks, recipeSchema, type Recipe, type TaskSet } from "./recipe.ts";
-import { compareWithSamples, type Comparison } from "./search/compare.ts";
-import { linearize, type ChainLine, type LinearizeStats } from "./search/linearize.ts";
-import type { LinearizeConfig } from "./search/linearize-config.ts";
-import { fromRepoRecord, readRepoTrees } from "./search/repo-trees.ts";
-import {
-  requireGrowth,
-  runSearch,
-  totalsOf,
-  treesFile,
-  type SearchProgress,
-} from "./search/run-search.ts";
-import { readTrees, type TreeLine } from "./search/tree-line.ts";
-import { treeCrops } from "./search/tree-crops.ts";
-import { treeSvg } from "./search/tree-svg.ts";
+import { parseConfig, type Override } from "../core/config.ts";
+import { VigorlError } from "../core/errors.ts";
+import { removeUnfinished, writeFileAtomic } from "../core/files.ts";
+import { inside, nameFrom } from "../core/inside.ts";
+import { writeJsonl } from "../core/jsonl.ts";
+import { findPath, programName } from "../core/paths.ts";
+import { openRunFolder, type RunFolder } from "../core/run-folder.ts";
+import { oneWriter } from "../core/run-lock.ts";
+import { episodeConfig } from "../engine-plan.ts";
+import { processorFolder } from "../engine/open.ts";
+import { loadTasks, recipeSchema, type Recipe } from "../recipe.ts";
+import { linearize, type ChainLine, type LinearizeStats } from "../search/linearize.ts";
+import type { LinearizeConfig } from "../search/linearize-config.ts";
+import { fromRepoRecord, readRepoTrees } from "../search/repo-trees.ts";
+import { treesFile } from "../search/run-search.ts";
+import { readTrees, type TreeLine } from "../search/tree-line.ts";
+import { treeCrops } from "../search/tree-crops.ts";
+import { treeSvg } from "../search/tree-svg.ts";
 import {
   writeChainParquet,
   writeShareGpt,
   type WriteChainsOptions,
-} from "./search/write-chains.ts";
-import { checkInputs, openRun, type StageOptions, type Staged } from "./stages.ts";
-import type { TaskRecord } from "./task/record.ts";
-import { pointCallName } from "./task/tools/table.ts";
-
-export interface Searched extends SearchProgress {
-  readonly folder: string;
-  readonly compared?: Readonly<Record<string, Comparison>>;
-}
-
-/**
- * Grows a tree for each question. The teacher is `search.teacher`, or the engine itself. With
- * `compare`, the same questions are then asked in plain samples, task by task.
- */
-export const searchStage = oneWriter(grow);
-
-async function grow(
-  options: StageOptions,
-  engine: EngineConfig,
-  tasks: readonly TaskSet[],
-  { compare = false }: { readonly compare?: boolean } = {},
-): Promise<Searched> {
-  const { recipe, signal, quiet } = options;
-  const { teacher, run: work } = recipe.search;
-  const plan = await planEngine(
-    recipe,
-    teacher ?? engine,
-    { ...needsOf("sample", recipe), purpose: "search" },
-    { signal },
-    teacher === undefined ? undefined : processorFolder(engine),
-  );
-  const { episode } = plan;
-  const searched = tasks.map(({ task, records }) => ({
-    task,
-    records: records.slice(0, work.records ?? records.length),
-  }));
-  const records = searched.flatMap((set) => set.records);
-  const inputs = await checkInputs(options, plan, searched);
-  const sampler = await openPlanned(plan);
-  try {
-    const { run, resume } = await openRun(options, "search", plan, inputs);
-    const progress = new Progress({ label: "search", total: records.length, unit: "trees", quiet });
-    const result = await runSearch({
-      records,
-      sampler,
-      episode,
-      config: recipe.search,
-      folder: run.path,
-      seed: recipe.seed,
-      resume,
-      signal,
-      onProgress: (now) => {
-        const { done, skipped, failed, solved, nodesPerSecond } = now;
-        progress.update(done + skipped + failed, { solved, failed, "nodes/s": nodesPerSecond });
-      },
-    }).finally(() => progress.finish());
-    const summary = { ...result, folder: run.path };
-    const totals = JSON.stringify(totalsOf(result), null, 2);
-    await writeFileAtomic(run.file("search.json"), `${totals}\n`);
-    requireGrowth(result);
-    if (!compare) return summary;
-    const compared: Record<string, Comparison> = {};
-    for (const set of searched) {
-      const byId = new Map(set.records.map((record) => [record.id, record]));
-      compared[set.task] = await compareWithSamples({
-        records: byId,
-        trees: readTrees(run.file(treesFile)),
-        sampler,
-        episode,
-        config: recipe.search,
-        seed: recipe.seed,
-        signal,
-      });
-    }
-    await writeFileAtomic(run.file("compare.json"), `${JSON.stringify(compared, null, 2)}\n`);
-    return { ...summary, compared };
-  } finally {
-    await sampler.close();
-  }
-}
+} from "../search/write-chains.ts";
+import type { TaskRecord } from "../task/record.ts";
+import { pointCallName } from "../task/tools/table.ts";
 
 export interface LinearizeStageOptions {
   /** Run folder of a search, or a tree file of the reference repository. */
@@ -266,22 +181,4 @@ function recipeOf(run: RunFolder, overrides: readonly Override[]): Recipe {
     });
   }
   return parseConfig(JSON.stringify(recipe), `${run.path}/manifest.json`, recipeSchema, overrides);
-}
-
-/** Grows the trees and cuts them into chains, in the folder of the search. */
-export async function growChains(
-  options: StageOptions,
-  engine: EngineConfig,
-  training: readonly TaskSet[],
-): Promise<Staged> {
-  const { folder, solved, nodes, seconds } = await searchStage(options, engine, training);
-  const { stats } = await linearizeStage({ run: folder, formats: [], overrides: [] });
-  const chains = stats.kept.direct + stats.kept.backtrack;
-  if (chains === 0) {
-    throw new VigorlError("input", `${folder}: ${stats.trees} trees gave no chain`, {
-      hint: "search more questions (search.run.records), or loosen the rules of linearize",
-    });
-  }
-  const notes = { trees: stats.trees, solved, nodes, chains, backtracks: stats.kept.backtrack };
-  return { folder, seconds, notes };
 }
