@@ -119,7 +119,7 @@ function viewOf(
   return {
     recordId,
     question,
-    ...truthOf(record),
+    ...truthOf(trace),
     answer,
     reward: reward === null ? {} : { reward: reward.total, ...reward.terms },
     stopReason,
@@ -136,8 +136,11 @@ function viewOf(
   };
 }
 
-function truthOf(record: TaskRecord): Pick<TraceView, "truth" | "truthBox"> {
-  const { text, box } = shownTruth(record);
+/** The truth that it was judged by, which a control may have changed. */
+function truthOf({ kind, truth }: Trace): Pick<TraceView, "truth" | "truthBox"> {
+  const answer = kindOf(kind).truth.safeParse(truth);
+  if (!answer.success) return { truth: "unknown" };
+  const { text, box } = shownTruth({ kind, answer: answer.data });
   return { truth: text, ...(box === undefined ? {} : { truthBox: box }) };
 }
 
