@@ -35,6 +35,8 @@ export const runEntries = [
   "weights.json",
   "replay.json",
   "replay.md",
+  "behaviours.json",
+  "behaviours.html",
   "report.json",
   "report.md",
   "report.html",

@@ -1,6 +1,13 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { bootstrapDifference, mcNemar, mean, wilsonInterval } from "./statistics.ts";
+import {
+  bootstrapDifference,
+  bootstrapMean,
+  bootstrapUnpaired,
+  mcNemar,
+  mean,
+  wilsonInterval,
+} from "./statistics.ts";
 
 test("mean refuses an empty list", () => {
   expect(mean([1, 2, 6])).toBe(3);
@@ -60,4 +67,26 @@ test("McNemar is exact on small counts and sane on large ones", () => {
   const large = pairs(2000, 1500, 0);
   expect(mcNemar(large.a, large.b)).toBeLessThan(1e-10);
   expect(mcNemar([true], [true])).toBe(1);
+});
+
+test("a mean's interval holds it, and is that of a difference with nothing", () => {
+  const values = [3, 1, 4, 1, 5, 9, 2, 6];
+  const { mean: middle, interval } = bootstrapMean(values, { seed: 4 });
+  expect(middle).toBeCloseTo(31 / 8, 12);
+  expect(interval[0]).toBeLessThan(middle);
+  expect(interval[1]).toBeGreaterThan(middle);
+  const zeros = values.map(() => 0);
+  expect(bootstrapDifference(values, zeros, { seed: 4 }).interval).toEqual(interval);
+  expect(() => bootstrapMean([])).toThrow("empty list");
+});
+
+test("two samples without pairs: the interval is wider than of the same values in pairs", () => {
+  const a = Array.from({ length: 40 }, (_, i) => i);
+  const b = a.map((value) => value - 1);
+  const { difference, interval } = bootstrapUnpaired(a, b);
+  expect(difference).toBeCloseTo(1, 12);
+  expect(interval[0]).toBeLessThan(-2);
+  expect(interval[1]).toBeGreaterThan(4);
+  expect(bootstrapDifference(a, b).interval).toEqual([1, 1]);
+  expect(bootstrapUnpaired(a, b)).toEqual({ difference, interval });
 });

@@ -4,7 +4,7 @@
  * two-sided at 95 %.
  */
 import { gammaln, mean as sampleMean, quantileSorted } from "simple-statistics";
-import { stream } from "./random.ts";
+import { stream, type Rng } from "./random.ts";
 
 /** Quantile 0.975 of the standard normal; the library's `probit` is right to 3e-3 only. */
 const Z_95 = 1.959963984540054;
@@ -41,21 +41,57 @@ export function wilsonInterval(successes: number, n: number): Interval {
 export function bootstrapDifference(
   a: readonly number[],
   b: readonly number[],
-  { seed = 0, resamples = 2000 } = {},
+  options: BootstrapOptions = {},
 ): { difference: number; interval: Interval } {
   requirePairs(a, b);
-  const differences = a.map((value, i) => value - b[i]);
-  const n = differences.length;
-  const rng = stream(seed, "bootstrap", n);
-  const means = Array.from({ length: resamples }, () => {
+  const { mean: difference, interval } = bootstrapMean(
+    a.map((value, i) => value - b[i]),
+    options,
+  );
+  return { difference, interval };
+}
+
+export interface BootstrapOptions {
+  readonly seed?: number;
+  readonly resamples?: number;
+}
+
+/** Percentile bootstrap of a mean. Throws on an empty list. */
+export function bootstrapMean(
+  values: readonly number[],
+  { seed = 0, resamples = 2000 }: BootstrapOptions = {},
+): { mean: number; interval: Interval } {
+  const draw = meanOfDrawn(values, stream(seed, "bootstrap", values.length));
+  return { mean: mean(values), interval: middle(Array.from({ length: resamples }, draw)) };
+}
+
+/** As `bootstrapDifference` of two samples that have nothing to do with each other. */
+export function bootstrapUnpaired(
+  a: readonly number[],
+  b: readonly number[],
+  { seed = 0, resamples = 2000 }: BootstrapOptions = {},
+): { difference: number; interval: Interval } {
+  const [drawA, drawB] = [a, b].map((values, i) =>
+    meanOfDrawn(values, stream(seed, "bootstrap", i, values.length)),
+  );
+  const differences = Array.from({ length: resamples }, () => drawA() - drawB());
+  return { difference: mean(a) - mean(b), interval: middle(differences) };
+}
+
+/** Means of as many values as there are, drawn with replacement. */
+function meanOfDrawn(values: readonly number[], rng: Rng): () => number {
+  const n = values.length;
+  return () => {
     let sum = 0;
-    for (let i = 0; i < n; i++) sum += differences[rng.int(0, n - 1)];
+    for (let i = 0; i < n; i++) sum += values[rng.int(0, n - 1)];
     return sum / n;
-  }).sort((x, y) => x - y);
-  return {
-    difference: mean(differences),
-    interval: [quantileSorted(means, 0.025), quantileSorted(means, 0.975)],
   };
+}
+
+/** Between the quantiles 0.025 and 0.975. */
+function middle(values: number[]): Interval {
+  const sorted = values.sort((x, y) => x - y);
+  return [quantileSorted(sorted, 0.025), quantileSorted(sorted, 0.975)];
 }
 
 /**

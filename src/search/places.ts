@@ -5,7 +5,7 @@
  * question.
  */
 import type { RecordPlace } from "../task/pictures.ts";
-import { parsePoint } from "../text/points.ts";
+import { isNear, parsePoint } from "../text/points.ts";
 import type { DropReason, StepLine } from "./tree-line.ts";
 
 export interface RepeatRules {
@@ -65,9 +65,8 @@ export function isCovered(
   others: readonly RecordPlace[],
   radiusPx: number,
 ): boolean {
-  const isNear = (a: RecordPlace, b: RecordPlace) =>
-    a.picture === b.picture && Math.hypot(a.x - b.x, a.y - b.y) < Math.max(radiusPx, 1e-9);
-  return places.every((place) => others.some((other) => isNear(place, other)));
+  const distance = Math.max(radiusPx, 1e-9);
+  return places.every((place) => others.some((other) => isNear(place, other, distance)));
 }
 
 /** Whether any coordinate of a step stands in the question or in its path already. */

@@ -13,6 +13,7 @@ import type { Rng } from "../core/random.ts";
 import type { Dialect } from "../text/dialects/dialect.ts";
 import { formatTurn, parseTurn } from "../text/grammar.ts";
 import { scanPoints } from "../text/points.ts";
+import { sentenceEnd } from "../text/sentences.ts";
 import { hasTag } from "./chains.ts";
 import type { LinearizeConfig } from "./linearize-config.ts";
 
@@ -85,14 +86,6 @@ export function rescaled(turn: string, scale: { readonly x: number; readonly y: 
 
 const PROSE_POINT = /\(\s*(\d+(?:\.\d*)?)\s*,\s*(\d+(?:\.\d*)?)\s*\)/g;
 const CALL_POINT = /(\bcoordinate\b[^[\]]{0,20})\[\s*(\d+)\s*,\s*(\d+)\s*\]/g;
-
-/** Where the sentence ends that a point stands in: behind its mark, or at the end of the text. */
-function sentenceEnd(text: string, from: number): number {
-  const mark = /[.!?](?=\s|$)/g;
-  mark.lastIndex = from;
-  const match = mark.exec(text);
-  return match === null ? text.length : match.index + 1;
-}
 
 function joined(a: string, b: string): string {
   return [a, b.trim()].filter((part) => part !== "").join(" ");

@@ -53,13 +53,13 @@ export interface PicturePoint {
  */
 export function countDistinct(points: readonly PicturePoint[], minDistancePx: number): number {
   const accepted: PicturePoint[] = [];
-  for (const p of points) {
-    const isNear = accepted.some(
-      (q) => q.picture === p.picture && Math.hypot(p.x - q.x, p.y - q.y) < minDistancePx,
-    );
-    if (!isNear) accepted.push(p);
-  }
+  for (const p of points) if (!accepted.some((q) => isNear(p, q, minDistancePx))) accepted.push(p);
   return accepted.length;
+}
+
+/** Whether two points lie on one picture and nearer than a distance. */
+export function isNear(a: PicturePoint, b: PicturePoint, distancePx: number): boolean {
+  return a.picture === b.picture && Math.hypot(a.x - b.x, a.y - b.y) < distancePx;
 }
 
 const NUMBER = String.raw`([+-]?\d{1,9}(?:\.\d{1,9})?)`;
