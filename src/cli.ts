@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { askVerb } from "./cli/ask.ts";
 import { baseVerb } from "./cli/base.ts";
+import { behavioursVerb } from "./cli/behaviours.ts";
 import { compareVerb } from "./cli/compare.ts";
 import { completionVerb } from "./cli/completion.ts";
 import { dataVerb } from "./cli/data.ts";
@@ -42,6 +43,7 @@ const verbs: Verb[] = [
   resumeVerb(),
   runsVerb(),
   compareVerb(),
+  behavioursVerb(),
   mergeVerb(),
   askVerb(),
   serveVerb(),

@@ -35,6 +35,7 @@ export {
   loadEpisodeConfig,
   type EpisodeConfig,
 } from "./task/episode-config.ts";
+export { behavioursOf, type BehaviourCounts, type BehaviourRules } from "./task/behaviours.ts";
 export { runEpisode } from "./task/episode.ts";
 export type { OwnImage, OwnRecord, OwnTaskOptions, TaskFunction } from "./data/own-task.ts";
 export { judge } from "./task/judge.ts";

@@ -25,6 +25,7 @@ import { nanoRecords, nanoTaskNames } from "./nano/tasks.ts";
 import { linearizeConfig } from "./search/linearize-config.ts";
 import { searchConfig } from "./search/search-config.ts";
 import { runProfiles, withRunProfile } from "./recipe-profiles.ts";
+import { defaultBehaviourRules, type BehaviourRules } from "./task/behaviours.ts";
 import { episodeSettingsSchema } from "./task/episode-config.ts";
 import type { KindName } from "./task/kinds.ts";
 import { withReading, type TaskRecord } from "./task/record.ts";
@@ -205,6 +206,12 @@ export function recipeOfManifest(
 ): Recipe {
   const folder = resolve(cwd) === resolve(".") ? "." : cwd;
   return parseConfig(JSON.stringify(recipe), file, recipeSchema, overrides, folder);
+}
+
+/** How behaviours are counted in its runs: places as its reward tells them apart, and in its own words. */
+export function behaviourRules({ rl, linearize }: Recipe): BehaviourRules {
+  const { minDistancePx } = rl.reward;
+  return { ...defaultBehaviourRules, minDistancePx, corrections: [linearize.correction] };
 }
 
 type Split = keyof Recipe["data"];

@@ -10,10 +10,9 @@ import { VigorlError } from "./core/errors.ts";
 import { writeFileAtomic } from "./core/files.ts";
 import { inside } from "./core/inside.ts";
 import { findPath } from "./core/paths.ts";
-import { openRunFolder } from "./core/run-folder.ts";
+import { openRunFolder, type RunFolder } from "./core/run-folder.ts";
 import { oneWriter } from "./core/run-lock.ts";
 import { isArmDone, readArm, readArmFacts } from "./eval/arm.ts";
-import { askedUnder, conditionOf } from "./eval/controls.ts";
 import { compareOutcomes, type PairedArms } from "./eval/compare-runs.ts";
 import { replayArm, replayMarkdown, type ReplayRow } from "./eval/replay.ts";
 import { loadTasks, recipeSchema } from "./recipe.ts";
@@ -39,17 +38,12 @@ const replayIn = oneWriter(async ({ path }: { readonly path: string }) => {
   for (const { task, arm } of arms) {
     const set = sets.find((one) => one.task === task);
     if (set === undefined) continue;
-    const [{ outcomes }, { rule, condition }] = await Promise.all([
+    const [{ outcomes }, { rule }] = await Promise.all([
       readArm(path, task, arm),
       readArmFacts(path, task, arm),
     ]);
     const benchmark = set.benchmark?.benchmark ?? null;
-    const { records } = askedUnder(
-      conditionOf(condition, `${path}: ${task} ${arm}`),
-      set.records,
-      recipe.seed,
-    );
-    rows.push(...replayArm({ task, arm, records, outcomes, own: rule, benchmark }));
+    rows.push(...replayArm({ task, arm, records: set.records, outcomes, own: rule, benchmark }));
   }
   if (rows.length === 0)
     throw new VigorlError("usage", `${path}: no arm of it answers the recipe's questions`);
@@ -129,18 +123,40 @@ export async function compareRuns(
 
 /** The arm that is named behind a colon, or else the one that the run is about. */
 async function armOfRun(text: string): Promise<ArmOfRun> {
-  const colon = text.lastIndexOf(":");
-  const isNamed = !existsSync(text) && colon > 0;
-  const path = findPath(isNamed ? text.slice(0, colon) : text);
-  const { manifest } = await openRunFolder(path);
-  const arms = [...new Set((await armsOf(path)).map(({ arm }) => arm))];
-  const recipe = manifest.recipe as { readonly demo?: { readonly main?: string } };
-  const main = arms.includes("model") ? "model" : (recipe.demo?.main ?? arms[0]);
-  const arm = isNamed ? text.slice(colon + 1) : main;
-  if (arms.includes(arm)) return { path, arm, label: text };
+  const { path, group, label } = groupOfRun(text);
+  const run = await openRunFolder(path);
+  const found = await armsOf(path);
+  const arm = group ?? mainArm(run, found);
+  if (found.some((one) => one.arm === arm)) return { path, arm: arm ?? "", label };
+  const arms = [...new Set(found.map((one) => one.arm))];
   throw new VigorlError("usage", `${path} has no arm ${arm}`, {
     hint: `it has ${arms.join(", ")}; name one as ${path}:${arms[0]}`,
   });
+}
+
+/** A run as it is named on the command line, and what of it is meant: `runs/a`, or `runs/a:arm`. */
+export interface GroupOfRun {
+  readonly path: string;
+  readonly group: string | null;
+  readonly label: string;
+}
+
+export function groupOfRun(text: string): GroupOfRun {
+  const colon = text.lastIndexOf(":");
+  const isNamed = !existsSync(text) && colon > 0;
+  const path = findPath(isNamed ? text.slice(0, colon) : text);
+  return { path, group: isNamed ? text.slice(colon + 1) : null, label: text };
+}
+
+/** The arm that an evaluation is about, among those that are finished. */
+export function mainArm(
+  { manifest }: RunFolder,
+  finished: readonly { readonly arm: string }[],
+): string | undefined {
+  const recipe = manifest.recipe as { readonly demo?: { readonly main?: string } };
+  return finished.some(({ arm }) => arm === "model")
+    ? "model"
+    : (recipe.demo?.main ?? finished[0]?.arm);
 }
 
 async function tasksOf({ path, arm }: ArmOfRun): Promise<string> {
@@ -148,17 +164,23 @@ async function tasksOf({ path, arm }: ArmOfRun): Promise<string> {
   return tasks.join(", ");
 }
 
-/** Finished arms of a run. @throws VigorlError("usage") where there are none */
+/** As `finishedArms`. @throws VigorlError("usage") where there are none */
 async function armsOf(path: string): Promise<{ task: string; arm: string }[]> {
+  const found = await finishedArms(path);
+  if (found.length > 0) return found;
+  throw new VigorlError("usage", `${path}: holds no finished evaluation`, {
+    hint: "name a run of eval or demo; --resume finishes one that was stopped",
+  });
+}
+
+/** Finished arms of a run. */
+export async function finishedArms(path: string): Promise<{ task: string; arm: string }[]> {
   const folder = inside(path, "eval");
   const found: { task: string; arm: string }[] = [];
   for (const task of await namesIn(folder))
     for (const arm of await namesIn(join(folder, task)))
       if (isArmDone(path, task, arm)) found.push({ task, arm });
-  if (found.length > 0) return found;
-  throw new VigorlError("usage", `${path}: holds no finished evaluation`, {
-    hint: "name a run of eval or demo; --resume finishes one that was stopped",
-  });
+  return found;
 }
 
 async function namesIn(folder: string): Promise<string[]> {

@@ -4,4 +4,5 @@ export { bootstrapDifference, mcNemar, wilsonInterval } from "../core/statistics
 export { armOf, compareArms, type Evaluation } from "../eval/evaluate.ts";
 export { writeReport } from "../eval/report-files.ts";
 export { reportMarkdown, reportText, type Arm, type Report } from "../eval/report.ts";
+export { behavioursOf, type BehaviourCounts, type BehaviourRules } from "../task/behaviours.ts";
 export { readTraces, type Trace } from "../task/trace.ts";

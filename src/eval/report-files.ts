@@ -11,10 +11,11 @@ import { hashText, writeFileAtomic } from "../core/files.ts";
 import { inside } from "../core/inside.ts";
 import { readJsonlAll } from "../core/jsonl.ts";
 import { z } from "zod";
-import { encodeJpeg } from "../image/decode.ts";
+import { encodeJpeg, type RgbImage } from "../image/decode.ts";
 import { pictureFile } from "../image/picture-file.ts";
 import { shrinkTo } from "../image/resize.ts";
-import { kindOf, shownTruth } from "../task/kinds.ts";
+import { defaultBehaviourRules, type BehaviourRules } from "../task/behaviours.ts";
+import { kindOf, shownTruth, type Asked } from "../task/kinds.ts";
 import { loadImages, type TaskRecord } from "../task/record.ts";
 import type { ToolUseLine } from "../task/lines.ts";
 import { toOriginal, type PictureLine } from "../task/pictures.ts";
@@ -22,7 +23,9 @@ import { drawnOn, drawUse } from "../task/tools/draw-use.ts";
 import { readTraces, type Trace } from "../task/trace.ts";
 import type { AnswerView } from "../task/trajectory.ts";
 import { armFolder, readArm } from "./arm.ts";
+import { BehaviourWatch, mainAgainstOthers, summarise } from "./behaviours/watch.ts";
 import type { Condition } from "./controls.ts";
+import { isRight, isUnanswered } from "./evaluate.ts";
 import { reportHtml } from "./report-html.ts";
 import type { PageImage, TraceTurn, TraceUse, TraceView } from "./report-trace.ts";
 import { reportJson, reportMarkdown, type Curve, type Report } from "./report.ts";
@@ -33,19 +36,24 @@ export interface ReportTask {
   readonly records: readonly TaskRecord[];
 }
 
-/** Writes the three forms of a report; returns the path of the page. */
+/**
+ * Writes the three forms of a report; returns the path of the page. Behaviours are counted in the traces
+ * that the arms have kept.
+ */
 export async function writeReport(
   run: string,
   report: Report,
   tasks: readonly ReportTask[],
+  rules: BehaviourRules = defaultBehaviourRules,
 ): Promise<string> {
+  const watch = new BehaviourWatch(rules, report.main);
   const images = new Map<string, PageImage>();
   const views: TraceView[] = [];
   const unread: Record<string, string> = {};
   for (const { task, records } of tasks) {
     for (const { name: arm } of report.arms.filter((one) => one.task === task)) {
       try {
-        views.push(...(await armViews(run, task, arm, records, images)));
+        views.push(...(await armViews(run, task, arm, records, images, watch)));
       } catch (error) {
         // Traces are there to be looked at: the figures do not hang on them.
         if (!(error instanceof VigorlError)) throw error;
@@ -53,12 +61,24 @@ export async function writeReport(
       }
     }
   }
-  const told = { ...report, facts: { ...report.facts, ...unread } };
+  const told = {
+    ...report,
+    facts: { ...report.facts, ...unread },
+    ...behavioursOfArms(watch, report.main),
+  };
   const page = inside(run, "report.html");
   await writeFileAtomic(inside(run, "report.md"), reportMarkdown(told));
-  await writeFileAtomic(page, reportHtml(told, views, images));
+  await writeFileAtomic(page, reportHtml(told, views, images, watch.examples()));
   await writeFileAtomic(inside(run, "report.json"), reportJson(told));
   return page;
+}
+
+function behavioursOfArms(watch: BehaviourWatch, main: string | undefined) {
+  const groups = watch.groups();
+  if (groups.length === 0) return {};
+  const against = mainAgainstOthers(main);
+  const options = { over: "all", limit: null, judge: null, against } as const;
+  return { behaviours: summarise(groups, groups, { ...options, rules: watch.rules }) };
 }
 
 /** Learning curves out of a metrics.jsonl, for the metrics that it has. */
@@ -89,6 +109,7 @@ async function armViews(
   arm: string,
   records: readonly TaskRecord[],
   images: Map<string, PageImage>,
+  watch: BehaviourWatch,
 ): Promise<TraceView[]> {
   const order = new Map(records.map((record, i) => [record.id, i]));
   const views: TraceView[] = [];
@@ -96,30 +117,35 @@ async function armViews(
   if (!existsSync(join(folder, "traces.jsonl"))) return views;
   const { outcomes } = await readArm(run, task, arm);
   const first = outcomes.filter(({ sample = 0 }) => sample === 0);
+  watch.tellAsked({ task, group: arm }, first.filter((one) => !isUnanswered(one)).length);
   const scores = new Map(first.map(({ recordId, score }) => [recordId, score]));
   for (const trace of await readTraces(join(folder, "traces.jsonl"))) {
     const record = records[order.get(trace.recordId) ?? -1];
     const score = scores.get(trace.recordId);
     if (record === undefined || score === undefined || trace.view === null) continue;
     const pictures = recordPicturesOf(trace.pictures).map(({ id }) => pictureKey(trace, arm, id));
-    views.push({ ...viewOf(trace, trace.view, record), task, arm, score, pictures });
+    const view = { ...viewOf(trace, trace.view, truthOf(record)), task, arm, score, pictures };
+    views.push(view);
+    if (!isUnanswered(trace))
+      watch.add({ task, group: arm, trace, isRight: isRight({ score }), view });
     await keepImages(trace, record, arm, folder, images);
   }
   const place = (view: TraceView) => order.get(view.recordId) ?? 0;
   return views.sort((a, b) => place(a) - place(b));
 }
 
-function viewOf(
+/** A trace as a page shows it, its places in pixels of the original. */
+export function viewOf(
   trace: Trace,
   view: AnswerView,
-  record: TaskRecord,
+  truth: Pick<TraceView, "truth" | "truthBox">,
 ): Omit<TraceView, "task" | "arm" | "score" | "pictures"> {
   const { recordId, question, answer, stopReason, error, reward } = trace;
-  const at = answer === null ? null : (kindOf(record.kind).place?.(answer, view) ?? null);
+  const at = answer === null ? null : (kindOf(trace.kind).place?.(answer, view) ?? null);
   return {
     recordId,
     question,
-    ...truthOf(trace),
+    ...truth,
     answer,
     reward: reward === null ? {} : { reward: reward.total, ...reward.terms },
     stopReason,
@@ -136,16 +162,16 @@ function viewOf(
   };
 }
 
-/** The truth that it was judged by, which a control may have changed. */
-function truthOf({ kind, truth }: Trace): Pick<TraceView, "truth" | "truthBox"> {
-  const answer = kindOf(kind).truth.safeParse(truth);
-  if (!answer.success) return { truth: "unknown" };
-  const { text, box } = shownTruth({ kind, answer: answer.data });
+/** The right answer as a page shows it. */
+export function truthOf(
+  record: Pick<Asked, "kind" | "answer">,
+): Pick<TraceView, "truth" | "truthBox"> {
+  const { text, box } = shownTruth(record);
   return { truth: text, ...(box === undefined ? {} : { truthBox: box }) };
 }
 
 /** The conversation for readers: control tokens left out, neighbours of one author joined. */
-function recordPicturesOf(pictures: readonly PictureLine[]): PictureLine[] {
+export function recordPicturesOf(pictures: readonly PictureLine[]): PictureLine[] {
   return pictures.filter(({ tool }) => tool === null);
 }
 
@@ -210,7 +236,7 @@ async function keepImages(
     const [image] = await loadImages({ ...record, images: [record.images[id]] });
     const dataUri = key.endsWith("-as-original")
       ? await pngUri(folder, imageHash)
-      : jpegUri(await encodeJpeg(shrinkTo(image, pictureSidePx), 85));
+      : await pageUri(image);
     images.set(key, { dataUri, widthPx: box[2], heightPx: box[3] });
   }
   for (const { imageHash, widthPx, heightPx } of trace.pictures.slice(shown.length))
@@ -223,6 +249,8 @@ async function pngUri(folder: string, hash: string): Promise<string> {
   return `data:image/png;base64,${bytes.toString("base64")}`;
 }
 
-function jpegUri(bytes: Uint8Array): string {
+/** A picture for a page, made smaller where it is large. */
+export async function pageUri(image: RgbImage): Promise<string> {
+  const bytes = await encodeJpeg(shrinkTo(image, pictureSidePx), 85);
   return `data:image/jpeg;base64,${Buffer.from(bytes).toString("base64")}`;
 }

@@ -3,21 +3,68 @@
  * Light and dark follow the reader's system. Order: the result, the comparisons, how it was
  * learned, what the model looked at, what it was made with.
  */
+import { behaviourSection } from "./behaviours/section.ts";
+import type { BehaviourExample } from "./behaviours/watch.ts";
 import { html, Html } from "./html.ts";
+import { benchmarkTables } from "./benchmarks/arm-figures.ts";
 import { accuracyChart, armKind, curveChart } from "./report-charts.ts";
 import { reportCss } from "./report-style.ts";
 import { armFilterCss, traceSection } from "./report-questions.ts";
 import { imageStore, type PageImage, type TraceView } from "./report-trace.ts";
-import { formatP, interval, percent, signed } from "./report-figures.ts";
-import { notesOf, sectionsOf } from "./report-sections.ts";
-import { explained, findings, tasksOf, type Arm, type Curve, type Report } from "./report.ts";
+import {
+  explained,
+  findings,
+  formatP,
+  interval,
+  percent,
+  signed,
+  tasksOf,
+  type Arm,
+  type Curve,
+  type Report,
+  notesOf,
+} from "./report.ts";
 
 /** Assembles the page. Traces of one record are shown together; images are given by hash. */
 export function reportHtml(
   report: Report,
   traces: readonly TraceView[],
   images: ReadonlyMap<string, PageImage>,
+  examples: readonly BehaviourExample[] = [],
 ): string {
+  const body = html`${imageStore(images)}
+    <main>
+      <header class="top">
+        <h1>${report.title}</h1>
+        <p><code>${report.command}</code></p>
+        <p class="quiet">${report.createdAt}</p>
+      </header>
+      ${tasksOf(report.arms).map((task) => taskSection(report, task))}
+      ${
+        report.curves.length > 0 &&
+        html`<section>
+          <h2>Learning curves</h2>
+          <div class="curves">${byMetric(report.curves).map(curveChart)}</div>
+        </section>`
+      }
+      ${report.behaviours && behaviourSection(report.behaviours, examples, images)}
+      ${traces.length > 0 && traceSection(report, traces, images)}
+      <section>
+        <h2>Made with</h2>
+        <dl class="facts">
+          ${Object.entries(report.facts).map(
+            ([name, value]) =>
+              html`<dt>${name}</dt>
+                <dd>${value}</dd>`,
+          )}
+        </dl>
+      </section>
+    </main>`;
+  return pageHtml(report.title, reportCss + armFilterCss(report, traces), body);
+}
+
+/** A page that needs nothing else: no scripts, no requests. @param css written by us, never by a model */
+export function pageHtml(title: string, css: string, body: Html): string {
   const page = html`<!doctype html>
     <html lang="en">
       <head>
@@ -27,39 +74,13 @@ export function reportHtml(
           http-equiv="Content-Security-Policy"
           content="default-src 'none'; img-src data:; style-src 'unsafe-inline'"
         />
-        <title>${report.title}</title>
+        <title>${title}</title>
         <style>
-          ${new Html(reportCss + armFilterCss(report, traces))}
+          ${new Html(css)}
         </style>
       </head>
       <body>
-        ${imageStore(images)}
-        <main>
-          <header class="top">
-            <h1>${report.title}</h1>
-            <p><code>${report.command}</code></p>
-            <p class="quiet">${report.createdAt}</p>
-          </header>
-          ${tasksOf(report.arms).map((task) => taskSection(report, task))}
-          ${
-            report.curves.length > 0 &&
-            html`<section>
-              <h2>Learning curves</h2>
-              <div class="curves">${byMetric(report.curves).map(curveChart)}</div>
-            </section>`
-          }
-          ${traces.length > 0 && traceSection(report, traces, images)}
-          <section>
-            <h2>Made with</h2>
-            <dl class="facts">
-              ${Object.entries(report.facts).map(
-                ([name, value]) =>
-                  html`<dt>${name}</dt>
-                    <dd>${value}</dd>`,
-              )}
-            </dl>
-          </section>
-        </main>
+        ${body}
       </body>
     </html> `;
   return page.markup;
@@ -111,7 +132,7 @@ function taskSection(report: Report, task: string): Html {
         </tbody>
       </table>
     </div>
-    ${arms.flatMap(notesOf).map((note) => html`<p>${note}</p>`)} ${sections(arms)}
+    ${arms.flatMap(notesOf).map((note) => html`<p>${note}</p>`)} ${benchmarkSection(arms)}
     ${
       comparisons.length > 0 &&
       html`<h3>Differences on the same questions</h3>
@@ -145,32 +166,31 @@ function taskSection(report: Report, task: string): Html {
   </section>`;
 }
 
-/** What some arms have besides their accuracy. */
-function sections(arms: readonly Arm[]): Html[] {
-  return sectionsOf(arms).map(
-    ({ title, lines, tables }) =>
-      html`${title !== null && html`<h3>${title}</h3>`} ${lines.map((line) => html`<p>${line}</p>`)}
-      ${tables.map(
-        ({ rows: [header, ...rows] }) =>
-          html`<div class="scroll">
-            <table>
-              <thead>
-                <tr>
-                  ${header.map((cell) => html`<th>${cell}</th>`)}
-                </tr>
-              </thead>
-              <tbody>
-                ${rows.map(
-                  (row) =>
-                    html`<tr>
-                      ${row.map((cell) => html`<td>${cell}</td>`)}
-                    </tr>`,
-                )}
-              </tbody>
-            </table>
-          </div>`,
-      )}`,
-  );
+/** Figures of a published benchmark, as its protocol counts them, with those in print. */
+function benchmarkSection(arms: readonly Arm[]): Html | null {
+  const tables = benchmarkTables(arms);
+  if (tables === null) return null;
+  return html`${tables.lines.map((line) => html`<p>${line}</p>`)}
+  ${tables.tables.map(
+    ([header, ...rows]) =>
+      html`<div class="scroll">
+        <table>
+          <thead>
+            <tr>
+              ${header.map((cell) => html`<th>${cell}</th>`)}
+            </tr>
+          </thead>
+          <tbody>
+            ${rows.map(
+              (row) =>
+                html`<tr>
+                  ${row.map((cell) => html`<td>${cell}</td>`)}
+                </tr>`,
+            )}
+          </tbody>
+        </table>
+      </div>`,
+  )}`;
 }
 
 function categoryTable(arms: readonly Arm[], main?: string): Html | null {

@@ -23,8 +23,9 @@ code{font-size:13px;background:var(--tint);padding:2px 7px;border-radius:5px}
 table{border-collapse:collapse;font-size:14px;min-width:min(100%,620px)}
 th{font-weight:500;color:var(--quiet);font-size:12.5px}
 th,td{padding:7px 18px 7px 0;border-bottom:1px solid var(--rule);text-align:right;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}
+th:first-child,td:first-child,th.text,td.text{text-align:left}
 h3+.scroll th:nth-child(2),h3+.scroll td:nth-child(2){text-align:right}
+h3+.scroll th.text,h3+.scroll td.text{text-align:left}.scroll+.quiet{margin-top:14px}
 tr.main td:first-child{color:var(--main);font-weight:600}
 .found{font-size:17px;line-height:1.5;max-width:70ch;margin:0 0 20px}
 .chart{max-width:860px;margin:0 0 20px}

@@ -107,7 +107,7 @@ function panel(trace: TraceView, images: ReadonlyMap<string, PageImage>, main?: 
       <span class="name ${armKind(trace.arm, main)}">${trace.arm}</span>
       <span class="verdict ${verdict}">${VERDICT[verdict]} ${trace.answer ?? "no answer"}</span>
     </header>
-    ${trace.pictures.map((_, i) => picture(trace, i, images))}
+    ${trace.pictures.map((_, i) => tracePicture(trace, i, images))}
     ${shown.length > 0 && html`<div class="crops">${shown.map((use, i) => returned(use, i + 1, images))}</div>`}
     <div class="turns">${trace.turns.map(turn)}</div>
     <footer>
@@ -119,7 +119,13 @@ function panel(trace: TraceView, images: ReadonlyMap<string, PageImage>, main?: 
 
 const VERDICT = { right: "✓", partly: "◐", wrong: "✗" };
 
-function picture(trace: TraceView, index: number, images: ReadonlyMap<string, PageImage>): Html {
+/** A picture of a trace with its points and tool uses. @param where tells it apart where a page has it twice */
+export function tracePicture(
+  trace: TraceView,
+  index: number,
+  images: ReadonlyMap<string, PageImage>,
+  where = "",
+): Html {
   const hash = trace.pictures[index];
   const image = images.get(hash);
   if (!image) return html`<p class="missing">image ${hash.slice(0, 12)} is not in this page</p>`;
@@ -132,7 +138,7 @@ function picture(trace: TraceView, index: number, images: ReadonlyMap<string, Pa
   for (const use of trace.uses) if (use.picture === index) use.draw(canvas);
   const truthBox = index === 0 ? trace.truthBox : undefined;
   const answerAt = index === 0 ? trace.answerAt : undefined;
-  const shot = `large-${hashText(`${trace.task} ${trace.recordId} ${trace.arm} ${index}`).slice(0, 12)}`;
+  const shot = `large-${hashText(`${trace.task} ${trace.recordId} ${trace.arm} ${index}${where}`).slice(0, 12)}`;
   const drawing = html`<svg
     class="picture"
     viewBox="0 0 ${widthPx} ${heightPx}"

@@ -1,5 +1,4 @@
 /** The benchmarks as `eval --list` shows them, and as data. */
-import { textTable } from "../../core/plain-text.ts";
 import type { Benchmark } from "./benchmark.ts";
 
 export interface BenchmarkLine {
@@ -43,5 +42,14 @@ export function benchmarkList(benchmarks: readonly Benchmark[]): {
     line.licence,
   ]);
   const header = ["benchmark", "questions", "metric", "protocols", "licence"];
-  return { json: { benchmarks: lines }, text: textTable([header, ...rows]).join("\n") };
+  const widths = header.map((cell, i) =>
+    Math.max(...[cell, ...rows.map((row) => row[i])].map((text) => text.length)),
+  );
+  const shown = [header, ...rows].map((row) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i]))
+      .join("  ")
+      .trimEnd(),
+  );
+  return { json: { benchmarks: lines }, text: shown.join("\n") };
 }
