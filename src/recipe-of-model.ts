@@ -11,7 +11,7 @@ import { findPath } from "./core/paths.ts";
 import { isRunFolder, openRunFolder } from "./core/run-folder.ts";
 import { processorFolder } from "./engine/open.ts";
 import { loadRecipe, recipeOfManifest, recipeSchema, type Recipe } from "./recipe.ts";
-import { modelOf } from "./run-weights.ts";
+import { modelOf, withRunWeights } from "./run-weights.ts";
 import { cardFile, readModelCard } from "./task/model-card.ts";
 
 /** What is asked, as the command line says it. */
@@ -26,7 +26,11 @@ export interface Asked {
 }
 
 /** The recipe that says which engine is asked and how; what is asked goes before what is found. */
-export async function recipeFor({ model, url, recipe, overrides }: Asked): Promise<Recipe> {
+export async function recipeFor(asked: Asked): Promise<Recipe> {
+  return withRunWeights(await askedRecipe(asked));
+}
+
+async function askedRecipe({ model, url, recipe, overrides }: Asked): Promise<Recipe> {
   const server = url ?? overrides.findLast(({ path }) => path === "engine.url")?.value;
   if (server !== undefined) {
     const flags = [
@@ -53,12 +57,12 @@ export async function recipeToEvaluate(
   path: string,
   overrides: readonly Override[],
 ): Promise<{ readonly recipe: Recipe; readonly notes: readonly string[] }> {
-  const written = loadRecipe(path, overrides);
+  const written = await withRunWeights(loadRecipe(path, overrides));
   const folder = folderOf(written);
   const card = folder === null ? null : await readModelCard(folder);
   if (folder === null || card === null) return { recipe: written, notes: [] };
   const { eval: _, ...spoken } = card.settings;
-  const recipe = loadRecipe(path, overrides, spoken);
+  const recipe = await withRunWeights(loadRecipe(path, overrides, spoken));
   const file = join(folder, cardFile);
   const own = parseConfig(JSON.stringify(spoken), file, recipeSchema);
   const [before, after, said] = [written, recipe, own].map(spokenSettings);

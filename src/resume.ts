@@ -1,8 +1,7 @@
 /** Going on with a run: which keys of its recipe may be other than they were. */
 import { resolve } from "node:path";
 import { withPathsOf } from "./core/config-paths.ts";
-import { differencesOf } from "./core/differences.ts";
-import { VigorlError } from "./core/errors.ts";
+import { differencesBut } from "./core/differences.ts";
 import { isSection } from "./core/preset.ts";
 import type { Manifest } from "./core/run-folder.ts";
 import { recipeSchema } from "./recipe.ts";
@@ -30,7 +29,7 @@ const mayChange = [
     (key) => `rl.${key}`,
   ),
   "rl.reward.server",
-  "search.run",
+  ...["records", "trees", "treeTimeoutSeconds", "compare"].map((key) => `search.run.${key}`),
 ];
 
 /** Keys whose files are held to their hashes, wherever they lie. */
@@ -48,14 +47,16 @@ const hashed = [
  * for `verb`, for which those of evaluation count where it is one.
  */
 export function recipeChanges({ verb, recipe, cwd }: Manifest, now: unknown): string[] {
-  const told = differencesOf(normalised(recipe, cwd), normalised(now, undefined));
   const own = verb === "eval" || verb === "demo" ? ["eval", "demo"] : [];
   const free = ["eval.maxFailed", ...mayChange.filter((key) => !own.includes(key))];
-  return told.filter((line) => {
-    const [key] = line.split(" ", 1);
-    if (hashed.some((pattern) => pattern.test(key))) return false;
-    return !free.some((allowed) => key === allowed || key.startsWith(`${allowed}.`));
-  });
+  const told = differencesBut(free, normalised(written(recipe), cwd), normalised(now, undefined));
+  return told.filter((line) => !hashed.some((pattern) => pattern.test(line.split(" ", 1)[0])));
+}
+
+/** With the defaults of keys that are newer than the run. */
+function written(recipe: unknown): unknown {
+  const parsed = recipeSchema.safeParse(recipe);
+  return parsed.success ? (JSON.parse(JSON.stringify(parsed.data)) as unknown) : recipe;
 }
 
 /** The recipe as it was written, its paths too, with the keys that may change as they are now. */
@@ -82,17 +83,4 @@ function asRecords(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   const entries = Object.entries(value).map(([key, entry]) => [key, asRecords(entry)]);
   return Object.fromEntries(entries) as object;
-}
-
-/** @throws VigorlError("usage") naming what is not as it was */
-export function refuseRecipe(path: string, changes: readonly string[]): never {
-  const shown = changes.slice(0, 8).map((change) => `\n  ${change}`);
-  const more = changes.length > shown.length ? `\n  and ${changes.length - shown.length} more` : "";
-  throw new VigorlError(
-    "usage",
-    `${path}: was started with another recipe:${changes.length === 1 ? ` ${changes[0]}` : `${shown.join("")}${more}`}`,
-    {
-      hint: `./vigorl resume ${path} goes on with its own; or start again with --overwrite`,
-    },
-  );
 }

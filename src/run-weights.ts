@@ -12,8 +12,10 @@ import { isHubName } from "./core/hub.ts";
 import { inside } from "./core/inside.ts";
 import { readJsonFile } from "./core/json-file.ts";
 import { isRunFolder, type RunFolder } from "./core/run-folder.ts";
+import type { EngineConfig } from "./engine/open.ts";
 import { adapterConfigFile } from "./model/adapter-config.ts";
 import { hubModelFolder } from "./model/hub-model.ts";
+import type { Recipe } from "./recipe.ts";
 import { newestCheckpoint, weightsOf } from "./train/checkpoint.ts";
 
 const weightsSchema = z.strictObject({ version: z.literal(1), folder: z.string().min(1) });
@@ -49,6 +51,38 @@ export async function modelOf(path: string): Promise<string> {
   throw new VigorlError("input", `${path}: this run has no weights yet`, {
     hint: "wait for its first checkpoint, or name a model folder",
   });
+}
+
+/** A recipe with model folders in place of runs and names of the hub, in each of its engines. @throws as `modelOf` */
+export async function withRunWeights(recipe: Recipe): Promise<Recipe> {
+  const { engine, search, sft, eval: evaluation } = recipe;
+  const { judge } = evaluation;
+  const { teacher } = search;
+  const collector = sft.collect.engine;
+  return {
+    ...recipe,
+    engine: await onFolders(engine),
+    ...(teacher === undefined ? {} : { search: { ...search, teacher: await onFolders(teacher) } }),
+    ...(collector === undefined
+      ? {}
+      : { sft: { ...sft, collect: { ...sft.collect, engine: await onFolders(collector) } } }),
+    ...(typeof judge === "string"
+      ? {}
+      : { eval: { ...evaluation, judge: { ...judge, engine: await onFolders(judge.engine) } } }),
+  };
+}
+
+async function onFolders(engine: EngineConfig): Promise<EngineConfig> {
+  if (engine.kind !== "local")
+    return engine.folder === undefined
+      ? engine
+      : { ...engine, folder: await modelOf(engine.folder) };
+  const { model, adapter } = engine;
+  return {
+    ...engine,
+    model: await modelOf(model),
+    ...(adapter === undefined ? {} : { adapter: await modelOf(adapter) }),
+  };
 }
 
 /** @throws VigorlError("usage") for a checkpoint that an engine keeps elsewhere */

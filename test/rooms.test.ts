@@ -8,7 +8,7 @@ const rooms = [
   "core", "torch", "image", "text", "model", "engine", "task", "data", "search", "train", "eval",
   "nano", "serve", "studio", "recipe-profiles.ts", "recipe.ts", "recipe-schema.ts", "run-inputs.ts",
   "card-of-run.ts", "engine-plan.ts", "engine-memory.ts", "run-weights.ts", "resume.ts",
-  "recipe-of-model.ts", "stages", "pipeline.ts",
+  "recipe-of-model.ts", "stages", "pieces.ts", "pipeline.ts", "trial.ts", "forecast.ts",
   "replay.ts", "behaviours.ts", "ask.ts", "entry", "index.ts", "cli", "cli.ts",
 ];
 

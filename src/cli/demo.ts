@@ -13,7 +13,9 @@ export function demoVerb(): Verb {
     keys: "all",
     run: async (context, [recipePath], options) => {
       const stage = await recipeRun(context, recipePath, options);
-      return options.dryRun === true ? dryRun(stage.recipe, "rl") : runDemo(stage, context);
+      return options.dryRun === true
+        ? dryRun(stage.recipe, "demo", context)
+        : runDemo(stage, context);
     },
   };
 }

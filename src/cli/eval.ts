@@ -17,6 +17,8 @@ import {
 import { dryRun } from "./dry-run.ts";
 import { recipeCommand, recipeRun, sayResume, withUrl } from "./recipe-options.ts";
 
+const keys = [...spokenSections, "eval"];
+
 export function evalVerb(): Verb {
   return {
     command: withUrl(recipeCommand("eval", "evaluate a model, with causal controls, to a report"))
@@ -31,7 +33,7 @@ export function evalVerb(): Verb {
         "score the replies of a finished run by every rule, without a model",
       )
       .option("--compare <runs...>", "two runs, or arms as run:arm: the paired difference"),
-    keys: [...spokenSections, "eval"],
+    keys,
     run: async (context, [recipePath], options) => {
       if (options.list === true) return listBenchmarks();
       if (options.replay !== undefined) return replay(String(options.replay));
@@ -44,7 +46,7 @@ export function evalVerb(): Verb {
         return recipe;
       };
       const stage = await recipeRun({ ...context, overrides }, recipePath, options, load);
-      if (options.dryRun === true) return dryRun(stage.recipe, "sample");
+      if (options.dryRun === true) return dryRun(stage.recipe, "eval", context, keys);
       return runEval(stage, context);
     },
   };

@@ -29,7 +29,7 @@ export function recipeCommand(
     .option("--threads <number>", "engine.threads: threads of the tensor engine")
     .option("--log <sinks>", "log: sinks besides metrics.jsonl, such as tensorboard")
     .option("--out <folder>", "folder that holds the runs", "runs")
-    .option("--dry-run", "say what it will hold in memory, and whether that fits; run nothing")
+    .option("--dry-run", "say what it will do and hold, and how long it will take; keep nothing")
     .option("--resume", "go on with a run that was stopped")
     .option("--changed-inputs", "with --resume: though data or weights were changed meanwhile")
     .option("--overwrite", "remove a run of this name and start again");
@@ -50,8 +50,9 @@ export async function recipeRun(
   options: Options,
   load: (path: string, overrides: readonly Override[]) => Promise<Recipe> = recipeAt,
 ): Promise<StageOptions> {
-  const overrides = [...(await flagsOf(options)), ...context.overrides];
-  const recipe = await load(recipePath ?? "", overrides);
+  const overrides = [...flagsOf(options), ...context.overrides];
+  const { withRunWeights } = await import("../run-weights.ts");
+  const recipe = await withRunWeights(await load(recipePath ?? "", overrides));
   if (options.resume === true && options.overwrite === true)
     throw new VigorlError("usage", "--resume and --overwrite exclude each other");
   if (options.changedInputs === true && options.resume !== true)
@@ -75,17 +76,12 @@ async function recipeAt(path: string, overrides: readonly Override[]): Promise<R
 }
 
 /** The common flags as overrides of the recipe's keys. */
-async function flagsOf(options: Options): Promise<Override[]> {
+function flagsOf(options: Options): Override[] {
   const url = textOf(options.url);
-  let model = textOf(options.model);
-  if (model !== undefined && url === undefined) {
-    const { modelOf } = await import("../run-weights.ts");
-    model = await modelOf(model);
-  }
   const values: [path: string, value: string | undefined][] = [
     ["engine.kind", url === undefined ? undefined : "openai"],
     ["engine.url", url],
-    ["engine.model", model],
+    ["engine.model", textOf(options.model)],
     ["engine.device", textOf(options.device)],
     ["engine.dtype", textOf(options.dtype)],
     ["engine.threads", textOf(options.threads)],

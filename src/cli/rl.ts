@@ -5,13 +5,17 @@ import { spokenSections, type Context, type Result, type Verb } from "./frame.ts
 import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
 import { sayNotes, trainedText } from "./training.ts";
 
+const keys = [...spokenSections, "lora", "rl"];
+
 export function rlVerb(): Verb {
   return {
     command: recipeCommand("rl", "reinforcement learning: GRPO, single-turn or with tools"),
-    keys: [...spokenSections, "lora", "rl"],
+    keys,
     run: async (context, [recipePath], options) => {
       const stage = await recipeRun(context, recipePath, options);
-      return options.dryRun === true ? dryRun(stage.recipe, "rl") : runRl(stage, context);
+      return options.dryRun === true
+        ? dryRun(stage.recipe, "rl", context, keys)
+        : runRl(stage, context);
     },
   };
 }

@@ -7,6 +7,8 @@ import { describeError, VigorlError } from "../core/errors.ts";
 import { jsonLine } from "../core/plain-text.ts";
 import { textOf, wholeNumber, type Verb, spokenSections } from "./frame.ts";
 
+const keys = [...spokenSections.filter((key) => key !== "data"), "eval"];
+
 export function serveVerb(): Verb {
   return {
     command: new Command("serve")
@@ -25,7 +27,7 @@ export function serveVerb(): Verb {
       .option("--max-held <MiB>", "bodies and pictures of all requests", "512")
       .option("--max-waiting <megapixels>", "pictures of all requests that wait to be read", "200")
       .option("--max-requests <number>", "requests at work or waiting", "256"),
-    keys: [...spokenSections.filter((key) => key !== "data"), "eval"],
+    keys,
     run: async (context, [path], options) => {
       const port = wholeNumber("--port", options.port);
       const limits = {
@@ -43,7 +45,7 @@ export function serveVerb(): Verb {
         recipe: textOf(options.recipe),
         overrides: context.overrides,
       });
-      if (options.dryRun === true) return dryRun(recipe, "sample");
+      if (options.dryRun === true) return dryRun(recipe, "serve", context, keys);
       const { needsOf, openPlanned, planEngine } = await import("../engine-plan.ts");
       const { engineLabel, numPlaces } = await import("../engine/open.ts");
       const needs = { ...needsOf("sample", recipe), purpose: "serve" };

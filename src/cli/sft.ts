@@ -9,16 +9,20 @@ import { spokenSections, type Context, type Result, type Verb } from "./frame.ts
 import { recipeCommand, recipeRun, sayResume } from "./recipe-options.ts";
 import { sayNotes, trainedText } from "./training.ts";
 
+const keys = [...spokenSections, "lora", "sft"];
+
 export function sftVerb(): Verb {
   return {
     command: recipeCommand(
       "sft",
       "train on true answers, on the model's own right episodes, or on chains of a search",
     ),
-    keys: [...spokenSections, "lora", "sft"],
+    keys,
     run: async (context, [recipePath], options) => {
       const stage = await recipeRun(context, recipePath, options);
-      return options.dryRun === true ? dryRun(stage.recipe, "sft") : runSft(stage, context);
+      return options.dryRun === true
+        ? dryRun(stage.recipe, "sft", context, keys)
+        : runSft(stage, context);
     },
   };
 }

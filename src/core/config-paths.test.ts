@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { parseConfig } from "./config.ts";
-import { pathText } from "./config-paths.ts";
+import { modelText, pathText } from "./config-paths.ts";
 
 let folder: string;
 beforeAll(() => {
@@ -15,7 +15,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const engine = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("local"), model: pathText("a folder").default("models/nano") }),
+  z.strictObject({ kind: z.literal("local"), model: modelText("a folder").default("models/nano") }),
   z.strictObject({ kind: z.literal("openai"), model: z.string() }),
 ]);
 const schema = z.strictObject({
@@ -42,6 +42,14 @@ test("then from the current folder and among what comes with vigorl", () => {
 test("one that leads nowhere is named as beside the file", () => {
   expect(parse("file: nowhere.jsonl").file).toBe(join(folder, "nowhere.jsonl"));
   expect(parse("file: /nowhere.jsonl").file).toBe("/nowhere.jsonl");
+});
+
+test("what lies nowhere may be the name of a model on the hub, where a model is meant", () => {
+  const model = (name: string) => parse(`engine: { kind: local, model: ${name} }`).engine?.model;
+  expect(model("Qwen/Qwen2-VL")).toBe("Qwen/Qwen2-VL");
+  expect(model("runs/nowhere")).toBe(join(folder, "runs/nowhere"));
+  expect(model("set/own.jsonl")).toBe(join(folder, "set/own.jsonl"));
+  expect(parse("file: Qwen/Qwen2-VL").file).toBe(join(folder, "Qwen/Qwen2-VL"));
 });
 
 test("those of flags are relative to the current folder, and names of servers are no paths", () => {

@@ -6,11 +6,17 @@
 import { existsSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import { z } from "zod";
+import { isHubName } from "./hub.ts";
 import { findPath } from "./paths.ts";
 
 /** Schema of a path; `about` describes it. */
 export function pathText(about: string): z.ZodString {
   return z.string().min(1).describe(about).meta({ isPath: true });
+}
+
+/** Schema of the path of a model's folder, or of a run's, or the name of a model on the hub. */
+export function modelText(about: string): z.ZodString {
+  return pathText(about).meta({ isPath: true, mayBeHub: true });
 }
 
 /** A section that may be written as a list, which is then its key `key`. */
@@ -27,7 +33,11 @@ export function withPathsOf(
   schema: z.core.$ZodType,
   place: (folder: string, path: string) => string = pathFrom,
 ): unknown {
-  if (isPath(schema)) return typeof value === "string" ? place(folder, value) : value;
+  if (metaOf(schema, "isPath") === true) {
+    if (typeof value !== "string") return value;
+    const isName = metaOf(schema, "mayBeHub") === true && isHubName(value);
+    return isName && !existsSync(join(folder, value)) ? value : place(folder, value);
+  }
   const inner = unwrap(schema);
   const listIs = metaOf(schema, "listIs");
   if (Array.isArray(value) && typeof listIs === "string" && inner instanceof z.ZodObject)
@@ -73,10 +83,6 @@ function fits(schema: z.core.$ZodType, value: unknown): boolean {
       entry.values.has((value as Readonly<Record<string, never>>)[key]) ||
       !Object.hasOwn(value, key),
   );
-}
-
-function isPath(schema: z.core.$ZodType): boolean {
-  return metaOf(schema, "isPath") === true;
 }
 
 /** What a schema, or one that it wraps, says about itself. */

@@ -116,4 +116,15 @@ export const baseRecipeSchema = z.strictObject({
     .prefault({}),
 });
 
+/** Keys that change where a run computes and how often it writes, not what it learns. */
+export const baseMayChange = [
+  "name",
+  "device",
+  "threads",
+  "drawers",
+  "logEvery",
+  "evalEvery",
+  "saveEvery",
+];
+
 export type BaseRecipe = z.output<typeof baseRecipeSchema>;

@@ -29,13 +29,13 @@ test(
   "stopped in every stage, resumed and drawn by more threads is the same run",
   { timeout: 600_000 },
   async () => {
-    const straight = await trainBase({ recipe, runsFolder: folder(), quiet: true });
+    const straight = await trainBase({ recipe, path: folder(), quiet: true });
     const model = await loadModelFolder(straight.folder);
     expect(model.config.text.numLayers).toBe(4);
     model.dispose();
     expect((await loadChatFormat(straight.folder)).tokenizer.vocabSize).toBeGreaterThan(500);
 
-    const runsFolder = folder();
+    const path = folder();
     const shared = { ...recipe, drawers: 3 };
     for (const [stop, resume] of [
       [2, false],
@@ -47,10 +47,10 @@ test(
         if (step === stop) controller.abort();
       };
       const { signal } = controller;
-      const options = { recipe: shared, runsFolder, resume, quiet: true, signal, onStep };
+      const options = { recipe: shared, path, resume, quiet: true, signal, onStep };
       await expect(trainBase(options)).rejects.toMatchObject({ code: "interrupted" });
     }
-    const resumed = await trainBase({ recipe: shared, runsFolder, resume: true, quiet: true });
+    const resumed = await trainBase({ recipe: shared, path, resume: true, quiet: true });
     expect(weights(resumed.folder).equals(weights(straight.folder))).toBe(true);
     expect(readFileSync(join(resumed.folder, "..", "metrics.jsonl"), "utf8")).toBe(
       readFileSync(join(straight.folder, "..", "metrics.jsonl"), "utf8"),

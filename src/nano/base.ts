@@ -5,7 +5,10 @@
  */
 import { rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
+import { parseConfig } from "../core/config.ts";
+import { differencesBut, refuseRecipe } from "../core/differences.ts";
 import { VigorlError } from "../core/errors.ts";
 import { replaceFolderAtomic, writeFileAtomic } from "../core/files.ts";
 import { inside } from "../core/inside.ts";
@@ -20,29 +23,32 @@ import { initModel } from "../model/init.ts";
 import type { VisionLanguageModel } from "../model/vision-language-model.ts";
 import { newestCheckpoint } from "../train/checkpoint.ts";
 import { resolveDevice, setNumThreads, torchFacts } from "../torch/device.ts";
+import type { Device } from "../torch/dtype.ts";
 import { openSafetensors } from "../torch/safetensors.ts";
 import { writeSafetensors } from "../torch/safetensors-write.ts";
 import type { Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { Tokenizer } from "../text/tokenizer.ts";
-import type { BaseRecipe } from "./base-recipe.ts";
+import { baseMayChange, baseRecipeSchema, type BaseRecipe } from "./base-recipe.ts";
 import { openStage, stageNames, type StageName } from "./base-stages.ts";
 import { learningCurves } from "./curves.ts";
 import { nanoConfig, writeNanoFolder } from "./model-folder.ts";
 import { buildTokenizer, tokenizerConfig } from "./tokenizer.ts";
 
-export { baseRecipeSchema } from "./base-recipe.ts";
+export { baseRecipeSchema };
 
 export interface TrainBaseOptions {
   readonly recipe: BaseRecipe;
   readonly resume?: boolean;
   readonly overwrite?: boolean;
   readonly quiet?: boolean;
+  /** The command that asked for it. */
+  readonly command?: string | undefined;
   readonly signal?: AbortSignal;
   /** Called after every step with its number over all stages. */
   readonly onStep?: (step: number) => void;
-  /** Where runs lie; default `runs`. */
-  readonly runsFolder?: string;
+  /** Folder of the run. */
+  readonly path: string;
 }
 
 export interface TrainBaseResult {
@@ -55,16 +61,9 @@ export interface TrainBaseResult {
 }
 
 /** @throws VigorlError("interrupted") once `signal` aborts, the state saved */
-export async function trainBase(options: TrainBaseOptions): Promise<TrainBaseResult> {
-  const path = inside(options.runsFolder ?? "runs", options.recipe.name);
-  return trainIn({ ...options, path });
-}
+export const trainBase = oneWriter(train);
 
-const trainIn = oneWriter(train);
-
-async function train(
-  options: TrainBaseOptions & { readonly path: string },
-): Promise<TrainBaseResult> {
+async function train(options: TrainBaseOptions): Promise<TrainBaseResult> {
   const { recipe, resume = false, quiet = false, signal } = options;
   if (stageNames.every((name) => recipe[name].steps === 0))
     throw new VigorlError("usage", "base: every stage has 0 steps", {
@@ -76,15 +75,10 @@ async function train(
   const run = await openRun(path, options);
   const newest = resume ? await newestCheckpoint(run.checkpointsPath) : undefined;
   const saved = newest === undefined ? null : await readState(newest);
-  const { json, idOf } = buildTokenizer();
-  const tokenizer = new Tokenizer(json, tokenizerConfig(), "nano");
+  const start = randomModel(recipe.seed, device);
+  const { tokenizer } = start;
   const model =
-    newest === undefined
-      ? initModel(parseModelConfig(nanoConfig(idOf), "nano config.json"), {
-          seed: recipe.seed,
-          device,
-        })
-      : await loadModelFolder(join(newest, "model"), { device });
+    newest === undefined ? start.model() : await loadModelFolder(join(newest, "model"), { device });
   await run.rewind(saved?.step ?? 0);
 
   let figures: Record<string, number> = { ...saved?.figures };
@@ -147,6 +141,16 @@ async function train(
   return { folder, steps: step, figures };
 }
 
+/** What training starts from: the tokenizer, and a model of random weights. */
+export function randomModel(seed: number, device: Device) {
+  const { json, idOf } = buildTokenizer();
+  return {
+    tokenizer: new Tokenizer(json, tokenizerConfig(), "nano"),
+    model: () =>
+      initModel(parseModelConfig(nanoConfig(idOf), "nano config.json"), { seed, device }),
+  };
+}
+
 const stateSchema = z.strictObject({
   version: z.literal(1),
   stage: z.enum(stageNames),
@@ -161,9 +165,19 @@ type State = z.infer<typeof stateSchema>;
 
 async function openRun(path: string, options: TrainBaseOptions): Promise<RunFolder> {
   const { recipe, resume, overwrite = false } = options;
-  if (resume) return openRunFolder(path);
+  if (resume) {
+    const run = await openRunFolder(path);
+    const { verb, recipe: kept } = run.manifest;
+    if (verb !== "base")
+      throw new VigorlError("usage", `${path}: is a run of ${verb}, not of base`);
+    const before = parseConfig(JSON.stringify(kept), run.file("manifest.json"), baseRecipeSchema);
+    const changes = differencesBut(baseMayChange, before, recipe);
+    if (changes.length > 0) refuseRecipe(path, changes);
+    return isDeepStrictEqual(kept, recipe) ? run : run.withRecipe(recipe);
+  }
   const description = {
     verb: "base",
+    command: options.command,
     name: recipe.name,
     seed: recipe.seed,
     recipe,

@@ -142,6 +142,11 @@ const searchFields = z.strictObject({
         .nullable()
         .default(null)
         .describe("grow trees for the first so many records of each task; null: for all"),
+      split: z.enum(["train", "heldout"]).default("train").describe("which questions"),
+      compare: z
+        .boolean()
+        .default(false)
+        .describe("then ask the same questions in plain samples, and say what search adds"),
       trees: z.int().min(1).default(64).describe("trees that grow at once"),
       treeTimeoutSeconds: z
         .number()

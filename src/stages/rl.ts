@@ -47,7 +47,7 @@ async function runRl(
     const files = await cardFiles("rl", recipe, tasks, plan);
     const held = validationOf(recipe, "rl", plan, heldout);
     const result = await drawn(run, () =>
-      withProgress(label, recipe.rl.steps, quiet, (onStep) =>
+      withProgress(label, recipe.rl.steps, options, (onStep) =>
         trainRl({
           learner,
           records: tasks.flatMap((set) => set.records),

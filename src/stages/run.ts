@@ -3,6 +3,7 @@
  * and only on the inputs that it began with.
  */
 import { isDeepStrictEqual } from "node:util";
+import { refuseRecipe } from "../core/differences.ts";
 import type { RunLock } from "../core/run-lock.ts";
 import {
   createRunFolder,
@@ -15,7 +16,7 @@ import type { EnginePlan } from "../engine-plan.ts";
 import { adapterFolder, engineVersions } from "../engine/open.ts";
 import type { Recipe, TaskSet } from "../recipe.ts";
 import { changedInputs, changesOf, inputHashes } from "../run-inputs.ts";
-import { recipeChanges, recipeToKeep, refuseRecipe } from "../resume.ts";
+import { recipeChanges, recipeToKeep } from "../resume.ts";
 import { forgetWeights } from "../run-weights.ts";
 import type { StageOptions } from "./stage.ts";
 

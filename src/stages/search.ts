@@ -26,7 +26,7 @@ export interface Searched extends SearchProgress {
 
 /**
  * Grows a tree for each question. The teacher is `search.teacher`, or the engine itself. With
- * `compare`, the same questions are then asked in plain samples, task by task.
+ * `search.run.compare`, the same questions are then asked in plain samples, task by task.
  */
 export const searchStage = oneWriter(grow);
 
@@ -34,7 +34,6 @@ async function grow(
   options: StageOptions,
   engine: EngineConfig,
   tasks: readonly TaskSet[],
-  { compare = false }: { readonly compare?: boolean } = {},
 ): Promise<Searched> {
   const { recipe, signal, quiet } = options;
   const { teacher, run: work } = recipe.search;
@@ -74,7 +73,7 @@ async function grow(
     const totals = JSON.stringify(totalsOf(result), null, 2);
     await writeFileAtomic(run.file("search.json"), `${totals}\n`);
     requireGrowth(result);
-    if (!compare) return summary;
+    if (!work.compare) return summary;
     const compared: Record<string, Comparison> = {};
     for (const set of searched) {
       const byId = new Map(set.records.map((record) => [record.id, record]));

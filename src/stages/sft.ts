@@ -38,7 +38,7 @@ async function runSft(
   tasks: readonly TaskSet[],
   chains: ChainSource | undefined = options.recipe.sft.chains,
 ): Promise<Trained> {
-  const { recipe, signal, quiet } = options;
+  const { recipe, signal, watch } = options;
   const { trainable } = recipe.sft;
   const start = performance.now();
   const collector = chains === undefined ? recipe.sft.collect.engine : undefined;
@@ -59,6 +59,7 @@ async function runSft(
   const learner = await openPlannedLearner(plan);
   try {
     const { run, resume } = await openRun(options, "sft", plan, inputs);
+    const making = performance.now();
     const { examples, counts } = await warmStartExamples(
       options,
       run,
@@ -67,12 +68,13 @@ async function runSft(
       tasks,
       chains,
     );
+    watch?.examples?.((performance.now() - making) / 1000, counts);
     const steps = recipe.sft.epochs * Math.ceil(examples.length / recipe.sft.batchSize);
     const { config, seed } = { config: recipe.sft, seed: recipe.seed };
     const files = await cardFiles("sft", recipe, tasks, plan);
     const held = validationOf(recipe, "sft", plan, heldout);
     const result = await drawn(run, () =>
-      withProgress("sft", steps, quiet, (onStep) =>
+      withProgress("sft", steps, options, (onStep) =>
         trainSft({ learner, examples, config, seed, run, resume, signal, ...held, onStep, files }),
       ),
     );

@@ -1,6 +1,7 @@
 /** How a stage of a recipe is run, and what it leaves. */
 import type { RunLock } from "../core/run-lock.ts";
 import type { Recipe } from "../recipe.ts";
+import type { Metrics } from "../train/metrics.ts";
 
 /** How a stage is run. */
 export interface StageOptions {
@@ -16,8 +17,17 @@ export interface StageOptions {
   readonly signal: AbortSignal;
   /** The command that asked for it. */
   readonly command?: string;
+  /** Who times a stage; what it throws ends the stage. */
+  readonly watch?: Watch;
   /** The lock of the run folder, held by the stage itself. */
   readonly lock?: RunLock;
+}
+
+/** Hears of what has been done. */
+export interface Watch {
+  /** Examples were made, and from what, with how long that took. */
+  examples?(seconds: number, counts: Readonly<Record<string, number>>): void;
+  step?(metrics: Metrics): void;
 }
 
 /** What a stage leaves: its folder (of training, the checkpoint of its weights), and how long it took. */

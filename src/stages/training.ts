@@ -81,7 +81,7 @@ export async function drawn<T extends LoopResult>(
 export async function withProgress<T>(
   label: string,
   total: number,
-  quiet: boolean,
+  { quiet, watch }: Pick<StageOptions, "quiet" | "watch">,
   work: (onStep: (metrics: Metrics) => void) => Promise<T>,
 ): Promise<T> {
   let progress: Progress | undefined;
@@ -89,6 +89,7 @@ export async function withProgress<T>(
     return await work((metrics) => {
       progress ??= new Progress({ label, total, done: metrics.step, quiet });
       progress.update(metrics.step, figuresOf(metrics));
+      watch?.step?.(metrics);
     });
   } finally {
     progress?.finish();

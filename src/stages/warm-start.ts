@@ -74,7 +74,7 @@ export async function warmStartExamples(
       ? options.recipe.sft.from === "answers"
         ? await fromAnswers(options, episode, tasks)
         : await withSampler((sampler) => fromEpisodes(options, sampler, episode, tasks))
-      : await fromChains(findPath(chains.from), chains.maxExamples, options, episode, tasks);
+      : await fromChains(chains.from, chains.maxExamples, options, episode, tasks);
   const examples = options.recipe.sft.trainLineBreak
     ? made.examples.map((example) => withLineBreaks(example, episode.chat))
     : made.examples;
@@ -130,6 +130,20 @@ async function fromAnswers(
   return { examples, counts: { examples: examples.length, records: records.length, ...forms } };
 }
 
+/** The file that a source of chains means. @throws VigorlError("missing") */
+export async function chainsFile(from: string): Promise<string> {
+  const path = findPath(from);
+  const isFolder = await stat(path).then(
+    (entry) => entry.isDirectory(),
+    () => false,
+  );
+  const file = isFolder ? join(path, "chains.jsonl") : path;
+  if (existsSync(file)) return file;
+  throw new VigorlError("missing", `${file}: no chains there`, {
+    hint: `make them with ${programName} search and ${programName} linearize`,
+  });
+}
+
 /**
  * @throws VigorlError("input") where there are no chains, a chain's record is not among the recipe's
  *   questions, or its crops are not those that its teacher saw
@@ -141,16 +155,7 @@ async function fromChains(
   episode: EpisodeConfig,
   tasks: readonly TaskSet[],
 ): Promise<WarmStart> {
-  const isFolder = await stat(path).then(
-    (entry) => entry.isDirectory(),
-    () => false,
-  );
-  const file = isFolder ? join(path, "chains.jsonl") : path;
-  if (!existsSync(file)) {
-    throw new VigorlError("missing", `${file}: no chains there`, {
-      hint: `make them with ${programName} search and ${programName} linearize`,
-    });
-  }
+  const file = await chainsFile(path);
   const chains = await readJsonlAll(file, chainLineSchema);
   if (chains.length === 0) {
     throw new VigorlError("input", `${file}: holds no chains`, {

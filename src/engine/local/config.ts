@@ -1,17 +1,17 @@
 /** The `engine` section of kind `local`: libtorch in worker threads of this process. */
 import { z } from "zod";
 import { autoOr } from "../../core/auto.ts";
-import { pathText } from "../../core/config-paths.ts";
+import { modelText } from "../../core/config-paths.ts";
 
 const gib = z.number().positive();
 
 export const localSchema = z.strictObject({
   kind: z.literal("local"),
-  model: pathText(
-    "a Hugging Face model folder, or that of an adapter, whose base is opened with it",
+  model: modelText(
+    "a Hugging Face model folder, that of an adapter, whose base is opened with it, a run's, for its best weights, or owner/name on the hub",
   ).default("models/nano"),
-  adapter: pathText(
-    "folder of a LoRA adapter in peft's layout that belongs to the model",
+  adapter: modelText(
+    "folder of a LoRA adapter in peft's layout that belongs to the model, or of the run that trained it",
   ).optional(),
   device: z
     .string()

@@ -1,7 +1,7 @@
 /** How a server is reached: the `engine` section of kind `openai`, and the options of its sampler. */
 import { z } from "zod";
 import { autoOr, given } from "../../core/auto.ts";
-import { pathText } from "../../core/config-paths.ts";
+import { modelText } from "../../core/config-paths.ts";
 import type { ChatFormat } from "../../text/chat.ts";
 import { apiKeyEnvField, apiKeyOf } from "../remote/api-key.ts";
 import { limitFields, limitsOf, type CallLimits } from "../remote/limits.ts";
@@ -16,7 +16,7 @@ export const openaiSchema = z.strictObject({
   model: autoOr(z.string().min(1)).describe(
     "name under which the server knows the model; auto: the only one it has",
   ),
-  folder: pathText(
+  folder: modelText(
     "local folder with the served model's tokenizer, chat template and preprocessor; a teacher's default is the recipe's own engine's",
   ).optional(),
   apiKeyEnv: apiKeyEnvField,

@@ -1,7 +1,7 @@
 /** The `engine` section of kind `tinker`: a learner behind a server that speaks the Tinker protocol. */
 import { z } from "zod";
 import { autoOr } from "../../core/auto.ts";
-import { pathText } from "../../core/config-paths.ts";
+import { modelText } from "../../core/config-paths.ts";
 import { apiKeyEnvField } from "../remote/api-key.ts";
 import { limitFields } from "../remote/limits.ts";
 
@@ -13,7 +13,7 @@ export const tinkerSchema = z.strictObject({
   baseModel: autoOr(z.string().min(1)).describe(
     "model that the server adapts; auto: the only one it has",
   ),
-  folder: pathText(
+  folder: modelText(
     "local folder with that model's tokenizer, chat template and preprocessor; no weights",
   ),
   weights: z
