@@ -2,11 +2,14 @@
  * Runs as folders: gone on with by their folder alone, for longer, from elsewhere and after a move;
  * refused where something else has changed; listed; and compared question by question.
  */
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -22,6 +25,11 @@ import { makeTinyModel } from "./fixtures/tiny.ts";
 vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 });
 
 const root = resolve(import.meta.dirname, "..");
+const program = [
+  "--import",
+  `file://${root}/node_modules/tsx/dist/loader.mjs`,
+  join(root, "src/cli.ts"),
+];
 let folder: string;
 
 beforeAll(async () => {
@@ -68,8 +76,7 @@ interface Ended {
 
 /** Runs `vigorl` in a folder below the test's. */
 async function vigorl(cwd: string, ...args: string[]): Promise<Ended> {
-  const loader = `file://${root}/node_modules/tsx/dist/loader.mjs`;
-  const command = ["--import", loader, join(root, "src/cli.ts"), ...args, "--quiet"];
+  const command = [...program, ...args, "--quiet"];
   const env = { ...process.env, OMP_NUM_THREADS: "1" };
   const options = { cwd: join(folder, cwd), env };
   return promisify(execFile)(process.execPath, command, options).then(
@@ -140,6 +147,125 @@ test("a moved run is a model, and its manifest a recipe", async () => {
   expect((await vigorl("project", "eval", "own.yaml", "--name=second")).code).toBe(0);
 });
 
+test("only the run has moved: it goes on on the data where they were", async () => {
+  expect((await vigorl("project", "sft", "own.yaml", "--name=away")).code).toBe(0);
+  renameSync(join(folder, "project/runs/away"), join(folder, "away"));
+  const longer = await vigorl(".", "resume", "away", "--sft.epochs=2");
+  expect(longer).toMatchObject({ code: 0, stdout: expect.stringContaining("4 steps") as string });
+  expect(weights("away", 4).equals(weights("moved", 4))).toBe(true);
+});
+
+test("a run is a model in every verb, and in a recipe", async () => {
+  const best = "runs/own/checkpoints/step-4";
+  writeFileSync(
+    join(folder, "project/on.yaml"),
+    readFileSync(join(folder, "project/own.yaml"), "utf8")
+      .replace("name: own", "name: on")
+      .replace("model: model", "model: runs/own"),
+  );
+  for (const verb of ["search", "sft", "rl", "eval", "demo"]) {
+    const args = [verb, "own.yaml", "--model", "runs/own", "--name=dry", "--dry-run", "--json"];
+    const { stdout, stderr } = await vigorl("project", ...args);
+    expect(stderr).toBe("");
+    const { engine } = JSON.parse(stdout) as { engine: { model: string } };
+    expect(engine.model).toMatch(new RegExp(`${best}$`));
+  }
+  expect((await vigorl("project", "eval", "on.yaml", "--name=third")).code).toBe(0);
+  const { recipe } = manifest("project/runs/third") as { recipe: { engine?: { model: string } } };
+  expect(recipe.engine!.model).toMatch(new RegExp(`${best}$`));
+  const asked = await vigorl(
+    "project",
+    "ask",
+    "pictures/red.png",
+    "What colour?",
+    "--model",
+    "runs/own",
+    "--json",
+  );
+  expect(JSON.parse(asked.stdout)).toMatchObject({ model: expect.stringMatching(best) as string });
+  const teacher = [
+    "--search.teacher={ kind: local, model: runs/own }",
+    "--name=dry",
+    "--dry-run",
+    "--json",
+  ];
+  const taught = JSON.parse((await vigorl("project", "search", "own.yaml", ...teacher)).stdout) as {
+    recipe: { search: { teacher: { model: string } } };
+  };
+  expect(taught.recipe.search.teacher.model).toMatch(new RegExp(`${best}$`));
+  const nowhere = await vigorl("project", "eval", "own.yaml", "--model", "runs/first", "--name=x");
+  expect(nowhere).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("this run has no weights yet") as string,
+  });
+});
+
+test("a search goes on by its folder alone, with what its flags said", async () => {
+  writeFileSync(
+    join(folder, "trees.yaml"),
+    `name: trees
+engine: { model: models/nano, threads: 1, memory: { cacheGiB: 1 } }
+tools: { zoom: { windowPx: 8, outputPx: 112 } }
+episode: { maxTurns: 3, maxToolImages: 2, maxTokensPerTurn: 64, maxTotalTokens: 256 }
+prompts: { style: nano }
+data: { train: [{ nano: search, count: 2 }], heldout: [{ nano: search, count: 8 }] }
+search: { simulations: 2, maxDepth: 3, rolloutSteps: 3 }
+`,
+  );
+  const records = (count: number) => `--search.run.records=${count}`;
+  const straight = ["search", "trees.yaml", "--split", "heldout", "--compare"];
+  expect((await vigorl(".", ...straight, records(4), "--name=whole")).code).toBe(0);
+  expect((await vigorl(".", ...straight, records(2))).code).toBe(0);
+  const longer = await vigorl(".", "resume", "runs/trees", records(4));
+  expect(longer).toMatchObject({ code: 0, stdout: expect.stringContaining("of 4 ") as string });
+  const trees = (run: string) =>
+    readFileSync(join(folder, run, "trees.jsonl"), "utf8").replaceAll(/"seconds":[\d.e-]+/g, "");
+  expect(trees("runs/trees")).toBe(trees("runs/whole"));
+  const compared = readFileSync(join(folder, "runs/trees/compare.json"), "utf8");
+  expect(compared).toBe(readFileSync(join(folder, "runs/whole/compare.json"), "utf8"));
+  expect((await vigorl(".", "resume", "runs/trees", "--search.run.split=train")).stderr).toContain(
+    'search.run.split was "heldout", is "train"',
+  );
+});
+
+test("base training that was killed goes on by its folder alone", async () => {
+  writeFileSync(
+    join(folder, "base.yaml"),
+    `name: base
+drawers: 1
+saveEvery: 1
+logEvery: 1
+evalSights: 2
+tower: { steps: 4, batchSize: 2 }
+lookups: { steps: 2, batchSize: 2, poolSize: 8 }
+chats: { steps: 1, batchSize: 2 }
+lookalikes: { steps: 0 }
+habits: { steps: 0 }
+`,
+  );
+  expect((await vigorl(".", "base", "base.yaml")).code).toBe(0);
+  const cut = spawn(process.execPath, [...program, "base", "base.yaml", "--out", "cut"], {
+    cwd: folder,
+    env: { ...process.env, OMP_NUM_THREADS: "1" },
+    stdio: "ignore",
+  });
+  const ended = once(cut, "exit");
+  const checkpoints = join(folder, "cut/base/checkpoints");
+  await vi.waitUntil(
+    () =>
+      existsSync(checkpoints) && readdirSync(checkpoints).some((name) => /^step-\d+$/.test(name)),
+    120_000,
+  );
+  cut.kill("SIGKILL");
+  await ended;
+  expect(existsSync(join(folder, "cut/base/model"))).toBe(false);
+  const refused = await vigorl(".", "resume", "cut/base", "--tower.steps=6");
+  expect(refused.stderr).toContain("tower.steps was 4, is 6");
+  expect((await vigorl(".", "resume", "cut/base")).code).toBe(0);
+  const model = (run: string) => readFileSync(join(folder, run, "model/model.safetensors"));
+  expect(model("cut/base").equals(model("runs/base"))).toBe(true);
+});
+
 test("runs are listed and compared", async () => {
   const { stdout } = await vigorl("project", "runs", "--json");
   const { runs } = JSON.parse(stdout) as { runs: { run: string; verb: string; state: string }[] };
@@ -147,6 +273,7 @@ test("runs are listed and compared", async () => {
     "runs/first eval done",
     "runs/own sft done",
     "runs/second eval done",
+    "runs/third eval done",
   ]);
   expect((await vigorl(".", "runs", "nowhere")).code).toBe(2);
   const compared = await vigorl("project", "compare", "runs/first", "runs/second");
@@ -156,8 +283,8 @@ test("runs are listed and compared", async () => {
     join(folder, "project/other.jsonl"),
     readFileSync(join(folder, "project/own.jsonl"), "utf8").replace("What colour?", "Colour?"),
   );
-  const other = ["--data.heldout=[{ file: other.jsonl, task: own }]", "--name=third"];
+  const other = ["--data.heldout=[{ file: other.jsonl, task: own }]", "--name=fourth"];
   expect((await vigorl("project", "eval", "own.yaml", ...other)).code).toBe(0);
-  const refused = await vigorl("project", "compare", "runs/first", "runs/third");
+  const refused = await vigorl("project", "compare", "runs/first", "runs/fourth");
   expect(refused.code).toBe(2);
 });
