@@ -5,6 +5,8 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { expect, test } from "vitest";
+import { loadConfig } from "../src/core/config.ts";
+import { baseRecipeSchema } from "../src/nano/base-recipe.ts";
 import { loadRecipe } from "../src/recipe.ts";
 
 const root = resolve(import.meta.dirname, "..");
@@ -40,9 +42,15 @@ class Made {
     if (at < 0 || !["demo", "search", "sft", "rl", "eval", "base"].includes(verb)) return;
     const flag = words.findIndex((word) => word === "--name");
     const written = words.find((word) => word.startsWith("--name="))?.slice(7);
-    const recipe =
-      words.slice(at + 2).find((word) => word.endsWith(".yaml")) ?? "recipes/nano.yaml";
-    if (!existsSync(join(root, recipe)) || verb === "base") {
+    const usual = verb === "base" ? "recipes/nano-base.yaml" : "recipes/nano.yaml";
+    const recipe = words.slice(at + 2).find((word) => word.endsWith(".yaml")) ?? usual;
+    if (words.includes("--dry-run")) return;
+    if (verb === "base") {
+      const { name } = loadConfig(join(root, recipe), baseRecipeSchema);
+      this.runs.set(name, []);
+      return;
+    }
+    if (!existsSync(join(root, recipe))) {
       this.runs.set(written ?? words[flag + 1] ?? "", []);
       return;
     }
