@@ -2,7 +2,7 @@
 import { programName } from "../core/paths.ts";
 import { basename, dirname, extname, join } from "node:path";
 import { VigorlError } from "../core/errors.ts";
-import { plainLine } from "../core/plain-text.ts";
+import { textTable } from "../core/plain-text.ts";
 import { textOf, wholeNumber, type Context, type Options, type Result } from "./frame.ts";
 
 /** Rows that the table shows; the page shows as many as are asked for. */
@@ -46,7 +46,7 @@ export async function showDataset(
     `${total} records: ${Object.entries(kinds)
       .map(([kind, n]) => `${n} ${kind}`)
       .join(", ")}${numGuessed === 0 ? "" : `; the kind of ${numGuessed} is guessed`}`,
-    ...table(["id", "kind", "images", "answer", "question"], rows),
+    ...table([["id", "kind", "images", "answer", "question"], ...rows]),
     ...(total > rows.length ? [`and ${total - rows.length} more`] : []),
     page,
   ];
@@ -56,22 +56,14 @@ export async function showDataset(
   };
 }
 
-/** Columns as wide as their widest cell, long ones cut to fit a terminal. */
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const limits = [24, 8, 6, 30];
-  const lines = [head, ...rows].map((row) => row.map(plainLine));
-  const widths = limits.map((limit, c) =>
-    Math.min(limit, Math.max(...lines.map((row) => row[c].length))),
-  );
-  const room = Math.max(
-    20,
-    (process.stdout.columns ?? 100) - widths.reduce((a, b) => a + b + 2, 0),
-  );
-  return lines.map((row) =>
-    row.map((cell, c) => cut(cell, widths[c] ?? room).padEnd(widths[c] ?? 0)).join("  "),
-  );
-}
+/** Widest that the columns before the question may be. */
+const widths = [24, 8, 6, 30];
 
-function cut(text: string, width: number): string {
-  return text.length <= width ? text : `${text.slice(0, width - 1)}…`;
+/** The question has what is left of the terminal. */
+function table(rows: string[][]): string[] {
+  const used = widths.map((most, c) =>
+    Math.min(most, Math.max(...rows.map((row) => row[c].length))),
+  );
+  const room = (process.stdout.columns ?? 100) - used.reduce((sum, width) => sum + width + 2, 0);
+  return textTable(rows, rows[0].length, [...widths, Math.max(20, room)]);
 }

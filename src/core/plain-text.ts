@@ -48,8 +48,18 @@ export function markdownTable(
   ];
 }
 
-/** A table for a terminal, a header first and a rule below it. */
-export function textTable([header, ...rows]: readonly string[][], texts = header.length): string[] {
+/**
+ * A table for a terminal, a header first and a rule below it; columns behind the first `texts` stand to
+ * the right, and cells are cut to what `most` says of their column.
+ */
+export function textTable(
+  table: readonly string[][],
+  texts = table[0].length,
+  most: readonly number[] = [],
+): string[] {
+  const [header, ...rows] = table.map((row) =>
+    row.map((cell, i) => cut(plainLine(cell), most[i] ?? Infinity)),
+  );
   const widths = header.map((cell, i) =>
     Math.max(cell.length, ...rows.map((row) => row[i].length)),
   );
@@ -59,6 +69,10 @@ export function textTable([header, ...rows]: readonly string[][], texts = header
       .join("  ")
       .trimEnd();
   return [line(header), line(widths.map((width) => "─".repeat(width))), ...rows.map(line)];
+}
+
+function cut(text: string, width: number): string {
+  return text.length <= width ? text : `${text.slice(0, width - 1)}…`;
 }
 
 /** One line of JSON that a terminal may show: the same value, its controls written as escapes. */

@@ -59,11 +59,13 @@ test("what looks wrong is a warning", async () => {
     { ...point({ box: [0.2, 0.3, 0.6, 0.7] }), id: "shares" },
     { ...point({ point: [62, 20], radius: 5 }), id: "near" },
     { ...point({ box: [0, 0, 60, 40] }), id: "all" },
+    { ...line, id: "twice", kind: "choice", answer: "up", choices: ["up", "Up", "down"] },
   );
-  expect(checked.count).toBe(4);
+  expect(checked.count).toBe(5);
   expect(checked.warnings).toEqual([
     expect.stringMatching(/:1: box .* reaches out of the 60×40 picture/),
     expect.stringMatching(/:2: box .* thinner than a pixel/),
     expect.stringMatching(/:3: point .* reaches out/),
+    expect.stringMatching(/:5: some of its choices say the same/),
   ]);
 });

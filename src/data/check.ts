@@ -6,6 +6,7 @@
 import { VigorlError } from "../core/errors.ts";
 import type { Size } from "../image/frames.ts";
 import { loadImages, type PlacedRecord, type TaskRecord } from "../task/record.ts";
+import { numDistinct } from "../task/kinds/choice.ts";
 import { boundsOf } from "../task/kinds/polygon.ts";
 import { distinctRecords, openPlaced, type DatasetOptions } from "./dataset.ts";
 
@@ -80,6 +81,9 @@ async function checkRecord(
 ): Promise<void> {
   const token = controlToken(record);
   if (token !== null) problems.add(`${place}: the question holds the control token ${token}`);
+  const { kind, choices = [] } = record;
+  if (kind === "choice" && numDistinct(choices) < choices.length)
+    warnings.add(`${place}: some of its choices say the same`);
   let images;
   try {
     images = await loadImages(record);

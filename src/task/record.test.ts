@@ -93,6 +93,31 @@ test.each<[string, object, RegExp]>([
     { ...line, kind: "choice", answer: "up", choices: ["left", "right"] },
     /none of the choices/,
   ],
+  [
+    "choices that all say the same",
+    { ...line, kind: "choice", answer: "x", choices: ["x", "X."] },
+    /:1: answer: all choices say the same/,
+  ],
+  [
+    "a disc that no click hits",
+    { ...line, kind: "point", answer: { point: [5, 5], radius: 0 } },
+    /:1: answer\.radius: a disc of radius 0/,
+  ],
+  [
+    "a polygon that is a line",
+    {
+      ...line,
+      kind: "point",
+      answer: {
+        polygon: [
+          [1, 1],
+          [3, 3],
+          [2, 2],
+        ],
+      },
+    },
+    /:1: answer\.polygon: the polygon is a line/,
+  ],
 ])("names the line of %s", async (_, bad, message) => {
   await expect(read(bad)).rejects.toThrow(message);
 });

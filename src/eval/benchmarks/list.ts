@@ -1,4 +1,5 @@
 /** The benchmarks as `eval --list` shows them, and as data. */
+import { textTable } from "../../core/plain-text.ts";
 import type { Benchmark } from "./benchmark.ts";
 
 export interface BenchmarkLine {
@@ -42,14 +43,5 @@ export function benchmarkList(benchmarks: readonly Benchmark[]): {
     line.licence,
   ]);
   const header = ["benchmark", "questions", "metric", "protocols", "licence"];
-  const widths = header.map((cell, i) =>
-    Math.max(...[cell, ...rows.map((row) => row[i])].map((text) => text.length)),
-  );
-  const shown = [header, ...rows].map((row) =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i]))
-      .join("  ")
-      .trimEnd(),
-  );
-  return { json: { benchmarks: lines }, text: shown.join("\n") };
+  return { json: { benchmarks: lines }, text: textTable([header, ...rows]).join("\n") };
 }

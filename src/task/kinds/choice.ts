@@ -11,11 +11,7 @@ import { emptyProblem } from "./text.ts";
 export const choice: Kind<string> = {
   truth: z.string(),
   wants: "a text",
-  problem: (truth, choices) =>
-    emptyProblem(truth) ??
-    (choices.length === 0 || choiceIndex(truth, choices) >= 0
-      ? null
-      : { message: `"${truth}" is none of the choices` }),
+  problem: (truth, choices) => emptyProblem(truth) ?? choiceProblem(truth, choices),
   isRight: (answer, truth, { choices }) =>
     choices.length === 0 ? isSameOption(answer, truth) : isThatOption(answer, truth, choices),
   isRightRepo: (answer, truth) => stringMatch(truth, answer),
@@ -28,6 +24,14 @@ export const choice: Kind<string> = {
   asks: /(?:^|\s)\(?A[.):]\s[^]*(?:^|\s)\(?B[.):]\s/m,
   show: (truth) => ({ text: truth }),
 };
+
+function choiceProblem(truth: string, choices: readonly string[]): { message: string } | null {
+  if (choices.length === 0) return null;
+  if (choiceIndex(truth, choices) < 0) return { message: `"${truth}" is none of the choices` };
+  if (numDistinct(choices) === 1)
+    return { message: "all choices say the same; whichever is chosen would be right" };
+  return null;
+}
 
 /** The option that an answer means, or -1. */
 export function choiceIndex(answer: string, choices: readonly string[]): number {
@@ -46,6 +50,11 @@ export function choiceIndex(answer: string, choices: readonly string[]): number 
     if (named >= 0 && texts[named] === said) return named;
   }
   return -1;
+}
+
+/** How many choices say something that none before them says. */
+export function numDistinct(choices: readonly string[]): number {
+  return new Set(choices.map(normalise)).size;
 }
 
 /** The option that a letter names ("B", "(b)", "B." → 1), or -1. */

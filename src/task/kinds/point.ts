@@ -12,8 +12,8 @@ import {
 import { parsePoint } from "../../text/points.ts";
 import type { AnswerView } from "../trajectory.ts";
 import { pointToResized } from "../tools/place-args.ts";
-import type { Kind } from "./kind.ts";
-import { boundsOf, insideOf, insidePolygon } from "./polygon.ts";
+import type { Kind, TruthProblem } from "./kind.ts";
+import { boundsOf, insideOf, insidePolygon, isFlat } from "./polygon.ts";
 import { boxInView, pointInBbox, pointMatch } from "./published-judges.ts";
 import { readings } from "./readings.ts";
 
@@ -43,10 +43,7 @@ export type PointTarget = z.output<typeof pointTarget>;
 export const point: Kind<PointTarget> = {
   truth: pointTarget,
   wants: "{box}, {point, radius}, {polygon} or {absent: true}",
-  problem: (truth) =>
-    "box" in truth && !(truth.box[0] < truth.box[2] && truth.box[1] < truth.box[3])
-      ? { path: ["box"], message: "the box is empty; write [x0, y0, x1, y1]" }
-      : null,
+  problem: emptyRegion,
   isRight: (answer, truth, { view }) => {
     const at = answerPoint(answer, view);
     return at !== null && hitsTarget(at, truth);
@@ -87,6 +84,20 @@ export function hitsTarget(at: Point<"original">, target: PointTarget): boolean 
   if ("polygon" in target) return insidePolygon(at, target.polygon);
   const [x, y] = target.point;
   return Math.hypot(at.x - x, at.y - y) <= target.radius;
+}
+
+/** What is wrong with a region that no click can hit. */
+function emptyRegion(target: PointTarget): TruthProblem | null {
+  if ("box" in target && !(target.box[0] < target.box[2] && target.box[1] < target.box[3]))
+    return { path: ["box"], message: "the box is empty; write [x0, y0, x1, y1]" };
+  if ("point" in target && target.radius === 0)
+    return {
+      path: ["radius"],
+      message: "a disc of radius 0 is empty; write how far off is still right, in pixels",
+    };
+  if ("polygon" in target && isFlat(target.polygon))
+    return { path: ["polygon"], message: "the polygon is a line; write its corners in order" };
+  return null;
 }
 
 /** The middle of the region, in whole units of the model's own coordinates. */

@@ -34,6 +34,13 @@ export function insideOf(corners: readonly Corner[]): [x: number, y: number] {
   return [(from + to) / 2, y];
 }
 
+/** True where all corners lie on one line. */
+export function isFlat(corners: readonly Corner[]): boolean {
+  const [x0, y0] = corners[0];
+  const [x1, y1] = corners.find(([x, y]) => x !== x0 || y !== y0) ?? corners[0];
+  return corners.every(([x, y]) => (x1 - x0) * (y - y0) === (y1 - y0) * (x - x0));
+}
+
 export function boundsOf(corners: readonly Corner[]): [number, number, number, number] {
   const xs = corners.map(([x]) => x);
   const ys = corners.map(([, y]) => y);
