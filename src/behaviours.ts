@@ -39,7 +39,7 @@ import {
 } from "./eval/behaviours/watch.ts";
 import { isRight, isUnanswered } from "./eval/evaluate.ts";
 import { html } from "./eval/html.ts";
-import { pageUri, recordPicturesOf, truthOf, viewOf } from "./eval/report-files.ts";
+import { pageUri, recordPicturesOf, viewOf } from "./eval/report-files.ts";
 import { pageHtml } from "./eval/report-html.ts";
 import { reportCss } from "./eval/report-style.ts";
 import { imageStore, type PageImage, type TraceView } from "./eval/report-trace.ts";
@@ -48,7 +48,6 @@ import { pictureFile } from "./image/picture-file.ts";
 import { behaviourRules, recipeOfManifest, type Recipe } from "./recipe.ts";
 import { finishedArms, groupOfRun, mainArm, type GroupOfRun } from "./replay.ts";
 import { chainLineSchema } from "./search/linearize.ts";
-import { truthProblem, type Truth } from "./task/kinds.ts";
 import { traceSchema, type Trace } from "./task/trace.ts";
 
 export interface BehaviourOptions {
@@ -226,11 +225,8 @@ function refuseNothing(
 
 function viewOfTrace(trace: Trace, { task, group }: GroupName, score: number): TraceView | null {
   if (trace.view === null) return null;
-  const truth = { kind: trace.kind, answer: trace.truth as Truth };
-  const shown =
-    truthProblem(truth) === null ? truthOf(truth) : { truth: JSON.stringify(trace.truth) };
   const pictures = recordPicturesOf(trace.pictures).map(({ imageHash }) => imageHash);
-  return { ...viewOf(trace, trace.view, shown), task, arm: group, score, pictures };
+  return { ...viewOf(trace, trace.view), task, arm: group, score, pictures };
 }
 
 /** The main arm against the others of its task; of training the last step against the first. */

@@ -8,6 +8,7 @@ import { existsSync } from "node:fs";
 import { cpus } from "node:os";
 import { relative, sep } from "node:path";
 import { z } from "zod";
+import { VigorlError } from "./core/errors.ts";
 import { writeFileAtomic } from "./core/files.ts";
 import { readJsonFile } from "./core/json-file.ts";
 import { inside } from "./core/inside.ts";
@@ -18,16 +19,20 @@ import { needsOf, planEngine, type EnginePlan } from "./engine-plan.ts";
 import { engineLabel, onWeights, type EngineConfig } from "./engine/open.ts";
 import { isArmDone, readArm } from "./eval/arm.ts";
 import { benchmarkArm } from "./eval/benchmarks/arm-figures.ts";
+import { askedUnder, type Asked, type Condition } from "./eval/controls.ts";
 import {
   answeredByBoth,
   armOf,
   compareArms,
   isUnanswered,
+  onSameQuestions,
   perQuestion,
   type Evaluation,
 } from "./eval/evaluate.ts";
+import { optionOrderOf } from "./eval/option-order.ts";
 import { readCurves, writeReport } from "./eval/report-files.ts";
-import { percent, type Comparison, type Curve, type Report } from "./eval/report.ts";
+import { percent } from "./eval/report-figures.ts";
+import type { Comparison, Curve, Report } from "./eval/report.ts";
 import { behaviourRules, loadTasks, warmArms, type Recipe, type TaskSet } from "./recipe.ts";
 import { evaluateArms, planJudge, withJudge, type ArmPlan } from "./stages/evaluate.ts";
 import { rlStage } from "./stages/rl.ts";
@@ -65,6 +70,7 @@ async function runStages(
   const judge = await planJudge(recipe, base, signal);
   const training = await loadTasks(recipe, "train");
   const heldout = await loadTasks(recipe, "heldout");
+  refuseIdleControls(heldout, recipe);
   const inputs = await checkInputs(options, base, [...training, ...heldout]);
   const { run, resume } = await openRun(options, "demo", base, inputs);
   const trainedOn = (from: Staged) => onWeights(recipe.engine, from.weights ?? from.folder);
@@ -133,11 +139,11 @@ async function runStages(
   const head = reportHead(run, command, base.engine);
   const report = {
     ...head,
-    facts: { ...head.facts, ...stageFacts(done) },
+    facts: { ...head.facts, ...stageFacts(done), ...notAsked(heldout, recipe) },
     main,
     base: "base",
     armTexts: armTexts(recipe),
-    ...results(evaluations, heldout, [
+    ...results(evaluations, heldout, main, [
       warmArms,
       ...[...others, "sft", "base", ...recipe.eval.controls.slice(0, 1)].map(
         (against) => [main, against] as const,
@@ -171,17 +177,21 @@ async function evaluateRecipe(options: StageOptions, command: string): Promise<R
   const plan = await planEngine(recipe, recipe.engine, needs, { signal });
   const judge = await planJudge(recipe, plan, signal);
   const heldout = await loadTasks(recipe, "heldout");
+  refuseIdleControls(heldout, recipe);
   const inputs = await checkInputs(options, plan, heldout);
   const { run } = await openRun(options, "eval", plan, inputs);
   const arm: ArmPlan = { arm: "model", condition: "none", tools: true };
   const plans: [EngineConfig, ArmPlan[]][] = [[recipe.engine, [arm, ...controlsOf(recipe)]]];
   const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, judge);
+  const head = reportHead(run, command, plan.engine);
   const report = {
-    ...reportHead(run, command, plan.engine),
+    ...head,
+    facts: { ...head.facts, ...notAsked(heldout, recipe) },
     main: arm.arm,
     ...results(
       evaluations,
       heldout,
+      arm.arm,
       recipe.eval.controls.map((control) => ["model", control]),
     ),
     curves: await curvesOfModel(plan.folder),
@@ -198,8 +208,15 @@ async function curvesOfModel(folder: string): Promise<Curve[]> {
   return readCurves(path, verb, { ...shown, "validation/accuracy": "held-out accuracy" });
 }
 
+/** A finished arm, with what it was asked. */
+interface Evaluated {
+  readonly condition: Condition;
+  readonly asked: Asked;
+  readonly evaluation: Evaluation;
+}
+
 /** Evaluations by task, then by arm, in the order of the plans. */
-type Evaluations = Map<string, Map<string, Evaluation>>;
+type Evaluations = Map<string, Map<string, Evaluated>>;
 
 function controlsOf(recipe: Recipe): ArmPlan[] {
   return recipe.eval.controls.map((condition) => ({ arm: condition, condition, tools: true }));
@@ -220,10 +237,15 @@ async function evaluateAll(
 ): Promise<Evaluations> {
   const evaluations: Evaluations = new Map(heldout.map(({ task }) => [task, new Map()]));
   const needs = { ...needsOf("sample", options.recipe), purpose: "eval" };
+  const askedOf = ({ condition }: ArmPlan, { records }: TaskSet) =>
+    askedUnder(condition, records, options.recipe.seed);
   for (const [engine, arms] of plans) {
     begin(arms.map(({ arm }) => arm));
-    const open = arms.filter(({ arm }) =>
-      heldout.some(({ task }) => !isArmDone(options.path, task, arm)),
+    const open = arms.filter((plan) =>
+      heldout.some(
+        (set) =>
+          askedOf(plan, set).records.length > 0 && !isArmDone(options.path, set.task, plan.arm),
+      ),
     );
     if (open.length > 0) {
       const plan = await planEngine(options.recipe, engine, needs, { signal: options.signal });
@@ -235,9 +257,14 @@ async function evaluateAll(
         evaluateArms(options, plan, open, heldout, told, asked),
       );
     }
-    for (const { arm } of arms)
-      for (const { task } of heldout)
-        evaluations.get(task)?.set(arm, await readArm(options.path, task, arm));
+    for (const plan of arms)
+      for (const set of heldout) {
+        const { arm, condition } = plan;
+        const asked = askedOf(plan, set);
+        if (asked.records.length === 0) continue;
+        const evaluation = await readArm(options.path, set.task, arm);
+        evaluations.get(set.task)?.set(arm, { condition, asked, evaluation });
+      }
   }
   return evaluations;
 }
@@ -245,14 +272,23 @@ async function evaluateAll(
 function results(
   evaluations: Evaluations,
   heldout: readonly TaskSet[],
+  main: string,
   pairs: readonly (readonly [arm: string, against: string])[],
 ): Pick<Report, "arms" | "comparisons"> {
   const arms = [...evaluations].flatMap(([task, byArm]) =>
-    [...byArm].map(([arm, evaluation]) => {
-      const { benchmark, records = [] } = heldout.find((set) => set.task === task) ?? {};
-      if (benchmark === undefined) return armOf(arm, task, evaluation);
-      const answered = perQuestion(evaluation.outcomes).filter((one) => !isUnanswered(one));
-      return armOf(arm, task, evaluation, benchmarkArm(benchmark, records, answered));
+    [...byArm].map(([arm, { condition, asked, evaluation }]) => {
+      const { benchmark } = heldout.find((set) => set.task === task) ?? {};
+      const outcomes = perQuestion(evaluation.outcomes);
+      const own = byArm.get(main);
+      const order =
+        condition === "options-shuffled" && own !== undefined
+          ? optionOrderOf(own.asked.records, perQuestion(own.evaluation.outcomes), asked, outcomes)
+          : null;
+      const answered = outcomes.filter((one) => !isUnanswered(one));
+      return armOf(arm, task, evaluation, {
+        ...(benchmark && { benchmark: benchmarkArm(benchmark, asked.records, answered) }),
+        ...(order && { options: order }),
+      });
     }),
   );
   const comparisons: Comparison[] = [];
@@ -261,12 +297,44 @@ function results(
       const ours = byArm.get(arm);
       const theirs = byArm.get(against);
       if (ours === undefined || theirs === undefined) continue;
-      const [a, b] = [ours, theirs].map(({ outcomes }) => perQuestion(outcomes));
+      const [a, b] = onSameQuestions(
+        perQuestion(ours.evaluation.outcomes),
+        perQuestion(theirs.evaluation.outcomes),
+      );
       if (answeredByBoth(a, b).length > 0)
         comparisons.push(compareArms(task, [arm, a], [against, b]));
     }
   }
   return { arms, comparisons };
+}
+
+/** Controls that a task has no questions for, with the reasons. */
+function notAsked(heldout: readonly TaskSet[], { eval: { controls }, seed }: Recipe) {
+  const facts: Record<string, string> = {};
+  for (const { task, records } of heldout)
+    for (const control of controls) {
+      const { records: asked, leftOut } = askedUnder(control, records, seed);
+      if (asked.length > 0) continue;
+      const why = Object.entries(leftOut).map(([reason, count]) => `${count} questions ${reason}`);
+      facts[`${task}, ${control}: not asked`] = why.join(", ");
+    }
+  return facts;
+}
+
+/** @throws VigorlError("usage") for a control that no held-out question can be asked under */
+function refuseIdleControls(heldout: readonly TaskSet[], recipe: Recipe): void {
+  const none = notAsked(heldout, recipe);
+  for (const control of recipe.eval.controls) {
+    const reasons = heldout.flatMap(({ task }) => none[`${task}, ${control}: not asked`] ?? []);
+    if (reasons.length < heldout.length) continue;
+    throw new VigorlError(
+      "usage",
+      `eval.controls: ${control} asks nothing: ${reasons.join("; ")}`,
+      {
+        hint: `leave ${control} out`,
+      },
+    );
+  }
 }
 
 function reportHead(

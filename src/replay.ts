@@ -13,6 +13,7 @@ import { findPath } from "./core/paths.ts";
 import { openRunFolder, type RunFolder } from "./core/run-folder.ts";
 import { oneWriter } from "./core/run-lock.ts";
 import { isArmDone, readArm, readArmFacts } from "./eval/arm.ts";
+import { askedUnder, conditionOf } from "./eval/controls.ts";
 import { compareOutcomes, type PairedArms } from "./eval/compare-runs.ts";
 import { replayArm, replayMarkdown, type ReplayRow } from "./eval/replay.ts";
 import { loadTasks, recipeSchema } from "./recipe.ts";
@@ -38,12 +39,17 @@ const replayIn = oneWriter(async ({ path }: { readonly path: string }) => {
   for (const { task, arm } of arms) {
     const set = sets.find((one) => one.task === task);
     if (set === undefined) continue;
-    const [{ outcomes }, { rule }] = await Promise.all([
+    const [{ outcomes }, { rule, condition }] = await Promise.all([
       readArm(path, task, arm),
       readArmFacts(path, task, arm),
     ]);
     const benchmark = set.benchmark?.benchmark ?? null;
-    rows.push(...replayArm({ task, arm, records: set.records, outcomes, own: rule, benchmark }));
+    const { records } = askedUnder(
+      conditionOf(condition, `${path}: ${task} ${arm}`),
+      set.records,
+      recipe.seed,
+    );
+    rows.push(...replayArm({ task, arm, records, outcomes, own: rule, benchmark }));
   }
   if (rows.length === 0)
     throw new VigorlError("usage", `${path}: no arm of it answers the recipe's questions`);

@@ -39,12 +39,19 @@ function vigorl(...args: string[]) {
 }
 
 test("a run keeps replies, verdicts, hashes of the data and the protocol's figures", () => {
-  const flags = ["--benchmark", "vstar", "--data", "data", "--eval.controls=[]", "--name", "v"];
+  const control = "--eval.controls=[options-shuffled]";
+  const flags = ["--benchmark", "vstar", "--data", "data", control, "--name", "v"];
   const { status, stdout, stderr } = vigorl("eval", ...flags, "--protocol", "lmms-eval", "--json");
   expect(stderr).toBe("");
   expect(status).toBe(0);
-  const [arm] = (JSON.parse(stdout) as { arms: { n: number; benchmark: unknown }[] }).arms;
+  const { arms } = JSON.parse(stdout) as { arms: Record<string, unknown>[] };
+  const [arm, shuffled] = arms;
   expect(arm.n).toBe(2);
+  expect(shuffled).toMatchObject({
+    name: "options-shuffled",
+    n: 2,
+    options: { n: 2, leftOut: {} },
+  });
   expect(arm.benchmark).toMatchObject({
     name: "vstar",
     protocol: "lmms-eval",
@@ -57,6 +64,24 @@ test("a run keeps replies, verdicts, hashes of the data and the protocol's figur
   const [outcome] = read("eval/vstar/model/outcomes.jsonl").split("\n");
   expect(JSON.parse(outcome)).toMatchObject({ reply: { text: expect.any(String) }, verdict: {} });
   expect(read("report.md")).toContain("V\\* Bench, protocol lmms-eval");
+  expect(read("report.md")).toContain("### options-shuffled: by place");
+  const replayed = vigorl("eval", "--replay", "runs/v", "--json");
+  expect(replayed.stderr).toBe("");
+  const { rows } = JSON.parse(replayed.stdout) as { rows: { arm: string; isOwn: boolean }[] };
+  expect(rows.filter(({ isOwn }) => isOwn).map((row) => row.arm)).toEqual([
+    "model",
+    "options-shuffled",
+  ]);
+}, 60_000);
+
+test("a control that has nothing to ask of any question is refused", () => {
+  putJsonl(folder, "words.jsonl", [
+    { image: "data/direct_attributes/sa_0001.jpg", question: "What?", answer: "x", kind: "text" },
+  ]);
+  const source = '--data.heldout=[{"file": "words.jsonl"}]';
+  const { status, stderr } = vigorl("eval", source, "--eval.controls=[options-shuffled]");
+  expect(stderr).toMatch(/options-shuffled asks nothing: 1 questions have no options/);
+  expect(status).toBe(2);
 }, 60_000);
 
 test("mistakes name their fix before anything is loaded", async () => {

@@ -10,7 +10,7 @@ import {
   perQuestion,
   type Outcome,
 } from "./evaluate.ts";
-import { formatP, signed } from "./report.ts";
+import { formatP, signed } from "./report-figures.ts";
 
 /** Over the questions that both answered. */
 export interface PairedDifference {

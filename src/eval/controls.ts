@@ -1,10 +1,13 @@
 /**
  * Causal controls: the same model on the same questions with one thing taken away. If a tool matters,
  * accuracy falls without what it returns; if the picture matters, it falls without the picture.
- * Conditions change what an episode is given, never how it is run or judged.
+ * Conditions change what an episode is given, never how it is run or judged; where a condition changes
+ * the question itself, its truth goes with it.
  */
+import { VigorlError } from "../core/errors.ts";
 import { fillBlack } from "../image/crop.ts";
 import { loadImages, type TaskRecord } from "../task/record.ts";
+import { shuffleOptions, type Unshuffled } from "./shuffle-options.ts";
 import { blank, elsewhere, none, type ToolControl } from "../task/tools/controls.ts";
 
 interface ConditionRow {
@@ -12,8 +15,10 @@ interface ConditionRow {
   readonly text: string;
   /** What is done to every tool, before prompts are made: they speak of the tools. */
   readonly tool: ToolControl | null;
-  /** What is done to the question. */
+  /** What is shown in place of the record, which is judged by its own truth. */
   readonly record: (record: TaskRecord) => TaskRecord;
+  /** The question that is asked and judged in its place, or why there is none. */
+  readonly question?: (record: TaskRecord, seed: number) => TaskRecord | Unshuffled;
 }
 
 const asItIs = (record: TaskRecord): TaskRecord => record;
@@ -33,11 +38,51 @@ export const conditionTable = {
   },
   "no-tool": { text: "no tool, one turn", tool: none, record: asItIs },
   "no-image": { text: "the picture is black, and so are its crops", tool: null, record: inBlack },
+  "options-shuffled": {
+    text: "the options stand in a random other order",
+    tool: null,
+    record: asItIs,
+    question: shuffleOptions,
+  },
 } satisfies Record<string, ConditionRow>;
 
 export type Condition = keyof typeof conditionTable;
 
 export const conditions = Object.keys(conditionTable) as [Condition, ...Condition[]];
+
+/** What is asked under a condition. */
+export interface Asked {
+  readonly records: readonly TaskRecord[];
+  /** Questions that are not asked, by the reason. */
+  readonly leftOut: Readonly<Partial<Record<Unshuffled, number>>>;
+}
+
+/** The questions of an arm, and those that the condition has nothing to ask of. */
+export function askedUnder(
+  condition: Condition,
+  records: readonly TaskRecord[],
+  seed: number,
+): Asked {
+  const { question }: ConditionRow = conditionTable[condition];
+  if (question === undefined) return { records, leftOut: {} };
+  const leftOut: Partial<Record<Unshuffled, number>> = {};
+  const asked = records.flatMap((record) => {
+    const other = question(record, seed);
+    if (typeof other !== "string") return [other];
+    leftOut[other] = (leftOut[other] ?? 0) + 1;
+    return [];
+  });
+  return { records: asked, leftOut };
+}
+
+/** A condition by its name on disk. @throws VigorlError("input") for one that is none */
+export function conditionOf(name: string, place: string): Condition {
+  const found = conditions.find((condition) => condition === name);
+  if (found !== undefined) return found;
+  throw new VigorlError("input", `${place}: there is no condition ${name}`, {
+    hint: `conditions are ${conditions.join(", ")}`,
+  });
+}
 
 /** The record with black images of the same sizes. */
 function inBlack(record: TaskRecord): TaskRecord {

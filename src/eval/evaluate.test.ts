@@ -125,6 +125,7 @@ test("conditions take one thing away and leave the rest", async () => {
     "elsewhere",
     undefined,
     null,
+    null,
   ]);
   const [record] = tinyRecords(1);
   expect(conditionTable["crop-blank"].record(record)).toBe(record);

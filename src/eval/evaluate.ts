@@ -274,7 +274,7 @@ export function armOf(
   name: string,
   task: string,
   evaluation: Evaluation,
-  benchmark?: Arm["benchmark"],
+  besides: Pick<Arm, "benchmark" | "options"> = {},
 ): Arm {
   const { seconds } = evaluation;
   const questions = perQuestion(evaluation.outcomes);
@@ -294,9 +294,19 @@ export function armOf(
     ...(unanswered.length === 0
       ? {}
       : { unanswered: { count: unanswered.length, reason: unanswered[0].error ?? "unknown" } }),
-    ...(benchmark === undefined ? {} : { benchmark }),
+    ...besides,
     ...judgeFacts(evaluation.outcomes),
   };
+}
+
+/** Outcomes of the questions that two arms were both asked, one a question, in the order of the first. */
+export function onSameQuestions(
+  ours: readonly Outcome[],
+  theirs: readonly Outcome[],
+): [ours: Outcome[], theirs: Outcome[]] {
+  const others = new Map(theirs.map((outcome) => [outcome.recordId, outcome]));
+  const shared = ours.filter(({ recordId }) => others.has(recordId));
+  return [shared, shared.flatMap(({ recordId }) => others.get(recordId) ?? [])];
 }
 
 /** Places of the questions that two arms both answered. */

@@ -4,7 +4,8 @@
  */
 import { conditionTable } from "./controls.ts";
 import { html, type Html } from "./html.ts";
-import { percent, type Arm, type Curve } from "./report.ts";
+import { percent } from "./report-figures.ts";
+import type { Arm, Curve } from "./report.ts";
 
 /**
  * One row an arm: a bar to its accuracy and the 95 % interval as a whisker, on a scale of 0 to 100 %.

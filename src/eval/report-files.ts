@@ -15,7 +15,7 @@ import { encodeJpeg, type RgbImage } from "../image/decode.ts";
 import { pictureFile } from "../image/picture-file.ts";
 import { shrinkTo } from "../image/resize.ts";
 import { defaultBehaviourRules, type BehaviourRules } from "../task/behaviours.ts";
-import { kindOf, shownTruth, type Asked } from "../task/kinds.ts";
+import { kindOf, shownTruth, truthProblem, type Truth } from "../task/kinds.ts";
 import { loadImages, type TaskRecord } from "../task/record.ts";
 import type { ToolUseLine } from "../task/lines.ts";
 import { toOriginal, type PictureLine } from "../task/pictures.ts";
@@ -124,7 +124,7 @@ async function armViews(
     const score = scores.get(trace.recordId);
     if (record === undefined || score === undefined || trace.view === null) continue;
     const pictures = recordPicturesOf(trace.pictures).map(({ id }) => pictureKey(trace, arm, id));
-    const view = { ...viewOf(trace, trace.view, truthOf(record)), task, arm, score, pictures };
+    const view = { ...viewOf(trace, trace.view), task, arm, score, pictures };
     views.push(view);
     if (!isUnanswered(trace))
       watch.add({ task, group: arm, trace, isRight: isRight({ score }), view });
@@ -138,14 +138,13 @@ async function armViews(
 export function viewOf(
   trace: Trace,
   view: AnswerView,
-  truth: Pick<TraceView, "truth" | "truthBox">,
 ): Omit<TraceView, "task" | "arm" | "score" | "pictures"> {
   const { recordId, question, answer, stopReason, error, reward } = trace;
   const at = answer === null ? null : (kindOf(trace.kind).place?.(answer, view) ?? null);
   return {
     recordId,
     question,
-    ...truth,
+    ...truthOf(trace),
     answer,
     reward: reward === null ? {} : { reward: reward.total, ...reward.terms },
     stopReason,
@@ -162,11 +161,11 @@ export function viewOf(
   };
 }
 
-/** The right answer as a page shows it. */
-export function truthOf(
-  record: Pick<Asked, "kind" | "answer">,
-): Pick<TraceView, "truth" | "truthBox"> {
-  const { text, box } = shownTruth(record);
+/** The truth that it was judged by, which a control may have changed. */
+function truthOf({ kind, truth }: Trace): Pick<TraceView, "truth" | "truthBox"> {
+  const asked = { kind, answer: truth as Truth };
+  if (truthProblem(asked) !== null) return { truth: JSON.stringify(truth) };
+  const { text, box } = shownTruth(asked);
   return { truth: text, ...(box === undefined ? {} : { truthBox: box }) };
 }
 

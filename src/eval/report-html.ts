@@ -6,24 +6,13 @@
 import { behaviourSection } from "./behaviours/section.ts";
 import type { BehaviourExample } from "./behaviours/watch.ts";
 import { html, Html } from "./html.ts";
-import { benchmarkTables } from "./benchmarks/arm-figures.ts";
 import { accuracyChart, armKind, curveChart } from "./report-charts.ts";
 import { reportCss } from "./report-style.ts";
 import { armFilterCss, traceSection } from "./report-questions.ts";
 import { imageStore, type PageImage, type TraceView } from "./report-trace.ts";
-import {
-  explained,
-  findings,
-  formatP,
-  interval,
-  percent,
-  signed,
-  tasksOf,
-  type Arm,
-  type Curve,
-  type Report,
-  notesOf,
-} from "./report.ts";
+import { formatP, interval, percent, signed } from "./report-figures.ts";
+import { notesOf, sectionsOf } from "./report-sections.ts";
+import { explained, findings, tasksOf, type Arm, type Curve, type Report } from "./report.ts";
 
 /** Assembles the page. Traces of one record are shown together; images are given by hash. */
 export function reportHtml(
@@ -132,7 +121,7 @@ function taskSection(report: Report, task: string): Html {
         </tbody>
       </table>
     </div>
-    ${arms.flatMap(notesOf).map((note) => html`<p>${note}</p>`)} ${benchmarkSection(arms)}
+    ${arms.flatMap(notesOf).map((note) => html`<p>${note}</p>`)} ${sections(arms)}
     ${
       comparisons.length > 0 &&
       html`<h3>Differences on the same questions</h3>
@@ -166,31 +155,32 @@ function taskSection(report: Report, task: string): Html {
   </section>`;
 }
 
-/** Figures of a published benchmark, as its protocol counts them, with those in print. */
-function benchmarkSection(arms: readonly Arm[]): Html | null {
-  const tables = benchmarkTables(arms);
-  if (tables === null) return null;
-  return html`${tables.lines.map((line) => html`<p>${line}</p>`)}
-  ${tables.tables.map(
-    ([header, ...rows]) =>
-      html`<div class="scroll">
-        <table>
-          <thead>
-            <tr>
-              ${header.map((cell) => html`<th>${cell}</th>`)}
-            </tr>
-          </thead>
-          <tbody>
-            ${rows.map(
-              (row) =>
-                html`<tr>
-                  ${row.map((cell) => html`<td>${cell}</td>`)}
-                </tr>`,
-            )}
-          </tbody>
-        </table>
-      </div>`,
-  )}`;
+/** What some arms have besides their accuracy. */
+function sections(arms: readonly Arm[]): Html[] {
+  return sectionsOf(arms).map(
+    ({ title, lines, tables }) =>
+      html`${title !== null && html`<h3>${title}</h3>`} ${lines.map((line) => html`<p>${line}</p>`)}
+      ${tables.map(
+        ({ rows: [header, ...rows] }) =>
+          html`<div class="scroll">
+            <table>
+              <thead>
+                <tr>
+                  ${header.map((cell) => html`<th>${cell}</th>`)}
+                </tr>
+              </thead>
+              <tbody>
+                ${rows.map(
+                  (row) =>
+                    html`<tr>
+                      ${row.map((cell) => html`<td>${cell}</td>`)}
+                    </tr>`,
+                )}
+              </tbody>
+            </table>
+          </div>`,
+      )}`,
+  );
 }
 
 function categoryTable(arms: readonly Arm[], main?: string): Html | null {

@@ -8,7 +8,10 @@ import type { Interval } from "../core/statistics.ts";
 import type { BehaviourReport } from "./behaviours/watch.ts";
 import { behaviourMarkdown } from "./behaviours/words.ts";
 import { conditionTable, type Condition } from "./controls.ts";
-import { benchmarkArmSchema, benchmarkMarkdown, benchmarkText } from "./benchmarks/arm-figures.ts";
+import { benchmarkArmSchema, benchmarkText } from "./benchmarks/arm-figures.ts";
+import { optionOrderSchema } from "./option-order.ts";
+import { formatP, interval, percent, signed } from "./report-figures.ts";
+import { notesOf, sectionsMarkdown } from "./report-sections.ts";
 
 /** One arm: one model under one condition over one set of questions. */
 export const armSchema = z.strictObject({
@@ -42,6 +45,8 @@ export const armSchema = z.strictObject({
     .optional(),
   /** Where the questions are those of a published benchmark. */
   benchmark: benchmarkArmSchema.optional(),
+  /** Where options were shuffled: what their order does. */
+  options: optionOrderSchema.optional(),
 });
 export type Arm = z.infer<typeof armSchema>;
 
@@ -106,7 +111,7 @@ export function reportMarkdown(report: Report): string {
       "",
     );
     for (const note of arms.flatMap(notesOf)) parts.push(markdownText(note), "");
-    parts.push(...benchmarkMarkdown(arms));
+    parts.push(...sectionsMarkdown(arms));
     const comparisons = report.comparisons.filter((comparison) => comparison.task === task);
     if (comparisons.length > 0) {
       parts.push("| arm | against | difference | 95 % interval | p (McNemar) |");
@@ -140,29 +145,6 @@ export function reportText(report: Report): string {
   ]);
   const notes = report.arms.flatMap(notesOf);
   return [...textTable([header, ...rows], 2), ...notes, ...benchmarkText(report.arms)].join("\n");
-}
-
-/** What a reader has to know of questions that were not asked; null where all were. */
-function unansweredNote({ task, name, n, unanswered }: Arm): string | null {
-  if (unanswered === undefined) return null;
-  const { count, reason } = unanswered;
-  return `${task}, ${name}: ${count} of ${n + count} questions could not be asked and are not counted: ${reason}`;
-}
-
-/** What a reader has to know of verdicts by a model; null where none was asked. */
-function judgedNote({ task, name, judged }: Arm): string | null {
-  if (judged === undefined) return null;
-  const { count, unread, agreement } = judged;
-  const same =
-    agreement === null ? "" : `; the rules agree with ${percent(agreement)} of its verdicts`;
-  const apart =
-    unread === 0 ? "" : `, of ${unread} of them without a verdict, which are not counted`;
-  return `${task}, ${name}: ${count} answers were judged by a model${apart}${same}`;
-}
-
-/** What stands below the table of an arm. */
-export function notesOf(arm: Arm): string[] {
-  return [unansweredNote(arm), judgedNote(arm)].filter((note) => note !== null);
 }
 
 /** What was found, in sentences: the main arm, what it gained, and what it lost under a control. */
@@ -215,23 +197,6 @@ export function explained(
 /** The tasks of a report in the order of their first arm. */
 export function tasksOf(arms: readonly Arm[]): string[] {
   return [...new Set(arms.map((arm) => arm.task))];
-}
-
-export function percent(share: number): string {
-  return `${(100 * share).toFixed(1)} %`;
-}
-
-export function interval([low, high]: Interval): string {
-  return `${(100 * low).toFixed(1)}–${(100 * high).toFixed(1)}`;
-}
-
-/** A difference of accuracies in points, with its sign. */
-export function signed(share: number): string {
-  return `${share < 0 ? "−" : "+"}${Math.abs(100 * share).toFixed(1)}`;
-}
-
-export function formatP(p: number): string {
-  return p < 0.0001 ? "< 0.0001" : p.toPrecision(2);
 }
 
 function armTable(arms: readonly Arm[]): string[] {

@@ -12,7 +12,7 @@ import { engineLabel } from "../engine/open.ts";
 import { runArm } from "../eval/arm.ts";
 import type { Protocol } from "../eval/benchmarks/benchmark.ts";
 import { protocolOf } from "../eval/benchmarks/table.ts";
-import { conditionTable, type Condition } from "../eval/controls.ts";
+import { askedUnder, conditionTable, type Condition } from "../eval/controls.ts";
 import { ruleName, type Evaluation } from "../eval/evaluate.ts";
 import { modelJudge, type ModelJudge } from "../eval/model-judge.ts";
 import type { Recipe, TaskSet } from "../recipe.ts";
@@ -77,7 +77,7 @@ export async function withJudge<T>(
   );
 }
 
-/** Runs arms of one model over all tasks; finished ones are read back without opening the model. */
+/** Runs arms of one model over the tasks that have questions for them; finished ones are read back. */
 export async function evaluateArms(
   options: StageOptions,
   plan: EnginePlan,
@@ -91,7 +91,9 @@ export async function evaluateArms(
   try {
     for (const { arm, condition, tools: isOffered } of plans) {
       const control = isOffered ? conditionTable[condition].tool : none;
-      for (const { task, records, benchmark: set } of tasks) {
+      for (const { task, records: all, benchmark: set } of tasks) {
+        const { records } = askedUnder(condition, all, recipe.seed);
+        if (records.length === 0) continue;
         const protocol = set && protocolOf(set.benchmark, set.protocol);
         const played = evaluated(recipe, protocol);
         const episode = await episodeConfig(played, plan.folder, control);

@@ -3,7 +3,6 @@
  * about, and the figures in print to stand beside them.
  */
 import { z } from "zod";
-import { markdownTable, markdownText } from "../../core/plain-text.ts";
 import type { TaskRecord } from "../../task/record.ts";
 import type { Evaluation } from "../evaluate.ts";
 import type { Arm } from "../report.ts";
@@ -100,13 +99,6 @@ export function benchmarkTables(
       ...(published.length === 0 ? [] : [[["in print", "points", "where"], ...published]]),
     ],
   };
-}
-
-export function benchmarkMarkdown(arms: readonly Arm[]): string[] {
-  const found = benchmarkTables(arms);
-  if (found === null) return [];
-  const tables = found.tables.flatMap((table) => [...markdownTable(table), ""]);
-  return [...found.lines.flatMap((line) => [markdownText(line), ""]), ...tables];
 }
 
 /** Figures of the first arm of each benchmark, for a terminal; the report has those of all. */

@@ -1,0 +1,96 @@
+/**
+ * What stands below the table of arms, in every form of a report: notes, a sentence each, and sections of
+ * lines and tables for what some arms have besides their accuracy.
+ */
+import { markdownTable, markdownText } from "../core/plain-text.ts";
+import { benchmarkTables } from "./benchmarks/arm-figures.ts";
+import { formatP, percent } from "./report-figures.ts";
+import type { Arm } from "./report.ts";
+
+/** Tables have their header first; columns behind the first `texts` are numbers. */
+export interface Section {
+  readonly title: string | null;
+  readonly lines: readonly string[];
+  readonly tables: readonly { readonly rows: string[][]; readonly texts: number }[];
+}
+
+/** The sections of the arms of one task. */
+export function sectionsOf(arms: readonly Arm[]): Section[] {
+  return [benchmarkSection(arms), ...arms.map(optionSection)].filter((one) => one !== null);
+}
+
+export function sectionsMarkdown(arms: readonly Arm[]): string[] {
+  return sectionsOf(arms).flatMap(({ title, lines, tables }) => [
+    ...(title === null ? [] : [`### ${markdownText(title)}`, ""]),
+    ...lines.flatMap((line) => [markdownText(line), ""]),
+    ...tables.flatMap(({ rows, texts }) => [...markdownTable(rows, texts), ""]),
+  ]);
+}
+
+function benchmarkSection(arms: readonly Arm[]): Section | null {
+  const found = benchmarkTables(arms);
+  if (found === null) return null;
+  const tables = found.tables.map((rows) => ({ rows, texts: rows[0].length }));
+  return { title: null, lines: found.lines, tables };
+}
+
+function optionSection({ name, options }: Arm): Section | null {
+  if (options === undefined) return null;
+  const share = (value: number | null) => (value === null ? "" : percent(value));
+  const rows = options.places.map(({ asItIs, shuffled }, i) => [
+    String(i + 1),
+    ...[asItIs, shuffled].flatMap(({ n, accuracy, chosen }) => [
+      String(n),
+      share(accuracy),
+      String(chosen),
+    ]),
+  ]);
+  const header = [
+    "place of the right option",
+    ...["as it is", "shuffled"].flatMap((order) => [`n, ${order}`, "accuracy", "chosen"]),
+  ];
+  return {
+    title: `${name}: by place`,
+    lines: [],
+    tables: [{ rows: [header, ...rows], texts: 1 }],
+  };
+}
+
+/** What a reader has to know of questions that were not asked; null where all were. */
+function unansweredNote({ task, name, n, unanswered }: Arm): string | null {
+  if (unanswered === undefined) return null;
+  const { count, reason } = unanswered;
+  return `${task}, ${name}: ${count} of ${n + count} questions could not be asked and are not counted: ${reason}`;
+}
+
+/** What a reader has to know of verdicts by a model; null where none was asked. */
+function judgedNote({ task, name, judged }: Arm): string | null {
+  if (judged === undefined) return null;
+  const { count, unread, agreement } = judged;
+  const same =
+    agreement === null ? "" : `; the rules agree with ${percent(agreement)} of its verdicts`;
+  const apart =
+    unread === 0 ? "" : `, of ${unread} of them without a verdict, which are not counted`;
+  return `${task}, ${name}: ${count} answers were judged by a model${apart}${same}`;
+}
+
+/** What the order of options does, and which questions have no other; null for other arms. */
+function optionNote({ task, name, options }: Arm): string | null {
+  if (options === undefined) return null;
+  const { n, moved, lost, gained, sameChoice, p, leftOut } = options;
+  const depends =
+    p === null
+      ? "accuracy does not differ between places"
+      : `accuracy ${p < 0.05 ? "depends on the place of the right option" : "depends on no place that can be told"} (permutation test, p = ${formatP(p)})`;
+  return [
+    `${task}, ${name}: of ${n} questions ${moved} have their right option elsewhere; ${lost} are right only as they stand, ${gained} only shuffled`,
+    ...(sameChoice === null ? [] : [`${percent(sameChoice)} keep their choice`]),
+    depends,
+    ...Object.entries(leftOut).map(([reason, count]) => `${count} that ${reason} are not asked`),
+  ].join("; ");
+}
+
+/** What stands below the table of an arm. */
+export function notesOf(arm: Arm): string[] {
+  return [unansweredNote(arm), judgedNote(arm), optionNote(arm)].filter((note) => note !== null);
+}
