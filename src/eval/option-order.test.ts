@@ -43,7 +43,7 @@ const order = (pick: (record: TaskRecord) => string) =>
   );
 
 test("a model that knows keeps its choice, wherever the right option stands", () => {
-  const found = order(({ answer }) => String(answer));
+  const found = order(({ answer }) => answer as string);
   expect(found).toMatchObject({ n: 400, lost: 0, gained: 0, sameChoice: 1, p: null });
   expect(found?.leftOut).toEqual({ "have no options": 1 });
   // Three orders in four move it; five standard deviations.

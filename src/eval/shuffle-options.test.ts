@@ -151,8 +151,15 @@ describe("every benchmark and protocol with options", () => {
       gold: 1,
       facts: {
         question,
-        ...{ prompt: `Which?\n${list}`, text: `Which?\n${list}`, asked: "Which?" },
-        ...{ letter: "B", answer: "B", cycle: "0", group: "g", key: "2steps_1", task: "t" },
+        prompt: `Which?\n${list}`,
+        text: `Which?\n${list}`,
+        asked: "Which?",
+        letter: "B",
+        answer: "B",
+        cycle: "0",
+        group: "g",
+        key: "2steps_1",
+        task: "t",
       },
     });
     const before = { ...record, question: prompt.question(record) };
@@ -172,7 +179,7 @@ describe("every benchmark and protocol with options", () => {
     for (const [place, from] of order.entries())
       for (const say of said) {
         const [was, now] = [say(from, colours), say(place, after.choices ?? [])];
-        expect(scoreOf(after, now), now).toBe(scoreOf(before, was));
+        expect(scoreOf(after, now)).toBe(scoreOf(before, was));
       }
   });
 });
