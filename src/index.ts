@@ -20,7 +20,8 @@ export type {
   SampleParams,
 } from "./engine/types.ts";
 export { conditionTable, type Condition } from "./eval/controls.ts";
-export { armOf, compareArms, evaluate, type Evaluation } from "./eval/evaluate.ts";
+export { armOf, compareArms } from "./eval/count.ts";
+export { evaluate, type Evaluation } from "./eval/evaluate.ts";
 export { writeReport } from "./eval/report-files.ts";
 export { reportMarkdown, reportText, type Arm, type Report } from "./eval/report.ts";
 export { decodeImage, encodePng, type RgbImage } from "./image/decode.ts";

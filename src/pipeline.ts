@@ -20,15 +20,9 @@ import { engineLabel, onWeights, type EngineConfig } from "./engine/open.ts";
 import { isArmDone, readArm } from "./eval/arm.ts";
 import { benchmarkArm } from "./eval/benchmarks/arm-figures.ts";
 import { askedUnder, type Asked, type Condition } from "./eval/controls.ts";
-import {
-  answeredByBoth,
-  armOf,
-  compareArms,
-  isUnanswered,
-  onSameQuestions,
-  perQuestion,
-  type Evaluation,
-} from "./eval/evaluate.ts";
+import { armOf, compareArms } from "./eval/count.ts";
+import type { Evaluation } from "./eval/evaluate.ts";
+import { answeredByBoth, isUnanswered, onSameQuestions, perQuestion } from "./eval/outcome.ts";
 import { optionOrderOf } from "./eval/option-order.ts";
 import { readCurves, writeReport } from "./eval/report-files.ts";
 import { percent } from "./eval/report-figures.ts";

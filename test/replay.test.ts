@@ -34,8 +34,16 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 /** A run of eval whose model answers question i with `answers[i]`. */
-async function madeRun(name: string, answers: readonly string[], file = "questions.jsonl") {
-  const source = { data: { heldout: [{ file: join(folder, file), task: "signs" }] } };
+async function madeRun(
+  name: string,
+  answers: readonly string[],
+  file = "questions.jsonl",
+  settings: object = {},
+) {
+  const source = {
+    data: { heldout: [{ file: join(folder, file), task: "signs" }] },
+    eval: settings,
+  };
   const recipe = parseConfig(JSON.stringify(source), "recipe", recipeSchema);
   const path = join(folder, name);
   const sets = await loadTasks(recipe, "heldout");
@@ -75,6 +83,22 @@ test("replies are scored by every rule; what turned is counted, and the run's ow
   });
   expect(repo).toMatchObject({ rule: "repo", isOwn: false, accuracy: 0.75, gained: 2, lost: 0 });
   expect(readFileSync(page, "utf8")).toContain("| signs | model | repo | 8 | 75.0 |");
+});
+
+test("of several samples the mean, pass@k and the majority are scored again", async () => {
+  const answers = eight.flatMap((i) => [`it is word${i}`, right(i), "none"]);
+  const sampled = { samples: 3, temperature: 1 };
+  const { rows, page } = await replayRun(
+    await madeRun("sampled", answers, "questions.jsonl", sampled),
+  );
+  const [ours, repo] = rows;
+  expect(ours).toMatchObject({ n: 24, accuracy: 1 / 3 });
+  expect(ours.sampled?.passAt.at(-1)).toMatchObject({ k: 3, n: 8, accuracy: 1 });
+  expect(ours.sampled?.majority).toMatchObject({ accuracy: 0, ties: 8 });
+  expect(repo).toMatchObject({ n: 24, gained: 8, lost: 0 });
+  expect(repo.accuracy).toBeCloseTo(2 / 3, 12);
+  expect(repo.sampled?.majority).toMatchObject({ accuracy: 1 });
+  expect(readFileSync(page, "utf8")).toContain("| 100.0 (k = 3) | 0.0 |");
 });
 
 test("two runs on the same questions are paired, over all and in each category", async () => {

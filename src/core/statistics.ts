@@ -35,6 +35,24 @@ export function wilsonInterval(successes: number, n: number): Interval {
 }
 
 /**
+ * Interval of the mean of values in [0, 1] that are themselves means of several draws, one a cluster:
+ * Wilson's at the effective number of clusters, p (1 − p) over the variance of the mean (Korn and
+ * Graubard 1998, with Wilson's interval in place of Clopper and Pearson's). For values of 0 and 1 that is
+ * `wilsonInterval`. An empty sample gives [0, 1].
+ * @param draws all draws together: no interval is narrower than theirs if each stood alone
+ */
+export function meanInterval(values: readonly number[], draws: number): Interval {
+  const n = values.length;
+  if (n === 0) return [0, 1];
+  const p = mean(values);
+  const spread = values.reduce((sum, value) => sum + (value - p) ** 2, 0);
+  const effective = spread === 0 ? draws : (p * (1 - p) * n * n) / spread;
+  // At 0 and 1 nothing is known of the variance.
+  const clusters = p <= 0 || p >= 1 ? n : Math.min(Math.max(n, effective), draws);
+  return wilsonInterval(p * clusters, clusters);
+}
+
+/**
  * Percentile bootstrap of mean(a) − mean(b) for two arms over the same questions: `a[i]` and `b[i]`
  * belong together and are resampled together.
  */

@@ -112,6 +112,29 @@ describe("an arm that is stopped", () => {
     expect(rest.asked.length).toBeGreaterThanOrEqual(30 - kept);
   });
 
+  test("goes on at the sample where it was", async () => {
+    const sampled = { samples: 3, temperature: 1 };
+    const whole = player();
+    const { outcomes } = await runArm(options("whole-sampled", whole.sampler, sampled));
+    expect(whole.asked).toHaveLength(90);
+    expect(outcomes.map(({ vote }) => vote)).toEqual(Array(90).fill(0));
+    const stop = new AbortController();
+    const part = player((call) => {
+      if (call === 40) stop.abort(new Error("stop"));
+      return false;
+    });
+    const stopped = options("stopped-sampled", part.sampler, sampled);
+    await expect(runArm({ ...stopped, signal: stop.signal })).rejects.toThrow("stop");
+    const file = join(armFolder(folder, "digits", "stopped-sampled"), "outcomes.jsonl");
+    // As a kill leaves it: the last question with two of its samples, and half a line.
+    const lines = (await readFile(file, "utf8")).split("\n").slice(0, 20);
+    await writeFile(file, `${lines.join("\n")}\n{"reco`);
+    const rest = player();
+    await runArm(options("stopped-sampled", rest.sampler, sampled));
+    expect(rest.asked).toHaveLength(90 - 20);
+    expect(await filesOf("stopped-sampled")).toEqual(await filesOf("whole-sampled"));
+  });
+
   test("what the engine fails on once is asked again, and is in the figures", async () => {
     const { sampler, asked } = player((call) => call % 5 === 0 && call <= 30);
     const { outcomes } = await runArm(options("flaky", sampler));

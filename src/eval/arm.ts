@@ -21,14 +21,9 @@ import { readTraces, toTrace, TraceWriter } from "../task/trace.ts";
 import type { Trajectory } from "../task/trajectory.ts";
 import { conditionTable } from "./controls.ts";
 import { verdictWays } from "./benchmarks/benchmark.ts";
-import {
-  evaluate,
-  isUnanswered,
-  keyOf,
-  type EvaluateOptions,
-  type Evaluation,
-  type Outcome,
-} from "./evaluate.ts";
+import { evaluate, type EvaluateOptions, type Evaluation } from "./evaluate.ts";
+import { isUnanswered, keyOf, type Outcome } from "./outcome.ts";
+import { withVotes } from "./samples.ts";
 
 const outcomeSchema = z.strictObject({
   recordId: z.string(),
@@ -51,6 +46,7 @@ const outcomeSchema = z.strictObject({
   judged: z
     .strictObject({ verdict: z.enum(["right", "wrong", "unread"]), rules: z.number() })
     .optional(),
+  vote: z.int().nullable().optional(),
 });
 
 /** Written when an arm is finished. */
@@ -141,7 +137,7 @@ export async function runArm(options: ArmOptions): Promise<Evaluation> {
     }
     await appendJsonl(join(folder, outcomesFile), [outcome]);
   };
-  const evaluation = await evaluate({
+  const asked = await evaluate({
     ...options,
     earlier,
     onEpisode: async (episode, record, outcome) => {
@@ -154,6 +150,7 @@ export async function runArm(options: ArmOptions): Promise<Evaluation> {
       onProgress?.(sum.done, unanswered === 0 ? figures : { ...figures, unanswered });
     },
   });
+  const evaluation = { ...asked, outcomes: withVotes(records, asked.outcomes) };
   refuseSilence(task, arm, evaluation);
   refuseFailures(task, arm, evaluation, options.config.maxFailed);
   await finish(folder, evaluation, options);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { makeTinyModel, tinyEpisode, tinyRecords } from "../../test/fixtures/tiny.ts";
-import { wilsonInterval } from "../core/statistics.ts";
+import { meanInterval } from "../core/statistics.ts";
 import { openLocalEngine, type LocalEngine } from "../engine/local/client.ts";
 import type { Sampler } from "../engine/types.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
@@ -15,15 +15,9 @@ import { makeTools } from "../task/tools/table.ts";
 import { readTraces } from "../task/trace.ts";
 import { armFolder, runArm } from "./arm.ts";
 import { conditionTable, conditions } from "./controls.ts";
-import {
-  answeredByBoth,
-  armOf,
-  compareArms,
-  evalSchema,
-  evaluate,
-  perQuestion,
-  type Outcome,
-} from "./evaluate.ts";
+import { armOf, compareArms } from "./count.ts";
+import { evalSchema, evaluate } from "./evaluate.ts";
+import { answeredByBoth, perQuestion, type Outcome } from "./outcome.ts";
 
 let folder: string;
 let engine: LocalEngine;
@@ -203,7 +197,8 @@ test("accuracy is averaged over samples, intervals are over questions", () => {
   expect(arm).toMatchObject({ n: 2, accuracy: 0.75, unanswered: { count: 1, reason: "gone" } });
   expect(arm.stopReasons).toEqual({ answered: 7, samplerError: 5 });
   expect(arm.toolUsesPerEpisode).toBeCloseTo((6 + 5) / 7);
-  expect([arm.ci95[0], arm.ci95[1]]).toEqual([...wilsonInterval(1.5, 2)]);
+  expect([arm.ci95[0], arm.ci95[1]]).toEqual([...meanInterval([0.5, 1], 8)]);
+  expect(arm.sampled).toMatchObject({ samples: 4, majority: null });
   expect(perQuestion(outcomes).map(({ score }) => score)).toEqual([0.5, 1, 0]);
 });
 

@@ -1,5 +1,5 @@
 /**
- * Runs a model over questions, one sample a question or several, and counts. Episodes are independent
+ * Runs a model over questions, one sample a question or several. Episodes are independent
  * and run concurrently; each draws from a seed keyed by its record, so neither order nor concurrency
  * changes an answer, nor does a stop in between. Works over any sampler.
  */
@@ -8,7 +8,6 @@ import { mapBounded } from "../core/bounded.ts";
 import { VigorlError } from "../core/errors.ts";
 import { withPreset } from "../core/preset.ts";
 import { deriveSeed } from "../core/random.ts";
-import { bootstrapDifference, mcNemar, mean, wilsonInterval } from "../core/statistics.ts";
 import { engineLabel, engineSchema } from "../engine/open.ts";
 import type { Sampler } from "../engine/types.ts";
 import { imageBounds, someLimitsSchema, type EpisodeConfig } from "../task/episode-config.ts";
@@ -16,12 +15,12 @@ import { runEpisode } from "../task/episode.ts";
 import { judge, judgeProfiles } from "../task/judge.ts";
 import { kindOf, shownTruth } from "../task/kinds.ts";
 import type { TaskRecord } from "../task/record.ts";
-import { countUses, type AnswerView, type Trajectory } from "../task/trajectory.ts";
-import type { Protocol, Verdict } from "./benchmarks/benchmark.ts";
+import { countUses, type Trajectory } from "../task/trajectory.ts";
+import type { Protocol } from "./benchmarks/benchmark.ts";
 import { replyOf } from "./benchmarks/score.ts";
 import { conditionTable, conditions, type Condition } from "./controls.ts";
-import type { Judgement, ModelJudge } from "./model-judge.ts";
-import type { Arm, Comparison } from "./report.ts";
+import type { ModelJudge } from "./model-judge.ts";
+import { keyOf, type Outcome } from "./outcome.ts";
 
 const profileNames = [
   "default",
@@ -61,7 +60,7 @@ const evalFields = z.strictObject({
     .min(1)
     .default(1)
     .describe(
-      "episodes for each question; its score is their mean, and intervals are over questions",
+      "episodes for each question: its score is their mean, intervals are over questions, and pass@k and the majority are told",
     ),
   malformed: z
     .enum(["judged", "wrong"])
@@ -138,28 +137,6 @@ export const evalSchema = z.preprocess(
   }),
 );
 
-/** What came of one sample of a question. */
-export interface Outcome {
-  readonly recordId: string;
-  /** From 0, where a question has several. */
-  readonly sample?: number | undefined;
-  readonly category: string | null;
-  /** The judge's verdict in [0, 1]. */
-  readonly score: number;
-  readonly answer: string | null;
-  /** Tool calls that were carried out. */
-  readonly toolUses: number;
-  /** Tokens that the model wrote, and those that it read, images among them. */
-  readonly tokens: { readonly written: number; readonly read: number };
-  readonly stopReason: string;
-  readonly error: string | null;
-  /** What the verdict came from, so that it can be scored again by other rules. */
-  readonly reply: { readonly text: string; readonly view: AnswerView | null };
-  readonly verdict?: Omit<Verdict, "score"> | undefined;
-  /** Where a model was asked: what it said, and the score by the rules. */
-  readonly judged?: { readonly verdict: Judgement["verdict"]; readonly rules: number } | undefined;
-}
-
 export interface EvaluateOptions {
   readonly sampler: Sampler;
   readonly records: readonly TaskRecord[];
@@ -181,11 +158,6 @@ export interface EvaluateOptions {
     record: TaskRecord,
     outcome: Outcome,
   ) => Promise<void> | void;
-}
-
-/** Names an outcome among those of its arm. */
-export function keyOf({ recordId, sample = 0 }: Pick<Outcome, "recordId" | "sample">): string {
-  return JSON.stringify([recordId, sample]);
 }
 
 /** Outcomes in the order of the records, those of one question together, and how long it took. */
@@ -240,114 +212,6 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
     );
   }
   return { outcomes, seconds };
-}
-
-/** True where nothing is known of the model: the question could not be asked, or engine or tool failed. */
-export function isUnanswered({ stopReason }: Pick<Outcome, "stopReason">): boolean {
-  return ["inputError", "samplerError", "toolError"].includes(stopReason);
-}
-
-/** True where nothing is known of an answer: none was given, or the judge did not say what it is worth. */
-export function isUncounted(outcome: Pick<Outcome, "stopReason" | "judged">): boolean {
-  return isUnanswered(outcome) || outcome.judged?.verdict === "unread";
-}
-
-/**
- * One outcome a question: where there are several samples, the first one that was answered, with the
- * mean score of those that were.
- */
-export function perQuestion(outcomes: readonly Outcome[]): Outcome[] {
-  if (outcomes.every(({ sample }) => sample === undefined)) return [...outcomes];
-  const byQuestion = groupBy(outcomes, ({ recordId }) => recordId);
-  return [...byQuestion.values()].map((samples) => {
-    const answered = samples.filter((outcome) => !isUncounted(outcome));
-    if (answered.length === 0) return samples[0];
-    return { ...answered[0], score: mean(answered.map(({ score }) => score)) };
-  });
-}
-
-/**
- * Counts outcomes into an arm of a report: accuracy over questions, tool uses and ends over episodes.
- * What was not answered is counted apart.
- */
-export function armOf(
-  name: string,
-  task: string,
-  evaluation: Evaluation,
-  besides: Pick<Arm, "benchmark" | "options"> = {},
-): Arm {
-  const { seconds } = evaluation;
-  const questions = perQuestion(evaluation.outcomes);
-  const outcomes = questions.filter((outcome) => !isUncounted(outcome));
-  const unanswered = questions.filter(isUnanswered);
-  const answered = evaluation.outcomes.filter((outcome) => !isUnanswered(outcome));
-  const byCategory = groupBy(outcomes, (outcome) => outcome.category);
-  const byStop = groupBy(evaluation.outcomes, (outcome) => outcome.stopReason);
-  return {
-    name,
-    task,
-    ...accuracyOf(outcomes),
-    toolUsesPerEpisode: mean(answered.map((outcome) => outcome.toolUses)),
-    seconds,
-    categories: Object.fromEntries([...byCategory].map(([key, group]) => [key, accuracyOf(group)])),
-    stopReasons: Object.fromEntries([...byStop].map(([key, group]) => [key, group.length])),
-    ...(unanswered.length === 0
-      ? {}
-      : { unanswered: { count: unanswered.length, reason: unanswered[0].error ?? "unknown" } }),
-    ...besides,
-    ...judgeFacts(evaluation.outcomes),
-  };
-}
-
-/** Outcomes of the questions that two arms were both asked, one a question, in the order of the first. */
-export function onSameQuestions(
-  ours: readonly Outcome[],
-  theirs: readonly Outcome[],
-): [ours: Outcome[], theirs: Outcome[]] {
-  const others = new Map(theirs.map((outcome) => [outcome.recordId, outcome]));
-  const shared = ours.filter(({ recordId }) => others.has(recordId));
-  return [shared, shared.flatMap(({ recordId }) => others.get(recordId) ?? [])];
-}
-
-/** Places of the questions that two arms both answered. */
-export function answeredByBoth(ours: readonly Outcome[], theirs: readonly Outcome[]): number[] {
-  return ours.flatMap((outcome, i) => (isUncounted(outcome) || isUncounted(theirs[i]) ? [] : [i]));
-}
-
-/** Compares two arms, an outcome a question, that were asked the same in the same order, on those that both answered. */
-export function compareArms(
-  task: string,
-  [arm, ours]: readonly [string, readonly Outcome[]],
-  [against, theirs]: readonly [string, readonly Outcome[]],
-): Comparison {
-  const both = answeredByBoth(ours, theirs);
-  const [a, b] = [ours, theirs].map((outcomes) => both.map((i) => outcomes[i]));
-  return { task, arm, against, ...pairedDifference(a, b) };
-}
-
-/** A verdict of at least a half, where answers are counted as right or wrong. */
-export function isRight({ score }: Pick<Outcome, "score">): boolean {
-  return score >= 0.5;
-}
-
-/** mean(ours) − mean(theirs) with its bootstrap interval and McNemar's test; outcomes in pairs. */
-export function pairedDifference(
-  ours: readonly Outcome[],
-  theirs: readonly Outcome[],
-): Pick<Comparison, "difference" | "ci95" | "p"> {
-  const [a, b] = [ours, theirs].map((outcomes) => outcomes.map(({ score }) => score));
-  const { difference, interval } = bootstrapDifference(a, b);
-  return { difference, ci95: interval, p: mcNemar(ours.map(isRight), theirs.map(isRight)) };
-}
-
-/** Of what a model judged: how much, and how often the rules say the same. */
-function judgeFacts(outcomes: readonly Outcome[]): Pick<Arm, "judged"> {
-  const judged = outcomes.flatMap(({ judged: one }) => one ?? []);
-  if (judged.length === 0) return {};
-  const said = judged.filter(({ verdict }) => verdict !== "unread");
-  const same = said.filter(({ verdict, rules }) => (verdict === "right") === rules >= 0.5);
-  const agreement = said.length === 0 ? null : same.length / said.length;
-  return { judged: { count: judged.length, unread: judged.length - said.length, agreement } };
 }
 
 /**
@@ -410,30 +274,4 @@ function outcomeOf(
 function isThoughtless({ turns }: Trajectory, { tags: { think } }: EpisodeConfig["dialect"]) {
   const { open, close } = think;
   return turns.slice(0, -1).some(({ text }) => !text.includes(open) || !text.includes(close));
-}
-
-function accuracyOf(outcomes: readonly Outcome[]): {
-  n: number;
-  accuracy: number;
-  ci95: [number, number];
-} {
-  const scores = outcomes.map((outcome) => outcome.score);
-  const [low, high] = wilsonInterval(
-    scores.reduce((sum, score) => sum + score, 0),
-    scores.length,
-  );
-  return { n: scores.length, accuracy: mean(scores), ci95: [low, high] };
-}
-
-/** Groups by a key, in the order of first appearance; entries without a key are left out. */
-function groupBy<T>(items: readonly T[], keyOf: (item: T) => string | null): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const key = keyOf(item);
-    if (key === null) continue;
-    const group = groups.get(key);
-    if (group) group.push(item);
-    else groups.set(key, [item]);
-  }
-  return groups;
 }

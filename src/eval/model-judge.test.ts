@@ -7,7 +7,8 @@ import { VigorlError } from "../core/errors.ts";
 import { ReplyFault } from "../engine/reply-fault.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
 import { ScriptedSampler, type Line } from "../task/fixtures/scripted-sampler.ts";
-import { armOf, compareArms, evalSchema, evaluate, type Evaluation } from "./evaluate.ts";
+import { armOf, compareArms } from "./count.ts";
+import { evalSchema, evaluate, type Evaluation } from "./evaluate.ts";
 import { judgePrompt, modelJudge, verdictOf } from "./model-judge.ts";
 import { reportMarkdown } from "./report.ts";
 

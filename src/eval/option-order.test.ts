@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { stream } from "../core/random.ts";
 import type { TaskRecord } from "../task/record.ts";
 import { askedUnder } from "./controls.ts";
-import type { Outcome } from "./evaluate.ts";
+import type { Outcome } from "./outcome.ts";
 import { optionOrderOf } from "./option-order.ts";
 import { notesOf, sectionsMarkdown } from "./report-sections.ts";
 import type { Arm } from "./report.ts";

@@ -11,7 +11,7 @@ import { mean } from "../core/statistics.ts";
 import { choiceIndex } from "../task/kinds/choice.ts";
 import type { TaskRecord } from "../task/record.ts";
 import type { Asked } from "./controls.ts";
-import { isRight, isUncounted, type Outcome } from "./evaluate.ts";
+import { isRight, isUncounted, type Outcome } from "./outcome.ts";
 
 const atPlace = z.strictObject({
   /** Questions whose right option stands there. */

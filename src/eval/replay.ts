@@ -8,7 +8,8 @@ import type { TaskRecord } from "../task/record.ts";
 import type { Figure, Reply, Verdict } from "./benchmarks/benchmark.ts";
 import type { BenchmarkSet } from "./benchmarks/arm-figures.ts";
 import { figuresOf, score } from "./benchmarks/score.ts";
-import { isRight, isUnanswered, type Outcome } from "./evaluate.ts";
+import { isRight, isUnanswered, perQuestion, type Outcome } from "./outcome.ts";
+import { sampleFactsOf, withVotes, type SampleFacts } from "./samples.ts";
 
 /** One arm under one rule. */
 export interface ReplayRow {
@@ -20,8 +21,10 @@ export interface ReplayRow {
   readonly isOwn: boolean;
   /** Replies that were scored. */
   readonly n: number;
-  /** Mean of the verdicts, in [0, 1]. */
+  /** Mean over questions, and of each over its samples, in [0, 1]. */
   readonly accuracy: number;
+  /** Where a question has several samples. */
+  readonly sampled?: SampleFacts;
   /** The headline first. */
   readonly figures: readonly Figure[];
   /** Replies that are right here and not by the run's own rule, and the other way round. */
@@ -53,24 +56,36 @@ export function replayArm(replayed: ReplayedArm): ReplayRow[] {
   const byId = new Map(records.map((record) => [record.id, record]));
   const said = replayed.outcomes.flatMap((outcome) => {
     const record = byId.get(outcome.recordId);
-    if (record === undefined || isUnanswered(outcome)) return [];
-    return [{ record, outcome, reply: { ...outcome.reply, answer: outcome.answer } }];
+    return record === undefined || isUnanswered(outcome) ? [] : [{ record, outcome }];
   });
   return rulesOf(replayed).map(({ name, verdict, figures }) => {
-    const scored = said.map(({ record, reply }) => ({ record, verdict: verdict(record, reply) }));
-    const turned = scored.map((one, i) => [isRight(said[i].outcome), isRight(one.verdict)]);
+    const again = said.map(({ record, outcome }): Outcome & { verdict: Omit<Verdict, "score"> } => {
+      const { score, ...how } = verdict(record, { ...outcome.reply, answer: outcome.answer });
+      const { judged: _, ...rest } = outcome;
+      return { ...rest, score, verdict: how };
+    });
+    const turned = again.map((one, i) => [isRight(said[i].outcome), isRight(one)]);
+    const questions = perQuestion(withVotes(records, again));
+    const scored = questions.flatMap(({ recordId, score, verdict: how }) => {
+      const record = byId.get(recordId);
+      return record === undefined || how === undefined
+        ? []
+        : [{ record, verdict: { ...how, score } }];
+    });
+    const sampled = sampleFactsOf(withVotes(records, again));
     return {
       task,
       arm,
       rule: name,
       isOwn: name === own,
-      n: scored.length,
+      n: again.length,
       accuracy:
         scored.reduce((sum, one) => sum + one.verdict.score, 0) / Math.max(1, scored.length),
       figures: figures(scored),
+      ...(sampled && { sampled }),
       gained: turned.filter(([before, now]) => !before && now).length,
       lost: turned.filter(([before, now]) => before && !now).length,
-      unread: scored.filter((one) => one.verdict.how !== "read").length,
+      unread: again.filter((one) => one.verdict.how !== "read").length,
     };
   });
 }
@@ -107,8 +122,9 @@ const header = [
 
 /** A line a rule; the run's own is marked. */
 export function replayRows(rows: readonly ReplayRow[]): string[][] {
+  const isSampled = rows.some(({ sampled }) => sampled !== undefined);
   return [
-    header,
+    [...header, ...(isSampled ? ["pass@k", "majority"] : [])],
     ...rows.map((row) => [
       row.task,
       row.arm,
@@ -119,7 +135,18 @@ export function replayRows(rows: readonly ReplayRow[]): string[][] {
       String(row.gained),
       String(row.lost),
       String(row.unread),
+      ...(isSampled ? sampleCells(row) : []),
     ]),
+  ];
+}
+
+/** Of all samples together. */
+function sampleCells({ sampled }: ReplayRow): string[] {
+  const all = sampled?.passAt.at(-1);
+  const majority = sampled?.majority ?? null;
+  return [
+    all === undefined ? "" : `${points(all.accuracy)} (k = ${all.k})`,
+    majority === null ? "" : points(majority.accuracy),
   ];
 }
 

@@ -8,7 +8,8 @@ import { answerTurn, chat, digitRecord, smallConfig, zoomCall } from "../task/fi
 import { ScriptedSampler } from "../task/fixtures/scripted-sampler.ts";
 import { toTrace, TraceWriter } from "../task/trace.ts";
 import { armFolder } from "./arm.ts";
-import { armOf, type Outcome } from "./evaluate.ts";
+import { armOf } from "./count.ts";
+import type { Outcome } from "./outcome.ts";
 import { writeReport } from "./report-files.ts";
 import type { Report } from "./report.ts";
 

@@ -2,21 +2,37 @@
  * What stands below the table of arms, in every form of a report: notes, a sentence each, and sections of
  * lines and tables for what some arms have besides their accuracy.
  */
-import { markdownTable, markdownText } from "../core/plain-text.ts";
+import { markdownTable, markdownText, textTable } from "../core/plain-text.ts";
 import { benchmarkTables } from "./benchmarks/arm-figures.ts";
-import { formatP, percent } from "./report-figures.ts";
+import { formatP, interval, percent } from "./report-figures.ts";
 import type { Arm } from "./report.ts";
+import { shownK, type SampleFigure } from "./samples.ts";
 
 /** Tables have their header first; columns behind the first `texts` are numbers. */
 export interface Section {
   readonly title: string | null;
+  /** A terminal shows it, too. */
+  readonly isShort: boolean;
   readonly lines: readonly string[];
   readonly tables: readonly { readonly rows: string[][]; readonly texts: number }[];
 }
 
 /** The sections of the arms of one task. */
 export function sectionsOf(arms: readonly Arm[]): Section[] {
-  return [benchmarkSection(arms), ...arms.map(optionSection)].filter((one) => one !== null);
+  return [benchmarkSection(arms), sampleSection(arms), ...arms.map(optionSection)].filter(
+    (one) => one !== null,
+  );
+}
+
+/** What a terminal shows of them, the arms of all tasks together. */
+export function sectionsText(arms: readonly Arm[]): string[] {
+  return sectionsOf(arms)
+    .filter(({ isShort }) => isShort)
+    .flatMap(({ lines, tables }) => [
+      "",
+      ...lines,
+      ...tables.flatMap(({ rows, texts }) => textTable(rows, texts)),
+    ]);
 }
 
 export function sectionsMarkdown(arms: readonly Arm[]): string[] {
@@ -31,7 +47,35 @@ function benchmarkSection(arms: readonly Arm[]): Section | null {
   const found = benchmarkTables(arms);
   if (found === null) return null;
   const tables = found.tables.map((rows) => ({ rows, texts: rows[0].length }));
-  return { title: null, lines: found.lines, tables };
+  return { title: null, isShort: false, lines: found.lines, tables };
+}
+
+/** pass@k and majorities of the arms whose questions have several samples. */
+function sampleSection(arms: readonly Arm[]): Section | null {
+  const shown = arms.flatMap(({ name, task, sampled }) =>
+    sampled === undefined ? [] : [{ name, task, sampled }],
+  );
+  if (shown.length === 0) return null;
+  const found = shown.flatMap(({ sampled }) => shownK(sampled).map(({ k }) => k));
+  const all = [...new Set(found)].sort((a, b) => a - b);
+  const cell = (one: SampleFigure | null | undefined) =>
+    one ? `${percent(one.accuracy)} (${interval(one.ci95)})` : "";
+  const rows = shown.map(({ name, task, sampled: { samples, passAt, majority } }) => [
+    name,
+    task,
+    String(samples),
+    ...all.map((at) => cell(passAt.find(({ k }) => k === at))),
+    cell(majority),
+    majority === null ? "" : String(majority.ties),
+  ]);
+  const passes = all.map((k) => `pass@${k}`);
+  const header = ["arm", "task", "samples", ...passes, "majority", "ties"];
+  return {
+    title: "Several samples",
+    isShort: true,
+    lines: [],
+    tables: [{ rows: [header, ...rows], texts: 2 }],
+  };
 }
 
 function optionSection({ name, options }: Arm): Section | null {
@@ -51,6 +95,7 @@ function optionSection({ name, options }: Arm): Section | null {
   ];
   return {
     title: `${name}: by place`,
+    isShort: false,
     lines: [],
     tables: [{ rows: [header, ...rows], texts: 1 }],
   };

@@ -11,7 +11,8 @@ import { conditionTable, type Condition } from "./controls.ts";
 import { benchmarkArmSchema, benchmarkText } from "./benchmarks/arm-figures.ts";
 import { optionOrderSchema } from "./option-order.ts";
 import { formatP, interval, percent, signed } from "./report-figures.ts";
-import { notesOf, sectionsMarkdown } from "./report-sections.ts";
+import { notesOf, sectionsMarkdown, sectionsText } from "./report-sections.ts";
+import { sampleFactsSchema } from "./samples.ts";
 
 /** One arm: one model under one condition over one set of questions. */
 export const armSchema = z.strictObject({
@@ -45,6 +46,8 @@ export const armSchema = z.strictObject({
     .optional(),
   /** Where the questions are those of a published benchmark. */
   benchmark: benchmarkArmSchema.optional(),
+  /** Where a question has several samples. */
+  sampled: sampleFactsSchema.optional(),
   /** Where options were shuffled: what their order does. */
   options: optionOrderSchema.optional(),
 });
@@ -144,7 +147,12 @@ export function reportText(report: Report): string {
     arm.seconds.toFixed(0),
   ]);
   const notes = report.arms.flatMap(notesOf);
-  return [...textTable([header, ...rows], 2), ...notes, ...benchmarkText(report.arms)].join("\n");
+  return [
+    ...textTable([header, ...rows], 2),
+    ...notes,
+    ...sectionsText(report.arms),
+    ...benchmarkText(report.arms),
+  ].join("\n");
 }
 
 /** What was found, in sentences: the main arm, what it gained, and what it lost under a control. */
