@@ -67,10 +67,17 @@ test("the majority is of answers that say the same", () => {
   const votes = (one: TaskRecord, answers: readonly (string | null)[]) =>
     withVotes([one], said(answers, "")).map(({ vote }) => vote);
   expect(votes(options, ["A", "red", "(b)", "B. blue", null, "dunno", "a", " "])).toEqual([
-    ...[0, 0, 1, 1, null, 2, 0, null],
+    0,
+    0,
+    1,
+    1,
+    null,
+    2,
+    0,
+    null,
   ]);
   expect(votes(record("number", "1250"), ["1,250", "1250.0", "1250 km", "7", "about 7"])).toEqual([
-    ...[0, 0, 0, 1, 2],
+    0, 0, 0, 1, 2,
   ]);
   expect(votes(record("maths", "1/2"), ["\\frac{1}{2}", "0.5", "1/3"])).toEqual([0, 0, 1]);
   expect(votes(record("text", "x"), ["Red.", "red", "a red"])).toEqual([0, 0, 1]);
@@ -162,7 +169,12 @@ test("two runs of several samples are compared in the mean, at every k of both, 
   expect(found?.majority?.p).toBeCloseTo(2 ** -11, 12);
   const rows = comparisonRows(["a", "b"], found === null ? [] : [found]);
   expect(rows.map(([name]) => name)).toEqual([
-    ...["questions", "t", "t: pass@1", "t: pass@2", "t: pass@3", "t: majority"],
+    "questions",
+    "t",
+    "t: pass@1",
+    "t: pass@2",
+    "t: pass@3",
+    "t: majority",
   ]);
   const once = run(() => true, 1).map(({ sample: _, ...rest }) => rest);
   expect(compareOutcomes("t", ours, once)).toMatchObject({ samples: [3, 1], passAt: [] });
@@ -171,8 +183,14 @@ test("two runs of several samples are compared in the mean, at every k of both, 
 test("every form of the report shows them", () => {
   const arm = armOf("model", "t", { outcomes: run((q, i) => (q + i) % 3 === 0, 3), seconds: 1 });
   const report = {
-    ...{ version: 1 as const, title: "r", command: "c", createdAt: "d", facts: {} },
-    ...{ arms: [arm], comparisons: [], curves: [] },
+    version: 1 as const,
+    title: "r",
+    command: "c",
+    createdAt: "d",
+    facts: {},
+    arms: [arm],
+    comparisons: [],
+    curves: [],
   };
   const header = ["arm", "task", "samples", "pass@1", "pass@2", "pass@3", "majority", "ties"];
   expect(reportMarkdown(report)).toContain(`| ${header.join(" | ")} |`);
