@@ -194,7 +194,9 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
     const isOut = config.malformed === "wrong" && isThoughtless(episode, episodeConfig.dialect);
     const asked = isOut ? undefined : options.modelJudge;
     const made = await judgedOutcome(byRules, record, asked, halt);
-    const outcome = samples === 1 ? made : { ...made, sample };
+    const { recordId, ...rest } = made;
+    // In the order in which it is read back, so that a run that was stopped leaves the same bytes.
+    const outcome = samples === 1 ? made : { recordId, sample, ...rest };
     if (outcome.stopReason !== "samplerError") await onEpisode?.(episode, record, outcome);
     return outcome;
   };
