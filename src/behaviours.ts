@@ -37,7 +37,7 @@ import {
   type GroupName,
   type SummaryOptions,
 } from "./eval/behaviours/watch.ts";
-import { isRight, isUnanswered } from "./eval/evaluate.ts";
+import { isRight, isUnanswered } from "./eval/outcome.ts";
 import { html } from "./eval/html.ts";
 import { pageUri, recordPicturesOf, viewOf } from "./eval/report-files.ts";
 import { pageHtml } from "./eval/report-html.ts";

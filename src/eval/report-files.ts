@@ -25,7 +25,7 @@ import type { AnswerView } from "../task/trajectory.ts";
 import { armFolder, readArm } from "./arm.ts";
 import { BehaviourWatch, mainAgainstOthers, summarise } from "./behaviours/watch.ts";
 import type { Condition } from "./controls.ts";
-import { isRight, isUnanswered } from "./evaluate.ts";
+import { isRight, isUnanswered } from "./outcome.ts";
 import { reportHtml } from "./report-html.ts";
 import type { PageImage, TraceTurn, TraceUse, TraceView } from "./report-trace.ts";
 import { reportJson, reportMarkdown, type Curve, type Report } from "./report.ts";
