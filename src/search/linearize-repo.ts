@@ -7,6 +7,7 @@
  */
 import { stream } from "../core/random.ts";
 import { formatTurn } from "../text/grammar.ts";
+import { pythonStrip } from "../text/python.ts";
 import { IMAGE_TAG, removeTags } from "./repo-trees.ts";
 import {
   correctReward,
@@ -44,7 +45,9 @@ export function repoChains(tree: TreeLine, correction: string, seed = 42): RepoC
   return kept.map((chain) => ({ ...chain, text: withoutImageTags(chain.text) }));
 }
 
+/** Closing tags go only where there is an opening one, as in the builder. */
 function withoutImageTags(text: string): string {
+  if (!text.includes(IMAGE_TAG)) return text;
   return text.replaceAll(IMAGE_TAG, "").replaceAll("</image>", "");
 }
 
@@ -79,8 +82,12 @@ function spoken(
 ): { think: string; answer: string } {
   // Of an answering step the published files keep the answer alone.
   const texts = [...above, ...steps].map(({ text, answer }) => answer ?? text);
-  const thoughts = texts.slice(0, -1).map((text) => removeTags(text, ["think", "answer"]).trim());
-  return { think: thoughts.join(" "), answer: removeTags(texts.at(-1) ?? "", ["answer"]).trim() };
+  const thoughts = texts
+    .slice(0, -1)
+    .map((text) => pythonStrip(removeTags(text, ["think", "answer"])));
+  const last = steps.at(-1) ?? above.at(-1);
+  const answer = last?.answer ?? pythonStrip(removeTags(last?.text ?? "", ["answer"]));
+  return { think: thoughts.join(" "), answer };
 }
 
 function chainOf(kind: RepoChain["kind"], think: string, answer: string): RepoChain {

@@ -10,6 +10,7 @@ import { parseAt } from "../core/jsonl.ts";
 import { readText } from "../core/regular-file.ts";
 import { defaultTags } from "../text/tags.ts";
 import { scanPoints } from "../text/points.ts";
+import { pythonStrip } from "../text/python.ts";
 import type { KindName } from "../task/kinds.ts";
 import { correctReward, walk, type NodeLine, type StepLine, type TreeLine } from "./tree-line.ts";
 
@@ -131,7 +132,7 @@ function nodeFromRepo(node: RepoNode, id: string, depth: number, record: RepoRec
         stepFromRepo(text, i === texts.length - 1 && isAnswer(text)),
       );
       const answer = node.is_terminal
-        ? removeTags(node.thought_text, ["answer"]).trim()
+        ? pythonStrip(removeTags(node.thought_text, ["answer"]))
         : (steps.at(-1)?.answer ?? null);
       // A thought that was judged keeps its reward for the published builder; ours asks for an answer.
       const { reward } = rollout;
@@ -164,14 +165,14 @@ function isQuestion(text: string): boolean {
 }
 
 function stepFromRepo(text: string, answers: boolean): StepLine {
-  const think = answers ? "" : removeTags(text, ["think"]).trim();
+  const think = answers ? "" : pythonStrip(removeTags(text, ["think"]));
   return {
     text,
     think,
     points: scanPoints(think).map(({ x, y }) => ({ picture: 0, x, y })),
     toolUse: null,
     picture: null,
-    answer: answers ? removeTags(text, ["answer"]).trim() : null,
+    answer: answers ? pythonStrip(removeTags(text, ["answer"])) : null,
     forced: false,
     numTokens: 0,
   };

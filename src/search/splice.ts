@@ -36,6 +36,8 @@ export type Spliced =
 export function splice(chain: string, options: SpliceOptions): Spliced {
   const { rules, toolName, dialect, isInside, random, published = false } = options;
   const mode = published ? "builder" : "strict";
+  // Between sentences that belong to one call.
+  const gap = published ? "\n\n" : " ";
   const parsed = parseTurn(chain, dialect);
   const answer = parsed.answer?.text ?? "";
   const body = parsed.thinks.join(" ");
@@ -48,7 +50,9 @@ export function splice(chain: string, options: SpliceOptions): Spliced {
     const [x, y] = [Math.trunc(point.x), Math.trunc(point.y)];
     const isNew = !used.has(`${x},${y}`) && used.size < rules.maxToolCalls;
     const end = sentenceEnd(body, point.end);
-    if (point.start >= cursor) think = joined(think, body.slice(cursor, end));
+    const isFurther = point.start < cursor;
+    if (published || !isFurther)
+      think = joined(think, body.slice(Math.min(cursor, point.start), end), gap);
     else if (isNew && think === "") think = body.slice(point.start, end).trim();
     cursor = end;
     if (!isNew) continue;
@@ -63,7 +67,7 @@ export function splice(chain: string, options: SpliceOptions): Spliced {
     if (!published) return { ok: false, fault: "noPoint" };
     return { ok: true, turns: [formatTurn({ think: body.trim(), answer }, "inline", dialect)] };
   }
-  const rest = rules.keepRest ? joined(think, body.slice(cursor)) : "";
+  const rest = rules.keepRest ? joined(think, body.slice(cursor), gap) : "";
   const last = formatTurn(
     { think: rest === "" ? rules.lastThink : rest, answer },
     "inline",
@@ -87,8 +91,8 @@ export function rescaled(turn: string, scale: { readonly x: number; readonly y: 
 const PROSE_POINT = /\(\s*(\d+(?:\.\d*)?)\s*,\s*(\d+(?:\.\d*)?)\s*\)/g;
 const CALL_POINT = /(\bcoordinate\b[^[\]]{0,20})\[\s*(\d+)\s*,\s*(\d+)\s*\]/g;
 
-function joined(a: string, b: string): string {
-  return [a, b.trim()].filter((part) => part !== "").join(" ");
+function joined(a: string, b: string, gap: string): string {
+  return [a, b.trim()].filter((part) => part !== "").join(gap);
 }
 
 /**

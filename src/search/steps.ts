@@ -9,6 +9,7 @@ import { stream } from "../core/random.ts";
 import type { Sampler } from "../engine/types.ts";
 import { forcedAnswerPrefix, parseTurn, stopStrings } from "../text/grammar.ts";
 import { scanPoints } from "../text/points.ts";
+import { pythonStrip } from "../text/python.ts";
 import { promptSet } from "../text/prompts.ts";
 import { defaultTags } from "../text/tags.ts";
 import type { EpisodeConfig } from "../task/episode-config.ts";
@@ -167,7 +168,7 @@ const nextThought: Take = async (sampler, scene, { turns, thoughts }, options) =
 
 const packedReply: Take = async (sampler, scene, { turns, thoughts }, options, rules) => {
   const chunks = packedPrompt(scene, thoughts, options.force === true, rules);
-  const spoken = await speak(sampler, scene, chunks, stepRules(null), options);
+  const spoken = await speak(sampler, scene, chunks, stepRules(null, rules.keepEmpty), options);
   if ("stopReason" in spoken) {
     throwCause(spoken);
     return unsaid(spoken);
@@ -234,18 +235,18 @@ function systemPrompt(
 
 const STEP_STOPS = [defaultTags.think.close, ...stopStrings(false)];
 
-function stepRules(prefix: string | null) {
+function stepRules(prefix: string | null, keepEmpty = false) {
   return {
     turn: 0,
     prefix,
     stop: STEP_STOPS,
-    isOver: (spoken: Spoken) => isThought(spoken) || saysAnswer(spoken),
+    isOver: (spoken: Spoken) => isThought(spoken, keepEmpty) || saysAnswer(spoken),
   };
 }
 
-function isThought({ parsed }: Spoken): boolean {
+function isThought({ parsed }: Spoken, mayBeEmpty = false): boolean {
   return parsed.segments.some(
-    ({ kind, closed, text }) => kind === "think" && closed && text.trim() !== "",
+    ({ kind, closed, text }) => kind === "think" && closed && (mayBeEmpty || text.trim() !== ""),
   );
 }
 
@@ -280,7 +281,6 @@ function unsaid(end: TurnEnd | null): Stepped {
 
 function withoutTags(text: string): string {
   const { think, answer } = defaultTags;
-  return [think.open, think.close, answer.open, answer.close]
-    .reduce((rest, tag) => rest.replaceAll(tag, ""), text)
-    .trim();
+  const tags = [think.open, think.close, answer.open, answer.close];
+  return pythonStrip(tags.reduce((rest, tag) => rest.replaceAll(tag, ""), text));
 }

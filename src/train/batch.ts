@@ -9,18 +9,21 @@ import { stream } from "../core/random.ts";
 import { checkDatum } from "../engine/losses/table.ts";
 import { numPositions, type Datum } from "../engine/types.ts";
 import { episodeToDatum } from "../task/trajectory.ts";
+import type { ChatFormat } from "../text/chat.ts";
 import { aggregationWeights, type Aggregation } from "./aggregation.ts";
 import { groupAdvantages, isZeroVariance } from "./advantages.ts";
+import { withForcedTokens } from "./forced-tokens.ts";
 import type { RlConfig } from "./rl-config.ts";
 import { statusOf, type ScoredEpisode } from "./rollouts.ts";
 
 /** An episode of the batch, and what the learner adds. Arrays over the T positions of its datum. */
 export interface LearnedEpisode extends ScoredEpisode {
   readonly advantage: number;
-  /** The sampler's log-probabilities; 0 where the model did not choose the token. */
+  /** The sampler's log-probabilities, and 1 where it has one: where the model chose the token itself. */
   readonly logprobs_T: Float32Array;
+  readonly chosen_T: Float32Array;
   /**
-   * Weights: 1 where the model itself chose the token, 0 throughout for an episode that counts in its
+   * Weights: 1 where the token is learned from (`trainForced` says which), 0 throughout for an episode that counts in its
    * micro-batch and is not learned from. π_old and the reference come in before the first update.
    */
   readonly datum: Datum;
@@ -33,10 +36,14 @@ export interface Selection {
   readonly numOverlong: number;
 }
 
-/** Advantages of every group, and which episodes enter the loss. */
+/**
+ * Advantages of every group, and which episodes enter the loss. With `forced`, the tokens that were put
+ * into the model's turns are learned from as well.
+ */
 export function selectEpisodes(
   groups_P_G: readonly (readonly ScoredEpisode[])[],
   config: Pick<RlConfig, "advantage" | "zeroVariance" | "overlong">,
+  forced: ChatFormat | null = null,
 ): Selection {
   const episodes_N: LearnedEpisode[] = [];
   let numZeroVariance = 0;
@@ -59,15 +66,23 @@ export function selectEpisodes(
     if (flat && config.zeroVariance === "drop") continue;
     group.forEach((scored, g) => {
       const isMasked = cut_G[g] && config.overlong === "mask";
-      if (inBaseline_G[g]) episodes_N.push(toLearn(scored, advantages_G[g], isMasked));
+      if (inBaseline_G[g]) episodes_N.push(toLearn(scored, advantages_G[g], isMasked, forced));
     });
   }
   return { episodes_N, numGroups: groups_P_G.length, numZeroVariance, numOverlong };
 }
 
-function toLearn(scored: ScoredEpisode, advantage: number, isMasked: boolean): LearnedEpisode {
-  const { chunks, weights, oldLogprobs } = episodeToDatum(scored.episode);
-  const { id, temperature } = scored.episode;
+function toLearn(
+  scored: ScoredEpisode,
+  advantage: number,
+  isMasked: boolean,
+  forced: ChatFormat | null,
+): LearnedEpisode {
+  const { episode } = scored;
+  const said = episodeToDatum(episode);
+  const { chunks, weights } =
+    forced === null ? said : episodeToDatum(withForcedTokens(episode, forced));
+  const { id, temperature } = episode;
   const datum: Datum = {
     chunks,
     temperature,
@@ -75,8 +90,16 @@ function toLearn(scored: ScoredEpisode, advantage: number, isMasked: boolean): L
     advantages: new Float32Array(weights.length).fill(advantage),
   };
   checkDatum(datum, id, numPositions(chunks));
-  const logprobs_T = oldLogprobs ?? new Float32Array(weights.length);
-  return { ...scored, advantage, logprobs_T, datum };
+  const logprobs_T = padded(said.oldLogprobs ?? [], weights.length);
+  const chosen_T = padded(isMasked ? [] : said.weights, weights.length);
+  return { ...scored, advantage, logprobs_T, chosen_T, datum };
+}
+
+/** Forced tokens may come behind the last one that the model chose. */
+function padded(values: ArrayLike<number>, length: number): Float32Array {
+  const out = new Float32Array(length);
+  out.set(values);
+  return out;
 }
 
 /**

@@ -104,7 +104,7 @@ export async function trainRl(options: RlOptions): Promise<RlResult> {
       });
     }
 
-    const selection = selectEpisodes(groups_P_G, config);
+    const selection = selectEpisodes(groups_P_G, config, config.trainForced ? episode.chat : null);
     idle.note(step, scored, selection);
     const episodes_N = await clock.measure("reference", () =>
       recompute(learner, selection.episodes_N, config, version),
@@ -231,12 +231,12 @@ async function learn(
 }
 
 /** What the sampler saw and said, for the parity gate. */
-function asSampled({ episode, logprobs_T, datum }: LearnedEpisode): ParityRecord {
+function asSampled({ episode, logprobs_T, chosen_T, datum }: LearnedEpisode): ParityRecord {
   const shown = episode.chunks.findLast((chunk) => chunk.author === "model");
   const told = shown?.type === "text" ? shown.imageHashes : undefined;
   const imageHashes =
     told ?? datum.chunks.flatMap((chunk) => (chunk.type === "image" ? [chunk.image.hash] : []));
-  return { id: episode.id, imageHashes, mask_T: datum.weights, logprobs_T };
+  return { id: episode.id, imageHashes, mask_T: chosen_T, logprobs_T };
 }
 
 /**

@@ -107,6 +107,12 @@ const rlFields = z.strictObject({
     .enum(["stale", "always", "never"])
     .default("stale")
     .describe("correct for the sampler's weights: where they were older, always, or never"),
+  trainForced: z
+    .boolean()
+    .default(false)
+    .describe(
+      "as published: also learn what was put into the model's turns, which are openings of forced answers, ends of turns, and the line breaks behind them; needs importance never",
+    ),
   importanceCap: z.number().min(1).default(2).describe("the correction is at most this"),
   trainable: z
     .enum(["all", "language"])
@@ -211,6 +217,7 @@ export const rlProfiles: Readonly<Record<RlConfig["profile"], RlPreset>> = {
     warmupRatio: 0.05,
     clipNorm: 0.2,
     overlong: "mask",
+    trainForced: true,
   },
 };
 
@@ -228,6 +235,8 @@ export const rlSchema = z.preprocess(
       if (config.topP < 1) refuse("topP", `must be 1, or rl.truncation "ignored": ${why}`);
       if (config.topK > 0) refuse("topK", `must be 0, or rl.truncation "ignored": ${why}`);
     }
+    if (config.trainForced && config.importance !== "never")
+      refuse("importance", 'must be "never" with rl.trainForced: no sampler chose such tokens');
     for (const key of policyLosses[config.loss].unused)
       if (config[key] !== null) refuse(key, `must be null: ${config.loss} has no use for it`);
   }),

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { patches14 } from "../../image/fixtures/preprocessor.ts";
 import type { RgbImage } from "../../image/decode.ts";
@@ -148,28 +147,4 @@ test("the published rule takes points in the image before its sides are rounded"
   };
   expect(await boxOf({ mode: "repo" })).toEqual([280, 120, 320, 160]);
   expect(await boxOf({ mode: "repo", frame: "seen" })).toEqual([286, 124, 327, 166]);
-});
-
-test("the published rule crops for every call that the published code crops for", async () => {
-  const golden = JSON.parse(
-    readFileSync(new URL("../../text/fixtures/published-calls.json", import.meta.url), "utf8"),
-  ) as { body: string; box: number[] | null }[];
-  const dialect = dialects.published;
-  // The picture is as large as it is seen, so that both frames are one.
-  const own = { minPixels: 1, maxPixels: 1e9 };
-  const small = recordPictures([gradientImage(112, 84)], own, patches14);
-  const config: ToolSettings = {
-    tools: makeTools(toolsSchema.parse({ zoom: { windowPx: 40, outputPx: 56, mode: "repo" } })),
-    dialect,
-    budget: own,
-    preprocessor: patches14,
-    coordinates: "resized",
-  };
-  for (const { body, box } of golden) {
-    const key = { seed: 0, turn: 0 };
-    const { use, picture } = await useTool(dialect.read(body), config, prompts, small, key);
-    const at = picture?.box;
-    expect([body, at && [at.x0, at.y0, at.x1, at.y1]]).toEqual([body, box ?? undefined]);
-    expect(JSON.parse(JSON.stringify(use))).toEqual(use);
-  }
 });
