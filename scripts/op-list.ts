@@ -35,7 +35,7 @@ const comparisons = `
 const matrices = `
   matmul mm bmm mv dot outer addmm addmm_ baddbmm baddbmm_ linear einsum
   addmm_out=addmm.out mm_out=mm.out bmm_out=bmm.out baddbmm_out=baddbmm.out
-  linalg_vector_norm linalg_matrix_norm linalg_inv linalg_qr linalg_svd linalg_solve cross=linalg_cross
+  linalg_vector_norm linalg_matrix_norm linalg_inv linalg_qr linalg_svd linalg_solve linalg_solve_triangular cross=linalg_cross
 `;
 const shapes = `
   view reshape transpose.int t permute movedim.int expand expand_as unsqueeze

@@ -1,6 +1,7 @@
 /**
- * A family that differs from the nano model's in everything a run can notice (token side, coordinates,
- * dialect, deepstack): warm start and reinforcement learning with the zoom tool, gate on, resumed.
+ * Families that differ from the nano model's in everything a run can notice (token side, coordinates,
+ * dialect, deepstack; delta nets): warm start and reinforcement learning with the zoom tool, gate on,
+ * resumed, of all weights and of an adapter.
  */
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

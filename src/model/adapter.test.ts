@@ -26,7 +26,7 @@ import { mergeFolders } from "./merge-folders.ts";
 import { canonicalName } from "./parameters.ts";
 import type { VisionLanguageModel } from "./vision-language-model.ts";
 
-const names = ["windows", "qwen3vl", "qwen3vlmoe"] as const;
+const names = ["windows", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe"] as const;
 const python = process.env.VIGORL_PYTHON ?? join(homedir(), ".cache/vigorl/peers/bin/python");
 const hasPeft = spawnSync(python, ["-c", "import peft, transformers"]).status === 0;
 

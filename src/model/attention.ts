@@ -170,12 +170,13 @@ export function pick(x: Tensor, rows?: Tensor): Tensor {
 
 /**
  * Rows [heads · D, …] of a projection with the two halves of each head, which rotate together, laid
- * side by side as pairs. Done to queries and keys alike it leaves their products as they are.
+ * side by side as pairs; where the first R numbers of a head rotate alone, the halves of each R of them.
+ * Done to queries and keys alike it leaves their products as they are.
  */
-export function interleaved(rows: Tensor, headDim: number): Tensor {
+export function interleaved(rows: Tensor, rotaryDim: number): Tensor {
   const { shape } = rows;
   return rows
-    .view([-1, 2, headDim / 2, ...shape.slice(1)])
+    .view([-1, 2, rotaryDim / 2, ...shape.slice(1)])
     .transpose(1, 2)
     .reshape(shape);
 }

@@ -15,6 +15,7 @@ import {
   type DecodeStep,
   type PrefillPlace,
 } from "./cache-attention.ts";
+import { numAttentionLayers } from "./config.ts";
 import type { KvCache } from "./kv-cache.ts";
 import type { VisionLanguageModel } from "./vision-language-model.ts";
 
@@ -33,12 +34,13 @@ export class FusedAttention implements CacheAttention {
   readonly #layers: readonly { readonly keys: Tensor; readonly values: Tensor }[];
 
   constructor(model: VisionLanguageModel, cache: KvCache, numRows: number) {
-    const { numHeads, numLayers } = model.config.text;
+    const { text } = model.config;
+    const { numHeads } = text;
     this.#numHeads = numHeads;
     this.#maxRows = shapeFor(numRows);
     this.#input = new Integers((1 + COLUMNS) * this.#maxRows, model.device);
     this.#factors = factorsOf(model, cache.capacity).keep();
-    this.#layers = Array.from({ length: numLayers }, (_, layer) => {
+    this.#layers = Array.from({ length: numAttentionLayers(text) }, (_, layer) => {
       const { keys, values } = cache.blocks(layer);
       return { keys: keys.keep(), values: values.keep() };
     });

@@ -78,6 +78,9 @@ describe("parseModelConfig", () => {
       mropeInterleaved: false,
       attentionBias: true,
       headNorms: false,
+      rotaryDim: 128,
+      centredNorms: false,
+      outputGates: false,
     });
     expect(config.vision.fullAttentionBlocks).toEqual([7, 15, 23, 31]);
     expect(patchDim(config.vision)).toBe(1176);

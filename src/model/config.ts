@@ -48,7 +48,7 @@ export interface TextConfig {
   readonly maxPositions: number;
   readonly rmsNormEps: number;
   readonly ropeTheta: number;
-  /** Rotary frequencies given to time, height and width; sums to headDim / 2. */
+  /** Rotary frequencies given to time, height and width; sums to rotaryDim / 2. */
   readonly mropeSection: readonly [number, number, number];
   /** Whether the axes take turns, frequency by frequency, or have a stretch each. */
   readonly mropeInterleaved: boolean;
@@ -56,6 +56,14 @@ export interface TextConfig {
   readonly attentionBias: boolean;
   /** Whether each query and key head is normed before it is rotated. */
   readonly headNorms: boolean;
+  /** How many numbers of a head rotate, the first of it; divides headDim. */
+  readonly rotaryDim: number;
+  /** Whether RMS norms scale by 1 + w instead of w; not those inside delta nets. */
+  readonly centredNorms: boolean;
+  /** Whether what attention gives is scaled by gates, which come out of the query projection. */
+  readonly outputGates: boolean;
+  /** Gated delta nets in place of attention in some layers. */
+  readonly delta?: DeltaConfig;
   /** Rotary frequencies stretched to longer texts than the model was first trained on. */
   readonly yarn?: YarnConfig;
   /** A mixture in place of every MLP. */
@@ -78,6 +86,40 @@ export interface ExpertsConfig {
   /** How many of them work on a position. */
   readonly active: number;
   readonly intermediateSize: number;
+  /** Of an expert beside them that works on every position, by a gate of its own. */
+  readonly sharedIntermediateSize?: number;
+}
+
+export interface DeltaConfig {
+  /** By layer: whether it has a delta net. */
+  readonly layers: readonly boolean[];
+  readonly numKeyHeads: number;
+  /** A multiple of numKeyHeads. */
+  readonly numValueHeads: number;
+  readonly keyDim: number;
+  readonly valueDim: number;
+  /** Positions that the convolution before it looks at. */
+  readonly kernel: number;
+}
+
+/** Whether a layer has a delta net in place of attention. */
+export function isDelta({ delta }: TextConfig, layer: number): boolean {
+  return delta?.layers[layer] === true;
+}
+
+/** Layers with attention: those that have keys and values. */
+export function numAttentionLayers({ numLayers, delta }: TextConfig): number {
+  return numLayers - numDeltaLayers({ delta });
+}
+
+export function numDeltaLayers({ delta }: Pick<TextConfig, "delta">): number {
+  return delta?.layers.filter(Boolean).length ?? 0;
+}
+
+/** Queries, keys and values of a delta net's position: how many numbers the convolution runs over. */
+export function convolvedWidth(delta: DeltaConfig): number {
+  const { numKeyHeads, numValueHeads, keyDim, valueDim } = delta;
+  return 2 * numKeyHeads * keyDim + numValueHeads * valueDim;
 }
 
 export interface ModelConfig {

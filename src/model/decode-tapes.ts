@@ -32,6 +32,7 @@ export class DecodeTapes {
   /** The operators of a step; its logits. */
   readonly #step: (step: DecodeStep) => Tensor;
   readonly #canTape: boolean;
+  readonly #record: <T>(fn: () => T) => T;
   readonly #byShape = new Map<number, Tape>();
   /** By K and shape. */
   readonly #drawing = new Map<string, Tape>();
@@ -39,16 +40,23 @@ export class DecodeTapes {
   readonly #draws: Float64Array;
   readonly #drawsTensor: Tensor;
 
+  /** @param options `record` surrounds every recording */
   constructor(
     capacity: number,
     attention: CacheAttention,
     step: (step: DecodeStep) => Tensor,
-    { numRows, canTape }: { readonly numRows: number; readonly canTape: boolean },
+    options: {
+      readonly numRows: number;
+      readonly canTape: boolean;
+      readonly record: <T>(fn: () => T) => T;
+    },
   ) {
+    const { numRows } = options;
     this.capacity = capacity;
     this.attention = attention;
     this.#step = step;
-    this.#canTape = canTape;
+    this.#canTape = options.canTape;
+    this.#record = options.record;
     this.#draws = new Float64Array(MAX_STEPS * (numRows + MAX_PADDING) * DRAW_COLUMNS);
     this.#drawsTensor = tensor(this.#draws, { dtype: "float64" }).keep();
   }
@@ -61,7 +69,10 @@ export class DecodeTapes {
     const rowOf = (i: number): number => attention.rowOf(rows, i);
     if (!this.#canTape) return { logits: scope(() => run()[0]), rowOf };
     let tape = this.#byShape.get(shape);
-    if (tape === undefined) this.#byShape.set(shape, (tape = scope(() => new Tape(run))));
+    if (tape === undefined) {
+      tape = this.#record(() => scope(() => new Tape(run)));
+      this.#byShape.set(shape, tape);
+    }
     return { logits: tape.run()[0], rowOf };
   }
 
@@ -85,7 +96,8 @@ export class DecodeTapes {
     const key = `${numSteps} ${numRows}`;
     let tape = this.#drawing.get(key);
     if (tape === undefined) {
-      this.#drawing.set(key, (tape = scope(() => this.#recordDrawing(numSteps, numRows))));
+      tape = this.#record(() => scope(() => this.#recordDrawing(numSteps, numRows)));
+      this.#drawing.set(key, tape);
       // Recording it went on from these rows.
       this.attention.describe(rows);
     }

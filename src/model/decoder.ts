@@ -22,7 +22,9 @@ import { DecodeTapes, DRAW_COLUMNS, type Decoded } from "./decode-tapes.ts";
 import { PackedLanguage } from "./fused-packed.ts";
 import { PlainLanguage } from "./fused-plain.ts";
 import type { FusedLanguage } from "./fused.ts";
+import { isDelta } from "./config.ts";
 import { KvCache, type CacheForm } from "./kv-cache.ts";
+import { DeltaStates, type MixLayer } from "./delta-states.ts";
 import { withDeepstack, type Deepstack } from "./language.ts";
 import { PrefillTapes } from "./prefill-tapes.ts";
 import type { VisionLanguageModel } from "./vision-language-model.ts";
@@ -44,11 +46,15 @@ export class Decoder {
   readonly takesMany: boolean;
   /** Whether steps can draw what they decode, by `decodeDrawing`. */
   readonly draws: boolean;
+  /** What delta nets carry slots on by, where the model has any. */
+  readonly states: DeltaStates | undefined;
   readonly #model: VisionLanguageModel;
   readonly #fused: FusedLanguage;
   readonly #canTape: boolean;
   /** The copies of the weights are another decoder's, and keeping them fresh is its affair. */
   readonly #borrows: boolean;
+  /** By layer, which of those with attention it is. */
+  readonly #attentionIndex: readonly number[];
   /** Where libtorch's operators do the work: ours are few enough. */
   readonly #prompts: PrefillTapes | undefined;
   #tapes: DecodeTapes;
@@ -62,6 +68,8 @@ export class Decoder {
       readonly maxPositions: number;
       /** See `KvOptions`. */
       readonly maxCells?: number;
+      /** Places for states that are kept beside those of the slots; as many as slots where absent. */
+      readonly keptStates?: number;
       /** Which operators do the work; chosen by dtype and device, unless told otherwise. */
       readonly form?: CacheForm;
       /** `weights` of another decoder of this model, whose copies serve both; taken over. */
@@ -73,7 +81,17 @@ export class Decoder {
     this.cache = new KvCache(model.config.text, { ...options, dtype, device });
     this.numRows = options.numRows ?? options.numSlots;
     const { form } = this.cache;
-    this.pieceLength = form === "packed" || device !== "cpu" ? null : PIECE_LENGTH;
+    const { text } = model.config;
+    const { numSlots, keptStates: numKept = numSlots } = options;
+    const { numRows } = this;
+    this.states = text.delta && new DeltaStates(model, text.delta, { numSlots, numRows, numKept });
+    let next = 0;
+    this.#attentionIndex = Array.from({ length: text.numLayers }, (_, layer) =>
+      isDelta(text, layer) ? -1 : next++,
+    );
+    // Delta nets solve many positions at once, and round by how many there are.
+    const isExact = form === "packed" && this.states === undefined;
+    this.pieceLength = isExact || device !== "cpu" ? null : PIECE_LENGTH;
     this.takesMany = form !== "matrices";
     this.draws = form === "packed" && model.config.text.experts === undefined;
     this.#fused =
@@ -86,9 +104,11 @@ export class Decoder {
     this.#borrows = options.weights !== undefined;
     this.refresh();
     // Experts of a prompt are found out while it runs.
-    const isFixed = model.config.text.experts === undefined;
+    const isFixed = model.config.text.experts === undefined && this.states === undefined;
     if (form === "matrices" && isFixed)
-      this.#prompts = new PrefillTapes(model, (x, attend) => this.#prompt(x, attend, lastRow));
+      this.#prompts = new PrefillTapes(model, (x, attend) =>
+        this.#prompt(x, this.#mixer(attend), lastRow),
+      );
     this.#tapes = noGrad(() => this.#newTapes());
   }
 
@@ -132,14 +152,22 @@ export class Decoder {
           return taped.logits;
         }
         const attend = this.#present().attention.prefill(places, factors);
-        return this.#prompt(x, attend, lastRowsOf(lengths, x), deepstack);
+        const mix = this.#mixer(attend, this.states?.prefill(places));
+        return this.#prompt(x, mix, lastRowsOf(lengths, x), deepstack);
       }),
     );
   }
 
-  /** Shares the first `length` positions of a slot with others. */
-  copyPrefix(from: number, to: readonly number[], length: number): void {
+  /**
+   * Shares the first `length` positions of a slot with others.
+   * @param kept where the state of delta nets after these positions was kept; that of the slot, which then
+   *   holds no more, where absent
+   */
+  copyPrefix(from: number, to: readonly number[], length: number, kept?: number): void {
     this.cache.copyPrefix(from, to, length);
+    if (length === 0) return;
+    if (kept === undefined) this.states?.copy(from, to);
+    else this.states?.restore(kept, to);
   }
 
   /**
@@ -160,7 +188,7 @@ export class Decoder {
    */
   decode(rows: readonly DecodeRow[]): Decoded {
     this.#checkRows(rows, 1);
-    return noGrad(() => this.#present().logits(rows));
+    return noGrad(() => this.#describing(rows).logits(rows));
   }
 
   /**
@@ -173,13 +201,14 @@ export class Decoder {
    */
   decodeDrawing(rows: readonly DecodeRow[], draws: Float64Array): Float64Array {
     this.#checkRows(rows, draws.length / (rows.length * DRAW_COLUMNS));
-    return noGrad(() => this.#present().drawn(rows, draws));
+    return noGrad(() => this.#describing(rows).drawn(rows, draws));
   }
 
   dispose(): void {
     this.#tapes.dispose();
     this.#prompts?.dispose();
     this.cache.dispose();
+    this.states?.dispose();
     this.#fused.dispose();
   }
 
@@ -188,6 +217,15 @@ export class Decoder {
     let longest = 0;
     for (const { length } of rows) longest = Math.max(longest, length);
     this.cache.checkRoom(longest + numSteps);
+  }
+
+  /** The tapes, with states told which slots the rows of their next step stand for. */
+  #describing(rows: readonly DecodeRow[]): DecodeTapes {
+    const tapes = this.#present();
+    this.states?.describe(
+      new Map(rows.map(({ slot }, i) => [tapes.attention.rowOf(rows, i), slot])),
+    );
+    return tapes;
   }
 
   /** The tapes that fit the cache as it is now. */
@@ -201,7 +239,10 @@ export class Decoder {
 
   #newTapes(): DecodeTapes {
     return scope(() => {
-      const options = { numRows: this.numRows, canTape: this.#canTape };
+      // A recording runs what it records, and the run after it must begin where that began.
+      const record = <T>(fn: () => T): T =>
+        this.states === undefined ? fn() : this.states.aside(fn);
+      const options = { numRows: this.numRows, canTape: this.#canTape, record };
       const attention = this.#newAttention();
       return new DecodeTapes(this.cache.capacity, attention, this.#step.bind(this), options);
     });
@@ -219,10 +260,21 @@ export class Decoder {
     }
   }
 
+  /** What attention or a delta net of a layer makes of x [N, hidden]: [N, H · D]. */
+  #mixer(attend: AttendLayer, mixStates?: MixLayer): (layer: number, x: Tensor) => Tensor {
+    return (layer, x) => {
+      const index = this.#attentionIndex[layer];
+      if (index < 0) return mixStates!(layer, this.#fused.deltaInputs(layer, x));
+      const mixed = attend(index, this.#fused.heads(layer, x));
+      const gates = this.#fused.gates(layer, x);
+      return gates === undefined ? mixed : mixed.mul(gates);
+    };
+  }
+
   /** All layers of new positions [T, hidden]; logits of those that `last` picks out. */
   #prompt(
     x: Tensor,
-    attend: AttendLayer,
+    mix: (layer: number, x: Tensor) => Tensor,
     last: (x: Tensor) => Tensor,
     deepstack?: Deepstack,
   ): Tensor {
@@ -232,7 +284,7 @@ export class Decoder {
     for (let layer = 0; layer < numLayers; layer++) {
       const input = x;
       x = scope(() => {
-        const mixed = attend(layer, this.#fused.heads(layer, input));
+        const mixed = mix(layer, input);
         if (lastAlone && layer === numLayers - 1)
           return this.#rest(layer, last(mixed), last(input));
         return withDeepstack(this.#rest(layer, mixed, input), layer, deepstack);
@@ -243,11 +295,10 @@ export class Decoder {
 
   /** The operators of a step; its logits. */
   #step({ tokens, attend }: DecodeStep): Tensor {
+    const mix = this.#mixer(attend, this.states?.step(tokens.size(0)));
     let x = this.#model.language.embedTokens.indexSelect(0, tokens);
-    for (let layer = 0; layer < this.#model.config.text.numLayers; layer++) {
-      const mixed = attend(layer, this.#fused.heads(layer, x));
-      x = this.#fused.mlp(layer, this.#fused.output(layer, mixed, x), true);
-    }
+    for (let layer = 0; layer < this.#model.config.text.numLayers; layer++)
+      x = this.#fused.mlp(layer, this.#fused.output(layer, mix(layer, x), x), true);
     return this.#fused.logits(x);
   }
 

@@ -9,7 +9,15 @@ import { linear, swiglu } from "../torch/nn.ts";
 import { cat, type Tensor } from "../torch/ops.ts";
 import { tensor } from "../torch/tensor.ts";
 import type { ExpertsConfig, TextConfig } from "./config.ts";
-import type { Take } from "./layers.ts";
+import {
+  mlpForward,
+  project,
+  takeLinear,
+  takeMlp,
+  type Linear,
+  type Mlp,
+  type Take,
+} from "./layers.ts";
 
 export interface Experts<T = Tensor> {
   /** [E, C]. */
@@ -18,6 +26,14 @@ export interface Experts<T = Tensor> {
   readonly gateUp: T;
   /** [E, C, I]. */
   readonly down: T;
+  /** Works on every position. */
+  readonly shared?: SharedExpert<T>;
+}
+
+export interface SharedExpert<T = Tensor> {
+  readonly mlp: Mlp<T>;
+  /** To one number a row, whose sigmoid scales what it gives. */
+  readonly gate: Linear<T>;
 }
 
 /** Who works on which row. */
@@ -32,13 +48,24 @@ export function takeExperts<T>(
   take: Take<T>,
   name: string,
   { hiddenSize }: TextConfig,
-  { count, intermediateSize }: ExpertsConfig,
+  { count, intermediateSize, sharedIntermediateSize: inner }: ExpertsConfig,
 ): Experts<T> {
+  const shared = (width: number): SharedExpert<T> => ({
+    mlp: takeMlp(take, `${name}.shared_expert`, hiddenSize, width),
+    gate: takeLinear(take, `${name}.shared_expert_gate`, [1, hiddenSize], false),
+  });
   return {
     router: take(`${name}.gate.weight`, [count, hiddenSize]),
     gateUp: take(`${name}.experts.gate_up_proj`, [count, 2 * intermediateSize, hiddenSize]),
     down: take(`${name}.experts.down_proj`, [count, hiddenSize, intermediateSize]),
+    shared: inner === undefined ? undefined : shared(inner),
   };
+}
+
+/** What the experts' sum [N, C] and the shared expert of rows x [N, C], where there is one, come to. */
+export function withShared(sum: Tensor, x: Tensor, { shared }: Experts): Tensor {
+  if (shared === undefined) return sum;
+  return sum.add(mlpForward(x, shared.mlp).mul(project(x, shared.gate).sigmoid()));
 }
 
 /** The likeliest experts of each row, and their shares among themselves; from logits [N, E]. */

@@ -8,9 +8,9 @@ import { join } from "node:path";
 import { VigorlError } from "../core/errors.ts";
 import { replaceFolderAtomic } from "../core/files.ts";
 import { readModelJson } from "../core/json-file.ts";
-import { openSafetensors } from "../torch/safetensors.ts";
+import { openSafetensors, type Safetensors } from "../torch/safetensors.ts";
 import { writeSafetensorsFolder } from "../torch/safetensors-write.ts";
-import type { Tensor } from "../torch/ops.ts";
+import { cat, type Tensor } from "../torch/ops.ts";
 import { scope } from "../torch/scope.ts";
 import type { Device, DType } from "../torch/tensor.ts";
 import { configToSave, type ModelConfig } from "./config.ts";
@@ -76,35 +76,15 @@ export async function loadModelFolder(
   const config = await readModelConfig(folder);
   const stored = openSafetensors(folder);
   const params: Parameters = new Map();
-  const { liesTransposed } = familyOf(config.family, folder);
-  const shapes = parameterShapes(config);
   try {
-    const found = new Map<string, { name: string; turned: boolean; shape: readonly number[] }>();
-    for (const name of stored.names) {
-      const canonical = canonicalName(name);
-      // A tied head is the word embeddings again; some files repeat it.
-      if (canonical === "lm_head.weight" && config.tieWordEmbeddings) continue;
-      if (canonical.endsWith("rotary_emb.inv_freq")) continue;
-      const { shape } = stored.info(name);
-      const turned =
-        liesTransposed?.(canonical) === true &&
-        shape.length === 3 &&
-        shapes.get(canonical)?.join() !== shape.join();
-      found.set(canonical, {
-        name,
-        turned,
-        shape: turned ? [shape[0], shape[2], shape[1]] : shape,
-      });
-    }
+    const found = findParameters(stored, config, folder);
     // Before anything is read: what does not belong to the model may be of any size.
     checkParameters(config, found, folder);
-    for (const [canonical, { name, turned }] of found) {
-      const read = (): Tensor => {
-        const tensor = stored.read(name, { dtype, device });
-        return turned ? tensor.transpose(1, 2).contiguous() : tensor;
-      };
-      params.set(canonical, scope(read));
-    }
+    for (const [canonical, { read }] of found)
+      params.set(
+        canonical,
+        scope(() => read((name) => stored.read(name, { dtype, device }))),
+      );
     return new VisionLanguageModel(config, params, folder);
   } catch (error) {
     for (const parameter of params.values()) parameter.dispose();
@@ -112,6 +92,74 @@ export async function loadModelFolder(
   } finally {
     stored.close();
   }
+}
+
+/** A parameter that files hold, in one way or another. */
+interface Found {
+  readonly shape: readonly number[];
+  readonly read: (one: (name: string) => Tensor) => Tensor;
+}
+
+/** The parameters in a folder's files by canonical name; those of other parts are passed over. */
+function findParameters(
+  stored: Safetensors,
+  config: ModelConfig,
+  folder: string,
+): Map<string, Found> {
+  const { liesTransposed, passesOver } = familyOf(config.family, folder);
+  const shapes = parameterShapes(config);
+  const found = new Map<string, Found>();
+  const names = new Map(stored.names.map((name) => [canonicalName(name), name]));
+  for (const [canonical, name] of names) {
+    // A tied head is the word embeddings again; some files repeat it.
+    if (canonical === "lm_head.weight" && config.tieWordEmbeddings) continue;
+    if (canonical.endsWith("rotary_emb.inv_freq") || passesOver?.(canonical) === true) continue;
+    const { shape } = stored.info(name);
+    const isTurned =
+      liesTransposed?.(canonical) === true &&
+      shape.length === 3 &&
+      shapes.get(canonical)?.join() !== shape.join();
+    found.set(
+      canonical,
+      isTurned
+        ? {
+            shape: [shape[0], shape[2], shape[1]],
+            read: (one) => one(name).transpose(1, 2).contiguous(),
+          }
+        : { shape, read: (one) => one(name) },
+    );
+  }
+  return withWholeExperts(found, shapes, (canonical) => stored.info(names.get(canonical)!).shape);
+}
+
+/** One matrix an expert, as some files have them, put together to one tensor a layer. */
+function withWholeExperts(
+  found: Map<string, Found>,
+  shapes: ReadonlyMap<string, readonly number[]>,
+  shapeOf: (canonical: string) => readonly number[],
+): Map<string, Found> {
+  for (const [whole, [count]] of shapes) {
+    const [, prefix, kind] = /^(.*\.experts\.)(gate_up|down)_proj$/.exec(whole) ?? [];
+    if (prefix === undefined || found.has(whole)) continue;
+    const parts = kind === "gate_up" ? ["gate", "up"] : ["down"];
+    const names = Array.from({ length: count }, (_, expert) =>
+      parts.map((part) => `${prefix}${expert}.${part}_proj.weight`),
+    );
+    if (!names.flat().every((name) => found.has(name))) continue;
+    const own = names.flat().map((name) => [name, found.get(name)!] as const);
+    const [rows, columns] = shapeOf(own[0][0]);
+    const odd = own.find(([name]) => shapeOf(name).join() !== `${rows},${columns}`);
+    for (const [name] of own) found.delete(name);
+    found.set(whole, {
+      shape: odd === undefined ? [count, parts.length * rows, columns] : shapeOf(odd[0]),
+      read: (one) =>
+        cat(
+          own.map(([, { read }]) => read(one)),
+          0,
+        ).view([count, -1, columns]),
+    });
+  }
+  return found;
 }
 
 /**

@@ -4,7 +4,7 @@
  * adds is packed with the rest.
  */
 import { allocateBlock, divideBlock } from "../torch/arena.ts";
-import type { Tensor } from "../torch/ops.ts";
+import { cat, type Tensor } from "../torch/ops.ts";
 import {
   packedLinear,
   packedShape,
@@ -13,23 +13,34 @@ import {
 } from "../torch/packed-linear.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { effectiveWeight } from "./adapter.ts";
+import type { TextConfig } from "./config.ts";
+import { deltaInputs, deltaInputWidth } from "./delta-net.ts";
 import { mixture, route } from "./experts.ts";
-import { headsProjection, headsWidth, normHeads_, type FusedLanguage } from "./fused.ts";
-import { activeOf, type LanguageLayer } from "./language.ts";
+import { gateRows, headsProjection, headsWidth, normHeads_, type FusedLanguage } from "./fused.ts";
+import { activeOf, attentionOf, deltaOf, type LanguageLayer } from "./language.ts";
+import { aligned, gainOf, type Mlp } from "./layers.ts";
 import type { VisionLanguageModel } from "./vision-language-model.ts";
 
 interface PackedLayer {
+  /** To heads, or to what a delta net reads. */
   readonly heads: PackedWeights;
+  /** To gates on what attention gives, where there are any. */
+  readonly gates?: PackedWeights;
   readonly output: PackedWeights;
   /** Where there are experts. */
   readonly router?: PackedWeights;
   /** One, or one an expert. */
   readonly mlps: readonly PackedMlp[];
+  readonly shared?: PackedMlp & { readonly gate: PackedWeights };
 }
 
 interface PackedMlp {
   readonly gateUp: PackedWeights;
   readonly down: PackedWeights;
+}
+
+interface Size extends Omit<PackedWeights, "panels"> {
+  readonly depth: number;
 }
 
 export class PackedLanguage implements FusedLanguage {
@@ -44,67 +55,64 @@ export class PackedLanguage implements FusedLanguage {
   /** @param block of another one of this model, whose copies are used; taken over. Else to be filled. */
   constructor(model: VisionLanguageModel, block?: Tensor) {
     const { text } = model.config;
-    const { hiddenSize, experts } = text;
-    const inner = experts?.intermediateSize ?? text.intermediateSize;
-    const mlp = [
-      { width: inner, depth: hiddenSize, gated: true },
-      { width: hiddenSize, depth: inner },
-    ];
-    const sizes = [
-      { width: headsWidth(text), depth: hiddenSize },
-      { width: hiddenSize, depth: text.numHeads * text.headDim },
-      ...(experts === undefined ? [] : [{ width: experts.count, depth: hiddenSize }]),
-      ...Array.from({ length: experts?.count ?? 1 }, () => mlp).flat(),
-    ];
-    const all = model.language.layers.flatMap(() => sizes);
-    all.push({ width: text.vocabSize, depth: hiddenSize });
+    const { layers } = model.language;
+    const own = layers.map((layer) => layerSizes(layer, text));
+    const last: Size = { width: text.vocabSize, depth: text.hiddenSize };
+    const all = [...own.flatMap((sizes) => listed(sizes)), last];
     const shapes = all.map(({ width, depth, gated }) => packedShape(width, depth, gated));
     this.#model = model;
     this.#normEps = text.rmsNormEps;
-    this.canTape = experts === undefined;
+    this.canTape = text.experts === undefined;
     const options = { dtype: model.dtype, device: model.device };
     this.block = block?.keep() ?? allocateBlock(shapes, options);
     this.#panels = divideBlock(this.block, shapes);
-    const packed = all.map((size, i): PackedWeights => ({ ...size, panels: this.#panels[i] }));
-    const next = packed.values();
-    const take = (): PackedWeights => next.next().value!;
-    this.#layers = model.language.layers.map(() => {
-      const [heads, output] = [take(), take()];
-      const router = experts === undefined ? undefined : take();
-      const length = experts?.count ?? 1;
-      const mlps = Array.from({ length }, () => ({ gateUp: take(), down: take() }));
-      return { heads, output, router, mlps };
-    });
-    this.#head = take();
+    const next = this.#panels.values();
+    const take = (size: Size): PackedWeights => ({ ...size, panels: next.next().value! });
+    this.#layers = own.map((sizes) => packedLayer(sizes, take));
+    this.#head = take(last);
   }
 
   refresh(): void {
     const { language, config } = this.#model;
+    const { text } = config;
     noGrad(() => {
       for (const [i, layer] of language.layers.entries())
         scope(() => {
           const packed = this.#layers[i];
-          const { weight, bias } = headsProjection(layer, config.text, effectiveWeight);
-          packWeights(packed.heads, { weight: weight.mul(layer.inputNorm), bias });
-          packWeights(packed.output, { weight: effectiveWeight(layer.o) });
+          const before = gainOf(layer.inputNorm, text);
+          const after = gainOf(layer.postNorm, text);
+          packMixer(packed, layer, text, before);
           if (packed.router !== undefined && "router" in layer.mlp)
-            packWeights(packed.router, { weight: layer.mlp.router.mul(layer.postNorm) });
-          for (const [expert, { gateUp, down }] of packed.mlps.entries())
-            scope(() => {
-              const from = mlpWeights(layer, expert);
-              const inner = [from.gate, from.up];
-              packWeights(gateUp, ...inner.map((part) => ({ weight: part.mul(layer.postNorm) })));
-              packWeights(down, { weight: from.down });
-            });
+            packWeights(packed.router, { weight: layer.mlp.router.mul(after) });
+          for (const [expert, to] of packed.mlps.entries())
+            scope(() => packMlp(to, mlpWeights(layer, expert), after));
+          if (packed.shared !== undefined && "router" in layer.mlp) {
+            const { mlp, gate } = layer.mlp.shared!;
+            packMlp(packed.shared, effectiveMlp(mlp), after);
+            packWeights(packed.shared.gate, { weight: effectiveWeight(gate).mul(after) });
+          }
         });
-      scope(() => packWeights(this.#head, { weight: language.head.mul(language.norm) }));
+      scope(() =>
+        packWeights(this.#head, { weight: language.head.mul(gainOf(language.norm, text)) }),
+      );
     });
   }
 
   heads(layer: number, x: Tensor): Tensor {
     const { language, config } = this.#model;
-    const projected = packedLinear(x, this.#layers[layer].heads, { normEps: this.#normEps });
-    return normHeads_(projected, language.layers[layer], config.text);
+    const own = attentionOf(language.layers[layer]);
+    return normHeads_(this.deltaInputs(layer, x), own, config.text);
+  }
+
+  deltaInputs(layer: number, x: Tensor): Tensor {
+    return packedLinear(x, this.#layers[layer].heads, { normEps: this.#normEps });
+  }
+
+  gates(layer: number, x: Tensor): Tensor | undefined {
+    const { gates } = this.#layers[layer];
+    if (gates === undefined) return undefined;
+    const logits = packedLinear(x, gates, { normEps: this.#normEps });
+    return aligned(logits, (rows) => rows.sigmoid());
   }
 
   output(layer: number, mixed: Tensor, residual: Tensor): Tensor {
@@ -112,7 +120,7 @@ export class PackedLanguage implements FusedLanguage {
   }
 
   mlp(layer: number, x: Tensor): Tensor {
-    const { router, mlps } = this.#layers[layer];
+    const { router, mlps, shared } = this.#layers[layer];
     const normEps = this.#normEps;
     if (router === undefined) {
       const [{ gateUp, down }] = mlps;
@@ -124,7 +132,11 @@ export class PackedLanguage implements FusedLanguage {
       const { gateUp, down } = mlps[expert];
       return packedLinear(packedLinear(rows, gateUp, { normEps }), down);
     });
-    return x.add(sum);
+    if (shared === undefined) return x.add(sum);
+    const { gateUp, down, gate } = shared;
+    const own = packedLinear(packedLinear(x, gateUp, { normEps }), down);
+    const share = aligned(packedLinear(x, gate, { normEps }), (rows) => rows.sigmoid());
+    return x.add(sum.add(own.mul(share)));
   }
 
   logits(x: Tensor): Tensor {
@@ -137,17 +149,108 @@ export class PackedLanguage implements FusedLanguage {
   }
 }
 
+/** Sizes of what is packed of a layer, in the shape of the layer. */
+interface LayerSizes {
+  readonly heads: Size;
+  readonly gates?: Size;
+  readonly output: Size;
+  readonly router?: Size;
+  readonly mlps: readonly { readonly gateUp: Size; readonly down: Size }[];
+  readonly shared?: { readonly gateUp: Size; readonly down: Size; readonly gate: Size };
+}
+
+function layerSizes(layer: LanguageLayer, text: TextConfig): LayerSizes {
+  const { hiddenSize, experts, delta } = text;
+  const mlp = (inner: number): { readonly gateUp: Size; readonly down: Size } => ({
+    gateUp: { width: inner, depth: hiddenSize, gated: true },
+    down: { width: hiddenSize, depth: inner },
+  });
+  const net = deltaOf(layer) === undefined ? undefined : delta;
+  const mixed = net === undefined ? text.numHeads * text.headDim : net.numValueHeads * net.valueDim;
+  const from = (width: number): Size => ({ width, depth: hiddenSize });
+  const shared = experts?.sharedIntermediateSize;
+  return {
+    heads: from(net === undefined ? headsWidth(text) : deltaInputWidth(net)),
+    gates: net === undefined && text.outputGates ? from(mixed) : undefined,
+    output: { width: hiddenSize, depth: mixed },
+    router: experts && from(experts.count),
+    mlps: Array.from({ length: experts?.count ?? 1 }, () =>
+      mlp(experts?.intermediateSize ?? text.intermediateSize),
+    ),
+    shared: shared === undefined ? undefined : { ...mlp(shared), gate: from(1) },
+  };
+}
+
+/** The sizes of a layer in the order in which they lie. */
+function listed(sizes: LayerSizes): Size[] {
+  const { heads, gates, output, router, mlps, shared } = sizes;
+  return [
+    heads,
+    gates,
+    output,
+    router,
+    ...mlps.flatMap(({ gateUp, down }) => [gateUp, down]),
+    shared?.gateUp,
+    shared?.down,
+    shared?.gate,
+  ].filter((size) => size !== undefined);
+}
+
+function packedLayer(sizes: LayerSizes, take: (size: Size) => PackedWeights): PackedLayer {
+  const maybe = (size?: Size) => (size === undefined ? undefined : take(size));
+  const mlp = ({ gateUp, down }: { readonly gateUp: Size; readonly down: Size }): PackedMlp => ({
+    gateUp: take(gateUp),
+    down: take(down),
+  });
+  return {
+    heads: take(sizes.heads),
+    gates: maybe(sizes.gates),
+    output: take(sizes.output),
+    router: maybe(sizes.router),
+    mlps: sizes.mlps.map(mlp),
+    shared: sizes.shared && { ...mlp(sizes.shared), gate: take(sizes.shared.gate) },
+  };
+}
+
+/** @param gain of the norm before */
+function packMixer(
+  { heads, gates, output }: PackedLayer,
+  layer: LanguageLayer,
+  text: TextConfig,
+  gain: Tensor,
+): void {
+  const net = deltaOf(layer);
+  if (net !== undefined) {
+    packWeights(heads, { weight: cat(deltaInputs(net).map(effectiveWeight), 0).mul(gain) });
+    packWeights(output, { weight: effectiveWeight(net.out) });
+    return;
+  }
+  const attention = attentionOf(layer);
+  const { weight, bias } = headsProjection(attention, text, effectiveWeight);
+  packWeights(heads, { weight: weight.mul(gain), bias });
+  if (gates !== undefined)
+    packWeights(gates, { weight: gateRows(effectiveWeight(attention.q), text).mul(gain) });
+  packWeights(output, { weight: effectiveWeight(attention.o) });
+}
+
+type MlpWeights = Record<"gate" | "up" | "down", Tensor>;
+
+function packMlp({ gateUp, down }: PackedMlp, from: MlpWeights, gain: Tensor): void {
+  packWeights(gateUp, ...[from.gate, from.up].map((part) => ({ weight: part.mul(gain) })));
+  packWeights(down, { weight: from.down });
+}
+
 /** Matrices [out, in] of a layer's MLP, or of one of its experts. */
-function mlpWeights(
-  { mlp }: LanguageLayer,
-  expert: number,
-): Record<"gate" | "up" | "down", Tensor> {
-  if (!("router" in mlp))
-    return {
-      gate: effectiveWeight(mlp.gate),
-      up: effectiveWeight(mlp.up),
-      down: effectiveWeight(mlp.down),
-    };
+function mlpWeights({ mlp }: LanguageLayer, expert: number): MlpWeights {
+  if (!("router" in mlp)) return effectiveMlp(mlp);
   const [gate, up] = mlp.gateUp.select(0, expert).chunk(2, 0);
   return { gate, up, down: mlp.down.select(0, expert) };
+}
+
+function effectiveMlp({ gate, up, down }: Mlp): MlpWeights {
+  return {
+    gate: effectiveWeight(gate),
+    up: effectiveWeight(up),
+    down: effectiveWeight(down),
+  };
 }

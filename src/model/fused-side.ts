@@ -16,14 +16,17 @@ export class SideProduct {
   readonly #down: Tensor;
   readonly #up: Tensor;
 
-  /** Shapes of the two matrices, [C, R] and [R, W]; none where no layer has an adapter. */
-  static shapes(layers: readonly Linear[]): number[][] {
+  /**
+   * Shapes of the two matrices, [C, R] and [R, W]; none where no layer has an adapter.
+   * @param width W, where it is not all outputs of the layers
+   */
+  static shapes(layers: readonly Linear[], width?: number): number[][] {
     const rank = layers.reduce((sum, { lowRank }) => sum + (lowRank?.rank ?? 0), 0);
     if (rank === 0) return [];
-    const width = layers.reduce((sum, { weight }) => sum + weight.size(0), 0);
+    const all = layers.reduce((sum, { weight }) => sum + weight.size(0), 0);
     return [
       [layers[0].weight.size(1), rank],
-      [rank, width],
+      [rank, width ?? all],
     ];
   }
 

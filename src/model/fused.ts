@@ -11,9 +11,9 @@
 import { cat, type Tensor } from "../torch/ops.ts";
 import { interleaved } from "./attention.ts";
 import type { TextConfig } from "./config.ts";
-import type { LanguageLayer } from "./language.ts";
-import type { Linear } from "./layers.ts";
+import { gainOf, type Linear } from "./layers.ts";
 import { rmsNorm } from "../torch/nn.ts";
+import type { SelfAttention } from "./self-attention.ts";
 
 /** What a step computes besides attention. */
 export interface FusedLanguage {
@@ -21,9 +21,13 @@ export interface FusedLanguage {
   readonly block: Tensor;
   /** Takes over the model's present weights, in place. */
   refresh(): void;
-  /** Heads of a layer's normed input, [N, KV · (G + 2) · D]. */
+  /** Heads of the normed input of a layer with attention, [N, KV · (G + 2) · D]. */
   heads(layer: number, x: Tensor): Tensor;
-  /** The output projection of mixed heads [N, H · D], added to `residual` [N, hidden]. */
+  /** Gates on what its attention gives, [N, H · D], between 0 and 1; undefined where there are none. */
+  gates(layer: number, x: Tensor): Tensor | undefined;
+  /** What the delta net of a layer reads of its normed input, [N, width of `deltaInputs`]. */
+  deltaInputs(layer: number, x: Tensor): Tensor;
+  /** The output projection of what a layer mixed, [N, H · D], added to `residual` [N, hidden]. */
   output(layer: number, mixed: Tensor, residual: Tensor): Tensor;
   /**
    * SwiGLU, or experts, of the normed input [N, hidden], added to it. Rows of a `step` are the same ones
@@ -50,7 +54,7 @@ export function headsWidth({ numHeads, numKeyValueHeads, headDim }: TextConfig):
  * @param weightOf their matrices, with what an adapter adds or without
  */
 export function headsProjection(
-  layer: LanguageLayer,
+  layer: SelfAttention,
   config: TextConfig,
   weightOf: (linear: Linear) => Tensor,
   order: HeadOrder = "grouped",
@@ -63,11 +67,12 @@ export function headsProjection(
 /** Rows of `FusedLanguage.heads` with their queries and keys normed in place, where a layer does that. */
 export function normHeads_(
   heads: Tensor,
-  { headNorms }: LanguageLayer,
-  { numHeads, numKeyValueHeads, headDim, rmsNormEps }: TextConfig,
+  { headNorms }: SelfAttention,
+  config: TextConfig,
   order: HeadOrder = "grouped",
 ): Tensor {
   if (headNorms === undefined) return heads;
+  const { numHeads, numKeyValueHeads, headDim, rotaryDim, rmsNormEps } = config;
   const [numQueries, numKeys] =
     order === "grouped" ? [numHeads / numKeyValueHeads, 1] : [numHeads, numKeyValueHeads];
   const all = heads.view([heads.size(0), -1, numQueries + 2 * numKeys, headDim]);
@@ -76,7 +81,7 @@ export function normHeads_(
     [all.narrow(2, numQueries, numKeys), headNorms.k],
   ] as const;
   for (const [part, gain] of parts)
-    part.copy_(rmsNorm(part, interleaved(gain, headDim), rmsNormEps));
+    part.copy_(rmsNorm(part, gainOf(interleaved(gain, rotaryDim), config), rmsNormEps));
   return heads;
 }
 
@@ -86,9 +91,19 @@ function biasOf({ bias }: Linear): Tensor {
   return bias.unsqueeze(-1);
 }
 
+/** The rows of the query projection [H · 2 D, any] that give gates, head by head; [H · D, any]. */
+export function gateRows(rows: Tensor, { numHeads, headDim }: TextConfig): Tensor {
+  return rows.view([numHeads, 2, headDim, -1]).select(1, 1).flatten(0, 1);
+}
+
+/** The others: those that give queries. */
+function queryRows(rows: Tensor, { numHeads, headDim, outputGates }: TextConfig): Tensor {
+  return outputGates ? rows.view([numHeads, 2, headDim, -1]).select(1, 0).flatten(0, 1) : rows;
+}
+
 /** What belongs to the rows of q, k and v, [heads · D, C] each, in the order of `FusedLanguage.heads`. */
 export function arrangeHeads(
-  layer: LanguageLayer,
+  layer: SelfAttention,
   config: TextConfig,
   rowsOf: (linear: Linear) => Tensor,
   order: HeadOrder = "grouped",
@@ -98,25 +113,27 @@ export function arrangeHeads(
 
 /** The rows of q, k and v by key-value head. */
 function grouped(
-  layer: LanguageLayer,
-  { numHeads, numKeyValueHeads: heads, headDim }: TextConfig,
+  layer: SelfAttention,
+  config: TextConfig,
   rowsOf: (linear: Linear) => Tensor,
 ): Tensor {
-  const groups = numHeads / heads;
-  const turned = (linear: Linear, count: number): Tensor =>
-    interleaved(rowsOf(linear), headDim).view([heads, count, headDim, -1]);
+  const { numHeads, numKeyValueHeads: heads, headDim, rotaryDim } = config;
+  const turned = (rows: Tensor, count: number): Tensor =>
+    interleaved(rows, rotaryDim).view([heads, count, headDim, -1]);
+  const queries = turned(queryRows(rowsOf(layer.q), config), numHeads / heads);
   const values = rowsOf(layer.v).view([heads, 1, headDim, -1]);
-  return cat([turned(layer.q, groups), turned(layer.k, 1), values], 1).flatten(0, 2);
+  return cat([queries, turned(rowsOf(layer.k), 1), values], 1).flatten(0, 2);
 }
 
 /** The rows of q, k and v one after another. */
 function sideBySide(
-  layer: LanguageLayer,
-  { headDim }: TextConfig,
+  layer: SelfAttention,
+  config: TextConfig,
   rowsOf: (linear: Linear) => Tensor,
 ): Tensor {
-  const turned = (linear: Linear): Tensor => interleaved(rowsOf(linear), headDim);
-  return cat([turned(layer.q), turned(layer.k), rowsOf(layer.v)], 0);
+  const turned = (rows: Tensor): Tensor => interleaved(rows, config.rotaryDim);
+  const queries = turned(queryRows(rowsOf(layer.q), config));
+  return cat([queries, turned(rowsOf(layer.k)), rowsOf(layer.v)], 0);
 }
 
 /** Rotates heads [..., D] of interleaved pairs in place by factors that broadcast to [..., D / 2]. */

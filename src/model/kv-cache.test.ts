@@ -18,6 +18,9 @@ const sizes = {
   mropeInterleaved: false,
   attentionBias: false,
   headNorms: false,
+  rotaryDim: 8,
+  centredNorms: false,
+  outputGates: false,
 } as const;
 
 test("the longer the sequences, the fewer slots there are, and what is left keeps what it holds", () => {

@@ -10,7 +10,7 @@ import { noGrad, scope } from "../torch/scope.ts";
 import { tensor, type Device, type DType } from "../torch/tensor.ts";
 import { hasVarlen } from "../torch/varlen.ts";
 import { VigorlError } from "../core/errors.ts";
-import type { TextConfig } from "./config.ts";
+import { numAttentionLayers, type TextConfig } from "./config.ts";
 
 /** Positions that a new cache has room for, where as many are wanted. */
 const firstPositions = 63;
@@ -79,7 +79,7 @@ export class KvCache {
     this.numSlots = numSlots;
     this.maxPositions = maxPositions;
     this.numHeads = config.numKeyValueHeads;
-    this.#numLayers = config.numLayers;
+    this.#numLayers = numAttentionLayers(config);
     this.#headDim = config.headDim;
     this.#dtype = dtype;
     this.#device = device;

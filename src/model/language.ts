@@ -1,35 +1,30 @@
 /**
- * The language model: pre-norm layers with grouped-query attention, M-RoPE and a SwiGLU or a mixture of
- * them, on flat rows; the configuration says whether q, k and v have biases and whether heads are normed. Where only some
- * rows are wanted (the positions with a loss), the last layer computes its output and MLP for those rows
- * alone.
- * Legend: N flat rows, H query heads, KV key-value heads, D head size, C hidden size.
+ * The language model: pre-norm layers of attention with M-RoPE, or of a gated delta net, and a SwiGLU or
+ * a mixture of them, on flat rows. Where only some rows are wanted (the positions with a loss), the last
+ * layer computes its output and MLP for those rows alone.
+ * Legend: N flat rows, D head size, C hidden size.
  */
-import { linear, rmsNorm, swiglu } from "../torch/nn.ts";
-import { cat, type Tensor } from "../torch/ops.ts";
+import { linear, rmsNorm } from "../torch/nn.ts";
+import type { Tensor } from "../torch/ops.ts";
 import { keptSteps, type Steps } from "../torch/steps.ts";
-import { attendSegments, interleaved, pick, type Segments } from "./attention.ts";
-import type { ExpertsConfig, TextConfig } from "./config.ts";
-import { expertRunner, mixture, route, takeExperts, type Experts } from "./experts.ts";
-import { project, projectJoined, takeLinear, type Linear, type Take } from "./layers.ts";
+import { pick, type Segments } from "./attention.ts";
+import { isDelta, type ExpertsConfig, type TextConfig } from "./config.ts";
+import {
+  deltaForward,
+  deltaLayout,
+  takeDeltaNet,
+  type DeltaLayout,
+  type DeltaNet,
+} from "./delta-net.ts";
+import { expertRunner, mixture, route, takeExperts, withShared, type Experts } from "./experts.ts";
+import { gainOf, mlpForward, takeMlp, type Mlp, type Take } from "./layers.ts";
+import { attentionForward, takeSelfAttention, type SelfAttention } from "./self-attention.ts";
 
 export interface LanguageLayer<T = Tensor> {
   readonly inputNorm: T;
-  readonly q: Linear<T>;
-  readonly k: Linear<T>;
-  readonly v: Linear<T>;
-  readonly o: Linear<T>;
-  /** Gains [D] of query and key heads, where these are normed. */
-  readonly headNorms?: { readonly q: T; readonly k: T };
+  readonly mixer: SelfAttention<T> | DeltaNet<T>;
   readonly postNorm: T;
   readonly mlp: Mlp<T> | Experts<T>;
-}
-
-/** SwiGLU. */
-export interface Mlp<T = Tensor> {
-  readonly gate: Linear<T>;
-  readonly up: Linear<T>;
-  readonly down: Linear<T>;
 }
 
 export interface LanguageModel<T = Tensor> {
@@ -54,38 +49,38 @@ export function languageModel<T>(
   isTied: boolean,
 ): LanguageModel<T> {
   const embedTokens = take("model.embed_tokens.weight", [config.vocabSize, config.hiddenSize]);
-  const layers = Array.from({ length: config.numLayers }, (_, i) =>
-    languageLayer(take, config, `model.layers.${i}`),
-  );
+  const layers = Array.from({ length: config.numLayers }, (_, i) => languageLayer(take, config, i));
   const norm = take("model.norm.weight", [config.hiddenSize]);
   const head = isTied ? embedTokens : take("lm_head.weight", [config.vocabSize, config.hiddenSize]);
   return { embedTokens, layers, norm, head };
 }
 
-function languageLayer<T>(take: Take<T>, config: TextConfig, layer: string): LanguageLayer<T> {
-  const { hiddenSize, intermediateSize, headDim, attentionBias, experts } = config;
-  const queryWidth = config.numHeads * headDim;
-  const keyWidth = config.numKeyValueHeads * headDim;
-  const attention = (name: string, out: number) =>
-    takeLinear(take, `${layer}.self_attn.${name}_proj`, [out, hiddenSize], attentionBias);
-  const part = (name: string, out: number, input: number) =>
-    takeLinear(take, `${layer}.mlp.${name}_proj`, [out, input], false);
-  const dense = (): Mlp<T> => ({
-    gate: part("gate", intermediateSize, hiddenSize),
-    up: part("up", intermediateSize, hiddenSize),
-    down: part("down", hiddenSize, intermediateSize),
-  });
-  const headNorm = (name: string) => take(`${layer}.self_attn.${name}_norm.weight`, [headDim]);
+function languageLayer<T>(take: Take<T>, config: TextConfig, index: number): LanguageLayer<T> {
+  const { hiddenSize, intermediateSize, experts, delta } = config;
+  const layer = `model.layers.${index}`;
   return {
     inputNorm: take(`${layer}.input_layernorm.weight`, [hiddenSize]),
-    q: attention("q", queryWidth),
-    k: attention("k", keyWidth),
-    v: attention("v", keyWidth),
-    o: takeLinear(take, `${layer}.self_attn.o_proj`, [hiddenSize, queryWidth], false),
-    headNorms: config.headNorms ? { q: headNorm("q"), k: headNorm("k") } : undefined,
+    mixer:
+      delta !== undefined && isDelta(config, index)
+        ? takeDeltaNet(take, `${layer}.linear_attn`, config, delta)
+        : takeSelfAttention(take, `${layer}.self_attn`, config),
     postNorm: take(`${layer}.post_attention_layernorm.weight`, [hiddenSize]),
-    mlp: experts === undefined ? dense() : takeExperts(take, `${layer}.mlp`, config, experts),
+    mlp:
+      experts === undefined
+        ? takeMlp(take, `${layer}.mlp`, hiddenSize, intermediateSize)
+        : takeExperts(take, `${layer}.mlp`, config, experts),
   };
+}
+
+/** Attention of a layer that has it. */
+export function attentionOf<T>({ mixer }: LanguageLayer<T>): SelfAttention<T> {
+  if ("kernel" in mixer) throw new Error("a layer without attention");
+  return mixer;
+}
+
+/** The delta net of a layer that has one. */
+export function deltaOf<T>({ mixer }: LanguageLayer<T>): DeltaNet<T> | undefined {
+  return "kernel" in mixer ? mixer : undefined;
 }
 
 /**
@@ -107,6 +102,8 @@ export function languageForward(
     steps = keptSteps,
   }: { readonly rows?: Tensor; readonly deepstack?: Deepstack; readonly steps?: Steps } = {},
 ): Tensor {
+  const { delta } = config;
+  const layout = delta && deltaLayout(segments.lengths, delta, embeds.device);
   let x = embeds;
   const last = model.layers.length - 1;
   // What is added after the last layer needs all of its rows.
@@ -115,12 +112,12 @@ export function languageForward(
     // A scope a layer: what autograd does not need is free before the next layer runs.
     x = steps.run(x, (input) => {
       const picked = i === last ? early : undefined;
-      const output = layerForward(layer, config, input, factors, segments, picked);
+      const output = layerForward(layer, config, input, { factors, segments, layout }, picked);
       return withDeepstack(output, i, deepstack);
     });
   }
   return steps.run(x, (input) =>
-    rmsNorm(early === rows ? input : pick(input, rows), model.norm, config.rmsNormEps),
+    norm(early === rows ? input : pick(input, rows), model.norm, config),
   );
 }
 
@@ -131,49 +128,50 @@ export function withDeepstack(x: Tensor, layer: number, deepstack?: Deepstack): 
   return x.indexAdd(0, deepstack.rows, level);
 }
 
-/** Projected rows [N, (H + 2 KV) · D] with their queries and keys normed head by head. */
-function withHeadNorms(
-  qkv: Tensor,
-  { headNorms }: LanguageLayer,
-  { numHeads, numKeyValueHeads, headDim, rmsNormEps }: TextConfig,
-): Tensor {
-  if (headNorms === undefined) return qkv;
-  const counts = [numHeads, numKeyValueHeads, numKeyValueHeads];
-  const [queries, keys, values] = qkv.unflatten(1, [-1, headDim]).splitWithSizes(counts, 1);
-  const norm = (heads: Tensor, gain: Tensor) =>
-    rmsNorm(heads, interleaved(gain, headDim), rmsNormEps);
-  return cat([norm(queries, headNorms.q), norm(keys, headNorms.k), values], 1).flatten(1);
+/** Where the rows of a batch stand, for whatever mixes them. */
+interface Places {
+  readonly factors: Tensor;
+  readonly segments: Segments;
+  readonly layout?: DeltaLayout;
 }
 
 function layerForward(
   layer: LanguageLayer,
   config: TextConfig,
   x: Tensor,
-  factors: Tensor,
-  segments: Segments,
+  places: Places,
   rows?: Tensor,
 ): Tensor {
-  const { headDim, rmsNormEps } = config;
-  const paired = (config.numHeads + config.numKeyValueHeads) * headDim;
-  const normed = rmsNorm(x, layer.inputNorm, rmsNormEps);
-  const parts = [layer.q, layer.k, layer.v];
-  const projected = projectJoined(normed, parts, { paired, size: headDim });
-  const qkv = withHeadNorms(projected, layer, config);
-  const mixed = attendSegments(qkv, factors, config, segments, true, rows);
-  const residual = pick(x, rows);
-  const attended = residual.add(project(mixed, layer.o));
-  const inner = rmsNorm(attended, layer.postNorm, rmsNormEps);
-  return attended.add(mlpForward(inner, layer, config));
+  const mixed = mix(layer, config, norm(x, layer.inputNorm, config), places, rows);
+  const attended = pick(x, rows).add(mixed);
+  return attended.add(mlpOf(norm(attended, layer.postNorm, config), layer, config));
+}
+
+/** What attention or a delta net makes of normed rows [N, C]: [n, C], at `rows`. */
+function mix(
+  layer: LanguageLayer,
+  config: TextConfig,
+  x: Tensor,
+  { factors, segments, layout }: Places,
+  rows?: Tensor,
+): Tensor {
+  const net = deltaOf(layer);
+  if (net === undefined)
+    return attentionForward(attentionOf(layer), config, x, factors, segments, rows);
+  if (config.delta === undefined || layout === undefined)
+    throw new Error("a delta net that the configuration does not know");
+  return pick(deltaForward(net, config, config.delta, x, layout), rows);
+}
+
+function norm(x: Tensor, weight: Tensor, config: TextConfig): Tensor {
+  return rmsNorm(x, gainOf(weight, config), config.rmsNormEps);
 }
 
 /** What the MLP or the experts of a layer make of its normed rows [N, C]. */
-function mlpForward(inner: Tensor, { mlp }: LanguageLayer, { experts }: TextConfig): Tensor {
-  if (!("router" in mlp)) {
-    const wide = projectJoined(inner, [mlp.gate, mlp.up]);
-    return project(swiglu(wide), mlp.down);
-  }
+function mlpOf(inner: Tensor, { mlp }: LanguageLayer, { experts }: TextConfig): Tensor {
+  if (!("router" in mlp)) return mlpForward(inner, mlp);
   const routing = route(linear(inner, mlp.router), activeOf(experts));
-  return mixture(inner, routing, expertRunner(mlp));
+  return withShared(mixture(inner, routing, expertRunner(mlp)), inner, mlp);
 }
 
 /** How many experts work on a row. */

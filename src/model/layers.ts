@@ -3,7 +3,7 @@
  * over its parameters, each named with its shape: over the tensors of a model it gives the model, and
  * without any it gives the list of names and shapes.
  */
-import { joinedLinear, layerNorm, linear, rmsNorm } from "../torch/nn.ts";
+import { joinedLinear, layerNorm, linear, rmsNorm, swiglu } from "../torch/nn.ts";
 import { cat, zeros, type Tensor } from "../torch/ops.ts";
 import type { LowRank } from "./adapter.ts";
 import { interleaved } from "./attention.ts";
@@ -44,6 +44,35 @@ export function takeLinear<T>(
 export function takeNorm<T>(take: Take<T>, name: string, width: number, hasBias: boolean): Norm<T> {
   const weight = take(`${name}.weight`, [width]);
   return hasBias ? { weight, bias: take(`${name}.bias`, [width]) } : { weight };
+}
+
+/** SwiGLU. */
+export interface Mlp<T = Tensor> {
+  readonly gate: Linear<T>;
+  readonly up: Linear<T>;
+  readonly down: Linear<T>;
+}
+
+export function takeMlp<T>(take: Take<T>, name: string, width: number, inner: number): Mlp<T> {
+  return {
+    gate: takeLinear(take, `${name}.gate_proj`, [inner, width], false),
+    up: takeLinear(take, `${name}.up_proj`, [inner, width], false),
+    down: takeLinear(take, `${name}.down_proj`, [width, inner], false),
+  };
+}
+
+/** A SwiGLU of rows x [N, C]. */
+export function mlpForward(x: Tensor, { gate, up, down }: Mlp): Tensor {
+  return project(swiglu(projectJoined(x, [gate, up])), down);
+}
+
+/** What an RMS norm of a language model scales by, given its parameter. */
+export function gainOf(
+  weight: Tensor,
+  { centredNorms }: { readonly centredNorms: boolean },
+): Tensor {
+  // In half precision the sum would lose most of a small weight.
+  return centredNorms ? weight.to("float32").add(1) : weight;
 }
 
 /** Rows of x through a linear layer and its adapter. */
@@ -99,4 +128,32 @@ function pairFirst(rows: Tensor, { paired, size }: Pairing = { paired: 0, size: 
 /** Rows of x normed: as a layer norm where there is a bias, else by their root mean square. */
 export function normed(x: Tensor, { weight, bias }: Norm, eps: number): Tensor {
   return bias === undefined ? rmsNorm(x, weight, eps) : layerNorm(x, weight, bias, eps);
+}
+
+/** Numbers that libtorch's operators take at once, at most, of any processor. */
+const LANES = 32;
+/** Numbers that libtorch leaves to one thread. */
+const ONE_THREAD = 32_768;
+
+/**
+ * What `fn` makes of rows [N, C], number by number, to the same bits whatever N is. On a CPU libtorch
+ * computes the last few numbers of a tensor, or of a thread's part of it, by other instructions: here rows
+ * are whole groups and each call is one thread's.
+ */
+export function aligned(x: Tensor, fn: (x: Tensor) => Tensor): Tensor {
+  if (x.device !== "cpu") return fn(x);
+  const [numRows, width] = x.shape;
+  const whole = padded(x);
+  const atOnce = Math.max(1, Math.floor(ONE_THREAD / whole.size(1)));
+  const parts: Tensor[] = [];
+  for (let start = 0; start < numRows; start += atOnce)
+    parts.push(fn(whole.narrow(0, start, Math.min(atOnce, numRows - start))));
+  return (parts.length === 1 ? parts[0] : cat(parts, 0)).narrow(1, 0, width);
+}
+
+/** Rows [N, C] filled up with zeros to whole groups. */
+export function padded(x: Tensor): Tensor {
+  const missing = (LANES - (x.size(1) % LANES)) % LANES;
+  const { dtype, device } = x;
+  return missing === 0 ? x : cat([x, zeros([x.size(0), missing], { dtype, device })], 1);
 }

@@ -50,9 +50,14 @@ export function isVision(name: string): boolean {
   return name.startsWith("visual.");
 }
 
-/** Whether a parameter is the gain of a norm; those start at one and are not decayed. */
+/** Whether a parameter is the gain of a norm. */
 export function isNorm(name: string): boolean {
   return /(norm[12]?|layernorm|ln_q)\.weight$/.test(name);
+}
+
+/** Whether weight decay leaves a parameter alone: norms, biases, and how delta nets forget. */
+export function isUndecayed(name: string): boolean {
+  return isNorm(name) || /\.(bias|dt_bias|A_log)$/.test(name);
 }
 
 export function getParameter(parameters: Parameters, name: string): Tensor {

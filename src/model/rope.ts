@@ -82,14 +82,19 @@ export function rotaryBlock(
   for (let position = 0; position < numPositions; position++) {
     for (const frequency of frequencies) {
       const angle = Math.fround(position * frequency);
-      block[at++] = scale * Math.cos(angle);
-      block[at++] = scale * Math.sin(angle);
+      // What does not rotate passes as it is.
+      const length = frequency === 0 ? 1 : scale;
+      block[at++] = length * Math.cos(angle);
+      block[at++] = length * Math.sin(angle);
     }
   }
   return block;
 }
 
-/** The pairs of one head that rotate: how fast each does, and which axis of positions it follows. */
+/**
+ * The pairs of one head: how fast each rotates, not at all where that is zero, and which axis of positions
+ * it follows.
+ */
 export interface RotaryPairs {
   readonly frequencies: readonly number[];
   readonly axes: readonly number[];
@@ -102,13 +107,15 @@ export interface RotaryPairs {
  * (0, 1, 2): a stretch each, or by turns, where an axis that has its share leaves its turn to time.
  */
 export function textPairs(config: TextConfig): RotaryPairs {
-  const { mropeSection: section, headDim, ropeTheta, mropeInterleaved, yarn } = config;
-  const plain = inverseFrequencies(headDim / 2, ropeTheta);
-  const frequencies = yarn === undefined ? plain : stretched(plain, config, yarn);
+  const { mropeSection: section, headDim, rotaryDim, ropeTheta, mropeInterleaved, yarn } = config;
+  const plain = inverseFrequencies(rotaryDim / 2, ropeTheta);
+  const still = Array<number>((headDim - rotaryDim) / 2).fill(0);
+  const frequencies = [...(yarn === undefined ? plain : stretched(plain, config, yarn)), ...still];
   const stretches = section.flatMap((count, axis) => Array<number>(count).fill(axis));
   const turns = stretches.map((_, j) => (j < 3 * section[j % 3] ? j % 3 : 0));
   const scale = yarn?.attentionFactor ?? 1;
-  return { frequencies, axes: mropeInterleaved ? turns : stretches, scale };
+  const axes = [...(mropeInterleaved ? turns : stretches), ...still];
+  return { frequencies, axes, scale };
 }
 
 /**
@@ -118,14 +125,15 @@ export function textPairs(config: TextConfig): RotaryPairs {
  */
 function stretched(
   frequencies: readonly number[],
-  { headDim, ropeTheta }: TextConfig,
+  { rotaryDim, ropeTheta }: TextConfig,
   { factor, originalMaxPositions, betaFast, betaSlow, truncate }: YarnConfig,
 ): number[] {
   const pairTurning = (times: number): number =>
-    (headDim * Math.log(originalMaxPositions / (times * 2 * Math.PI))) / (2 * Math.log(ropeTheta));
+    (rotaryDim * Math.log(originalMaxPositions / (times * 2 * Math.PI))) /
+    (2 * Math.log(ropeTheta));
   const [fast, slow] = [pairTurning(betaFast), pairTurning(betaSlow)];
   const low = Math.max(truncate ? Math.floor(fast) : fast, 0);
-  const last = Math.min(truncate ? Math.ceil(slow) : slow, headDim - 1);
+  const last = Math.min(truncate ? Math.ceil(slow) : slow, rotaryDim - 1);
   const high = last === low ? last + 0.001 : last;
   return frequencies.map((frequency, j) => {
     const ramp = Math.min(Math.max((j - low) / (high - low), 0), 1);

@@ -87,7 +87,7 @@ export function whole(first: Tensor, numRows: number): Tensor {
 /** Divides by the root mean square over the last dimension, in float32, and scales by `weight`. */
 export function rmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
   if (hasKernels(x)) return kernels.rmsNorm(x, weight, eps);
-  if (!hasRmsNorm) return plainRmsNorm(x, weight, eps);
+  if (!hasRmsNorm || weight.dtype !== x.dtype) return plainRmsNorm(x, weight, eps);
   return atenRmsNorm(x, weight.shape, weight, eps);
 }
 

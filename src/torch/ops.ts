@@ -156,6 +156,7 @@ const op_linalg_inv = native.op("aten::linalg_inv", "");
 const op_linalg_qr = native.op("aten::linalg_qr", "");
 const op_linalg_svd = native.op("aten::linalg_svd", "");
 const op_linalg_solve = native.op("aten::linalg_solve", "");
+const op_linalg_solve_triangular = native.op("aten::linalg_solve_triangular", "");
 const op_linalg_cross = native.op("aten::linalg_cross", "");
 const op_view = native.op("aten::view", "");
 const op_reshape = native.op("aten::reshape", "");
@@ -991,6 +992,10 @@ export class Tensor extends TensorHandle {
   /** linalg_matrix_norm(Tensor self, Scalar ord, int[] dim=[-2, -1], bool keepdim=False, *, ScalarType? dtype=None) -> Tensor */
   linalgMatrixNorm(ord: number, dim?: readonly number[], keepdim?: boolean, options: { dtype?: DType | null } = {}): Tensor {
     return wrap(native.call(op_linalg_matrix_norm, this.id, ord, dim, keepdim, dtypeCode(options.dtype ?? undefined)));
+  }
+  /** linalg_solve_triangular(Tensor self, Tensor B, *, bool upper, bool left=True, bool unitriangular=False) -> Tensor */
+  linalgSolveTriangular(B: Tensor, options: { upper: boolean; left?: boolean; unitriangular?: boolean }): Tensor {
+    return wrap(native.call(op_linalg_solve_triangular, this.id, B.id, options.upper, options.left, options.unitriangular));
   }
   /** linalg_cross(Tensor self, Tensor other, *, int dim=-1) -> Tensor */
   cross(other: Tensor, options: { dim?: number } = {}): Tensor {

@@ -12,7 +12,7 @@ import { numPositions, type Chunk, type Datum, type Sample } from "../types.ts";
 import { openLocalEngine, type LocalEngine } from "./client.ts";
 import type { LocalOptions } from "./protocol.ts";
 
-const names = ["windows", "qwen2vl", "qwen3vl", "qwen3vlmoe"] as const;
+const names = ["windows", "qwen2vl", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe"] as const;
 const greedySchema = z.object({
   images: z.array(z.object({ widthPx: z.int(), heightPx: z.int(), rgb: z.base64() })),
   prompts: z.array(z.array(z.union([z.int(), z.array(z.int())]))),
@@ -121,7 +121,9 @@ describe.each(names)("%s", (name) => {
     const { prompts } = await readGreedy(name);
     const opened = await open(name, { dtype: "bfloat16" });
     const samples = await sampleAll(opened, prompts, 1);
-    expect(await widestGap(opened, prompts, samples)).toBeLessThan(0.25);
+    // Narrow heads, normed, make more of what is rounded: transformers is a nat off its own float32 there.
+    const bound = name === "qwen35" ? 0.5 : 0.25;
+    expect(await widestGap(opened, prompts, samples)).toBeLessThan(bound);
   });
 
   it.skipIf(testDevice !== "cpu")("gives a request the same bits in any company", async () => {

@@ -8,7 +8,7 @@ import { z } from "zod";
 import { errno, VigorlError } from "../../core/errors.ts";
 import { writeFileAtomic } from "../../core/files.ts";
 import { readText } from "../../core/regular-file.ts";
-import { isNorm, type Parameters } from "../../model/parameters.ts";
+import { isUndecayed, type Parameters } from "../../model/parameters.ts";
 import type { Tensor } from "../../torch/ops.ts";
 import { AdamW, clipGradNorm } from "../../torch/optim.ts";
 import { openSafetensors } from "../../torch/safetensors.ts";
@@ -126,7 +126,7 @@ function newAdam(trained: Parameters, settings: Settings): AdamW {
   const decayed: Parameters = new Map();
   const plain: Parameters = new Map();
   for (const [name, parameter] of trained)
-    (!decayAll && (isNorm(name) || name.endsWith(".bias")) ? plain : decayed).set(name, parameter);
+    (!decayAll && isUndecayed(name) ? plain : decayed).set(name, parameter);
   return new AdamW([{ parameters: decayed }, { parameters: plain, weightDecay: 0 }], {
     betas: [beta1, beta2],
     eps,

@@ -113,3 +113,80 @@ test("a slot holds what was written to it, and so does the one it is read at", (
     { numRuns: 300 },
   );
 });
+
+test("a prompt goes on only where a state is, its own or a kept one", () => {
+  const tokens = (from: number, count: number): number[] =>
+    Array.from({ length: count }, (_, i) => from + i);
+  const cache = new PrefixCache(4, true, 2);
+  const first = fill(cache, promptOf(...tokens(0, 200)));
+  cache.extend(first, 500);
+  cache.leave(first);
+  // At its end, and not in its midst.
+  expect(cache.held([...tokens(0, 200), 500, 1])).toBe(201);
+  expect(cache.held(tokens(0, 150))).toBe(0);
+  const branch = promptOf(...tokens(0, 100), ...tokens(900, 50));
+  const { slot, held, keepAt } = cache.take(branch, branch.length - 1);
+  expect({ held, keepAt }).toEqual({ held: 0, keepAt: [100] });
+  cache.append(slot, branch.entries.slice(0, 100), true);
+  const kept = cache.keep(slot)!;
+  expect(cache.keep(slot)).toBeUndefined();
+  cache.append(slot, branch.entries.slice(100), true);
+  cache.leave(slot);
+  const next = promptOf(...tokens(0, 120));
+  expect(cache.take(next, next.length - 1)).toMatchObject({ held: 100, kept, keepAt: [] });
+  // Little is computed anew rather than kept.
+  const near = promptOf(...tokens(0, 130), 7);
+  expect(cache.take(near, near.length - 1)).toMatchObject({ held: 100, keepAt: [] });
+});
+
+test("states that are kept are those of what they are taken up for, and give way to newer ones", () => {
+  const entry = fc.integer({ min: 0, max: 1 });
+  const prompt = fc
+    .array(fc.tuple(entry, fc.integer({ min: 1, max: 90 })), { minLength: 1, maxLength: 4 })
+    .map((runs) => runs.flatMap(([token, count]) => Array<number>(count).fill(token)));
+  fc.assert(
+    fc.property(
+      fc.boolean(),
+      fc.array(fc.record({ tokens: prompt, grow: fc.nat({ max: 3 }), keepBusy: fc.boolean() }), {
+        maxLength: 40,
+      }),
+      (sharesAll, requests) => {
+        const cache = new PrefixCache(3, sharesAll, 2);
+        /** What the states have seen: of slots, and of kept places. */
+        const live: Entry[][] = [[], [], []];
+        const kept: Entry[][] = [[], []];
+        let busy: Slot | undefined;
+        for (const { tokens, grow, keepBusy } of requests) {
+          const own = new Prompt([{ type: "text", tokens }], sharesAll ? null : 8);
+          const place = cache.take(own, own.length - 1);
+          const { slot, source, held } = place;
+          const state = place.kept === undefined ? live[source.index] : kept[place.kept];
+          if (held > 0) live[slot.index] = [...state];
+          else live[slot.index] = [];
+          expect(live[slot.index]).toEqual(own.entries.slice(0, held));
+          for (const piece of own.pieces(held, place.keepAt)) {
+            const entries = own.entries.slice(piece.start, piece.end);
+            cache.append(slot, entries, piece.isWhole);
+            live[slot.index].push(...entries);
+            if (!place.keepAt.includes(piece.end)) continue;
+            const index = cache.keep(slot);
+            if (index !== undefined) kept[index] = [...live[slot.index]];
+          }
+          for (let n = 0; n < grow; n++) {
+            cache.extend(slot, n);
+            live[slot.index].push(n);
+          }
+          // Some steps more than the slot was told of, as where several are drawn at once.
+          if (!sharesAll && grow > 0) live[slot.index].push(9);
+          if (keepBusy && busy === undefined) busy = slot;
+          else cache.leave(slot);
+          if (!keepBusy && busy !== undefined) {
+            cache.leave(busy);
+            busy = undefined;
+          }
+        }
+      },
+    ),
+    { numRuns: 300 },
+  );
+});

@@ -13,6 +13,7 @@ import { stream } from "../../core/random.ts";
 import { patches14 } from "../../image/fixtures/preprocessor.ts";
 import { toModelImage, type ModelImage } from "../../image/model-image.ts";
 import { Decoder } from "../../model/decoder.ts";
+import type { TextConfig } from "../../model/config.ts";
 import type { CacheForm } from "../../model/kv-cache.ts";
 import { parseModelConfig } from "../../model/families/table.ts";
 import { maxDifference } from "../../model/fixtures/golden.ts";
@@ -87,18 +88,48 @@ interface Form {
   readonly form?: CacheForm;
   readonly maxCells?: number;
   readonly maxPositions?: number;
+  /** Three layers, the first and the last of them delta nets. */
+  readonly delta?: boolean;
+  /** Whatever a slot holds may be shared, as on a GPU. */
+  readonly sharesAll?: boolean;
 }
+
+const deltaLayers: Partial<TextConfig> = {
+  numLayers: 3,
+  headNorms: true,
+  attentionBias: false,
+  centredNorms: true,
+  outputGates: true,
+  delta: {
+    layers: [true, false, true],
+    numKeyHeads: 1,
+    numValueHeads: 2,
+    keyDim: 8,
+    valueDim: 8,
+    kernel: 4,
+  },
+};
 
 async function open(
   numSlots: number,
-  { heads = 2, dtype = "float32", form, maxCells, maxPositions = 400 }: Form = {},
+  {
+    heads = 2,
+    dtype = "float32",
+    form,
+    maxCells,
+    maxPositions = 400,
+    delta = false,
+    sharesAll = false,
+  }: Form = {},
 ): Promise<Desk> {
   const json = JSON.parse(await readFile(join(folder, "config.json"), "utf8")) as {
     text_config: { num_attention_heads: number; rope_parameters: { mrope_section: number[] } };
   };
   json.text_config.num_attention_heads = heads;
   json.text_config.rope_parameters.mrope_section = heads === 2 ? [4, 6, 6] : [2, 3, 3];
-  const model = initModel(parseModelConfig(json, "tiny"), { seed: 1, device: testDevice, dtype });
+  const plain = parseModelConfig(json, "tiny");
+  const config = delta ? { ...plain, text: { ...plain.text, ...deltaLayers } } : plain;
+  const model = initModel(config, { seed: 1, device: testDevice, dtype });
   const options = { numSlots, maxPositions };
   const sizes = await localSizes(folder, { ...options, device: testDevice, dtype });
   let sampling = await openSampling(folder, model, sizes);
@@ -106,6 +137,7 @@ async function open(
     sampling.decoder.dispose();
     sampling = { ...sampling, decoder: new Decoder(model, { ...options, form, maxCells }) };
   }
+  if (sharesAll) Object.assign(sampling.decoder, { pieceLength: null });
   opened.push(sampling);
   return new Desk(sampling);
 }
@@ -204,6 +236,9 @@ describe.skipIf(testDevice !== "cpu")("the law, on a CPU", () => {
     ["libtorch's operators", { form: "matrices" }],
     ["libtorch's operators, four heads on one", { form: "matrices", heads: 4 }],
     ["half precision", { dtype: "bfloat16" }],
+    ["operators of our own, with delta nets,", { delta: true }],
+    ["libtorch's operators, with delta nets,", { delta: true, form: "matrices" }],
+    ["half precision, with delta nets,", { delta: true, dtype: "bfloat16" }],
   ])("in %s company changes no bit", async (_, form) => {
     const [crowd, single] = [await open(3, form), await open(3, form)];
     const alone = new Map<string, Sample>();
@@ -226,6 +261,30 @@ describe.skipIf(testDevice !== "cpu")("the law, on a CPU", () => {
     expect(cachedPositions).toBeGreaterThan(0);
     expect(evictions).toBeGreaterThan(0);
   });
+});
+
+test("states of delta nets are taken up wherever they were kept, as prompts alone come to", async () => {
+  const form: Form = { delta: true, sharesAll: true, form: "rows" };
+  const [crowd, single] = [await open(3, form), await open(3, form)];
+  let numCompared = 0;
+  fc.assert(
+    fc.property(actions, (steps) => {
+      for (const [id, request] of play(crowd, steps)) {
+        single.scheduler.weightsChanged(0);
+        const expected = single.answer(request);
+        const got = crowd.done.get(id)!;
+        const same = expected.tokens.findIndex((token, t) => token !== got.tokens[t]);
+        // Where a draw falls between two tokens, rounding decides; what comes before is the same.
+        const count = same < 0 ? expected.tokens.length : same;
+        numCompared += count;
+        const both = [got, expected].map(({ logprobs }) => logprobs.slice(0, count));
+        expect(maxDifference(both[0], both[1])).toBeLessThan(1e-4);
+      }
+    }),
+    { numRuns: 20 },
+  );
+  expect(numCompared).toBeGreaterThan(500);
+  expect(crowd.scheduler.counts.cachedPositions).toBeGreaterThan(0);
 });
 
 test("over rows, prompts of a round are one pass and come to what each gives alone", async () => {
@@ -321,6 +380,24 @@ describe("work that is not done twice", () => {
     desk.finish();
     expect(desk.scheduler.counts.prefillPositions).toBe(40 + 5 + 30);
   });
+
+  test.skipIf(testDevice !== "cpu")(
+    "prompts of a model with delta nets share what they begin with, once it was seen",
+    async () => {
+      const desk = await open(6, { delta: true });
+      const positions = (): number => desk.scheduler.counts.prefillPositions;
+      const children = [3, 4, 5].map((seed) => [text(1, 150), text(seed, 20)]);
+      for (const [id, prompt] of children.entries())
+        desk.submit(id, { prompt, maxTokens: 4, seed: id });
+      desk.finish();
+      // Whole pieces of 64: the others begin behind the second one.
+      expect(positions()).toBe(170 + 2 * (170 - 128));
+      const reply: Chunk = { type: "text", tokens: desk.done.get(1)!.tokens };
+      desk.submit(10, { prompt: [...children[1], reply, text(9, 8)], maxTokens: 3, seed: 1 });
+      desk.finish();
+      expect(positions()).toBe(170 + 3 * (170 - 128) + 4 + 8);
+    },
+  );
 
   test("a prompt that cannot be read fails alone", async () => {
     const desk = await open(4);

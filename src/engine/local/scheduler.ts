@@ -67,6 +67,8 @@ interface Run {
   slot: Slot | null;
   /** M-RoPE position of the newest token. */
   rope: number;
+  /** Places where its prompt may be cut, and whose states are worth keeping. */
+  readonly keepAt: Set<number>;
 }
 
 /** Counters since the start. */
@@ -103,8 +105,8 @@ export class Scheduler {
   constructor(model: SchedulerModel, events: SchedulerEvents) {
     this.model = model;
     this.events = events;
-    const { cache, pieceLength } = model.decoder;
-    this.cache = new PrefixCache(cache.numSlots, pieceLength === null);
+    const { cache, pieceLength, states } = model.decoder;
+    this.cache = new PrefixCache(cache.numSlots, pieceLength === null, states?.numKept);
     this.maxSteps = model.config.text.hiddenSize <= SMALL_HIDDEN_SIZE ? MAX_STEPS : 1;
   }
 
@@ -171,6 +173,7 @@ export class Scheduler {
       logprobs: [],
       slot: null,
       rope: 0,
+      keepAt: new Set(),
     };
   }
 
@@ -243,8 +246,14 @@ export class Scheduler {
       for (const runs of left) {
         const { entries, length } = runs[0].prompt;
         const held = this.cache.held(entries);
-        const waits = pass.some(([{ prompt }]) => {
-          return commonPrefix(prompt.entries, entries) >= held + WORTH_SHARING;
+        const waits = pass.some(([{ prompt, keepAt }]) => {
+          const common = commonPrefix(prompt.entries, entries);
+          if (common < held + WORTH_SHARING) return false;
+          if (this.model.decoder.states === undefined || common === prompt.length) return true;
+          const cut = prompt.cutUpTo(common);
+          if (cut < held + WORTH_SHARING) return false;
+          keepAt.add(cut);
+          return true;
         });
         const fits = positions + length - held <= MAX_PASS_POSITIONS;
         const isIn = pass.length === 0 || (this.model.decoder.takesMany && !waits && fits);
@@ -311,12 +320,14 @@ export class Scheduler {
   private place(run: Run): Piece[] {
     const { decoder, config } = this.model;
     const { prompt } = run;
-    const { slot, source, held } = this.cache.take(prompt, decoder.mostReused(prompt.length));
+    const place = this.cache.take(prompt, decoder.mostReused(prompt.length));
+    const { slot, source, held, kept, keepAt } = place;
     run.slot = slot;
-    decoder.copyPrefix(source.index, [slot.index], held);
+    decoder.copyPrefix(source.index, [slot.index], held, kept);
+    for (const position of keepAt) run.keepAt.add(position);
     this.counted.cachedPositions += held;
     if (held > 0) run.rope = sequencePositions(prompt.slice(0, held), config).next;
-    return prompt.pieces(held);
+    return prompt.pieces(held, [...run.keepAt]);
   }
 
   /** One pass over a piece of each of some prompts; logits of their last positions. */
@@ -332,10 +343,17 @@ export class Scheduler {
     for (const [i, { run, piece }] of pieces.entries()) {
       run.rope = batch.next[i];
       this.cache.append(run.slot!, run.prompt.entries.slice(piece.start, piece.end), piece.isWhole);
+      if (run.keepAt.has(piece.end)) this.keepState(run.slot!);
       this.counted.prefillPositions += piece.end - piece.start;
     }
     this.counted.prefills += pieces.length;
     return logits;
+  }
+
+  /** Keeps the state of a slot as it is now, for prompts that part from it here. */
+  private keepState(slot: Slot): void {
+    const place = this.cache.keep(slot);
+    if (place !== undefined) this.model.decoder.states?.keep(slot.index, place);
   }
 
   /** One decode step for all, or several of a model whose steps are short. */

@@ -41,9 +41,18 @@ export class Prompt {
     return this.ends.findLast((end) => end <= position) ?? 0;
   }
 
-  /** What is to be computed after the first `start` positions, a place where it may be cut. */
-  pieces(start: number): Piece[] {
-    const ends = this.ends?.filter((end) => end > start && end < this.length) ?? [];
+  /** The last place before its end where it may be cut. */
+  get lastCut(): number {
+    return this.cutUpTo(this.length - 1);
+  }
+
+  /**
+   * What is to be computed after the first `start` positions, a place where it may be cut.
+   * @param cuts more such places, where a piece is to end
+   */
+  pieces(start: number, cuts: readonly number[] = []): Piece[] {
+    const all = this.ends === null ? cuts : [...new Set([...this.ends, ...cuts])];
+    const ends = all.filter((end) => end > start && end < this.length).sort((a, b) => a - b);
     return [...ends, this.length].map((end, i) => {
       const from = i === 0 ? start : ends[i - 1];
       const isWhole = this.ends === null || this.ends.includes(end);

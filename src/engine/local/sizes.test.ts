@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { stateBytes } from "../../model/delta-states.ts";
 import { expect, test } from "vitest";
 import { GIB, sizesIn, type Situation } from "./sizes.ts";
 
@@ -17,6 +18,9 @@ const text = {
   mropeInterleaved: false,
   attentionBias: true,
   headNorms: false,
+  rotaryDim: 128,
+  centredNorms: false,
+  outputGates: false,
 } as const;
 
 /** A 3B model in half precision. */
@@ -111,6 +115,26 @@ test("keys and values of all slots stay inside their memory", () => {
       },
     ),
   );
+});
+
+test("states of delta nets take their part of the cache's memory", () => {
+  const layers = Array.from({ length: 36 }, (_, i) => i % 4 !== 3);
+  const heads = { numKeyHeads: 16, numValueHeads: 32, keyDim: 128, valueDim: 128, kernel: 4 };
+  const hybrid = { ...text, delta: { layers, ...heads } };
+  const config = { text: hybrid, storedDtype: "bfloat16" } as const;
+  const state = stateBytes(hybrid, 2);
+  // 27 nets: a memory of 32 × 128 × 128 in float32 each, and three rows of 8192.
+  expect(state).toBe(27 * (32 * 128 * 128 * 4 + 3 * 8192 * 2));
+  for (const byNeed of [true, false])
+    for (const freeBytes of [40 * GIB, 60 * GIB, 120 * GIB]) {
+      const sizes = sizesIn(large({ config, freeBytes, hasRows: () => byNeed }), {});
+      const cells = sizes.maxCells ?? sizes.numSlots * sizes.maxPositions;
+      const held = 1.8 * cells * 9 * 2 * 2 * 128 * 2 + 2 * sizes.numSlots * state;
+      expect(sizes.numSlots).toBeGreaterThan(8);
+      expect(held).toBeLessThanOrEqual(sizes.cacheBytes);
+    }
+  const asked = { numSlots: 64, maxPositions: 512, cacheBytes: 4 * GIB };
+  expect(() => sizesIn(large({ config }), asked)).toThrow(/64 slots of 512 positions need 7\./);
 });
 
 test("what memory has left over keeps what was computed, within a bound", () => {

@@ -6,7 +6,8 @@
  * fewer, the longer what is asked for.
  */
 import { VigorlError } from "../../core/errors.ts";
-import type { ModelConfig } from "../../model/config.ts";
+import { numAttentionLayers, type ModelConfig } from "../../model/config.ts";
+import { stateBytes } from "../../model/delta-states.ts";
 import { familyOf } from "../../model/families/table.ts";
 import { cacheFormFor } from "../../model/kv-cache.ts";
 import { readModelConfig } from "../../model/folder.ts";
@@ -40,6 +41,8 @@ const ROW_GROWTH_PEAK = 2;
 const SPARE_SLOTS_A_SLOT = 3;
 /** Bound on what slots beyond those at work may come to hold, where such cost nothing but memory. */
 const SPARE_SLOT_BYTES = GIB / 4;
+/** States of delta nets: a slot's own, and one that is kept beside it. */
+const STATES_A_SLOT = 2;
 /** Copies of the weights while sampling (the model's and the decoder's), and while learning. */
 const SAMPLING_COPIES = 2;
 const LEARNING_COPIES = 5;
@@ -118,11 +121,14 @@ export function sizesIn(situation: Situation, options: LocalOptions): LocalSizes
   const beside = Math.max(freeBytes - copies * weightsBytes, freeBytes / 10);
   const cacheBytes = options.cacheBytes ?? beside / 2;
   const perSlotPosition =
-    text.numLayers * 2 * text.numKeyValueHeads * text.headDim * dtypeBytes[dtype];
+    numAttentionLayers(text) * 2 * text.numKeyValueHeads * text.headDim * dtypeBytes[dtype];
   const perPosition = perSlotPosition * spread.samplers;
+  const slotStates = STATES_A_SLOT * stateBytes(text, dtypeBytes[dtype]);
   const byNeed = situation.hasRows(dtype);
   const peak = byNeed ? ROW_GROWTH_PEAK : GROWTH_PEAK;
-  const room = Math.floor(cacheBytes / (perPosition * peak));
+  /** Positions that there is room for beside the states of so many slots. */
+  const roomBeside = (slots: number): number =>
+    Math.floor((cacheBytes - slots * slotStates * spread.samplers) / (perPosition * peak));
 
   const limit = text.maxPositions;
   if (options.maxPositions !== undefined && options.maxPositions > limit) {
@@ -135,12 +141,19 @@ export function sizesIn(situation: Situation, options: LocalOptions): LocalSizes
   const wanted = options.maxPositions ?? Math.min(limit, ROOMY_POSITIONS);
   const most = byNeed ? MOST_ROW_SLOTS : single ? DEFAULT_THREAD_SLOTS : DEFAULT_SLOTS;
   const positionsASlot = byNeed ? LEAST_ROW_POSITIONS : wanted;
-  const numSlots = options.numSlots ?? clamp(Math.floor(room / positionsASlot), 1, most);
+  const slotsOf = (positions: number): number => {
+    const states = (slotStates * spread.samplers) / (perPosition * peak);
+    return Math.floor(roomBeside(0) / (positions + states));
+  };
+  const numSlots = options.numSlots ?? clamp(slotsOf(positionsASlot), 1, most);
+  const room = roomBeside(numSlots);
   const maxPositions =
     options.maxPositions ?? Math.min(limit, byNeed ? room : Math.floor(room / numSlots));
   const asked = byNeed ? maxPositions : numSlots * maxPositions;
   if (maxPositions < 1 || ((byNeed || options.cacheBytes !== undefined) && asked > room)) {
-    const needs = Math.max(asked, byNeed ? 1 : numSlots) * perPosition * peak;
+    const needs =
+      Math.max(asked, byNeed ? 1 : numSlots) * perPosition * peak +
+      numSlots * slotStates * spread.samplers;
     throw new VigorlError(
       "usage",
       `${folder}: ${byNeed ? 1 : numSlots} slots of ${Math.max(1, maxPositions)} positions need ${gib(needs)} GiB of cache, engine.memory.cacheGiB allows ${gib(cacheBytes)}`,
@@ -149,7 +162,7 @@ export function sizesIn(situation: Situation, options: LocalOptions): LocalSizes
   }
   const mostSpare = Math.min(
     SPARE_SLOTS_A_SLOT * numSlots,
-    Math.floor(SPARE_SLOT_BYTES / (perSlotPosition * maxPositions)),
+    Math.floor(SPARE_SLOT_BYTES / (perSlotPosition * maxPositions + slotStates)),
   );
   return {
     device,
@@ -157,7 +170,7 @@ export function sizesIn(situation: Situation, options: LocalOptions): LocalSizes
     maxPositions,
     numSlots,
     spareSlots: hasKernelsFor(dtype, device)
-      ? clamp(Math.floor(room / maxPositions) - numSlots, 0, mostSpare)
+      ? clamp(slotsOf(maxPositions) - numSlots, 0, mostSpare)
       : 0,
     ...threading,
     tokensPerMicroBatch: options.tokensPerMicroBatch ?? DEFAULT_TOKENS_PER_MICRO_BATCH,

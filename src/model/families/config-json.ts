@@ -13,14 +13,20 @@ import type { ModelConfig, TextConfig, VisionConfig, YarnConfig } from "../confi
 /** What a family says of its language layers beside the numbers in the file. */
 export interface TextTraits extends Pick<
   TextConfig,
-  "attentionBias" | "headNorms" | "mropeInterleaved"
+  "attentionBias" | "headNorms" | "mropeInterleaved" | "centredNorms" | "outputGates"
 > {
+  /** Whether some layers have delta nets: "linear_attention" in layer_types. */
+  readonly hasDelta: boolean;
   /** Where the file does not say. */
   readonly defaults: Pick<
     TextConfig,
     "rmsNormEps" | "ropeTheta" | "mropeSection" | "maxPositions"
   > & {
     readonly headDim?: number;
+    /** Of families all of whose layers have experts, whose files may leave it out. */
+    readonly intermediateSize?: number;
+    /** Share of a head that rotates, in families where this is not all of it. */
+    readonly rotaryShare?: number;
   };
 }
 
@@ -40,9 +46,12 @@ export interface ConfigFile {
 }
 
 /** Parses what all families read. @throws VigorlError "input" */
-export function openConfig(json: unknown, source: string): ConfigFile {
+export function openConfig(json: unknown, source: string, imageTokenId = 151655): ConfigFile {
   refuseQuantised(json, source);
-  const root = parsePart(rootSchema, json, source, "");
+  const schema = rootSchema.extend({
+    image_token_id: z.int().nonnegative().default(imageTokenId),
+  });
+  const root = parsePart(schema, json, source, "");
   const prefix = root.text_config === undefined ? "" : "text_config.";
   const readText: ConfigFile["readText"] = (schema) =>
     parsePart(schema, root.text_config ?? json, source, prefix);
@@ -89,15 +98,18 @@ export function modelConfig(
 /** The language model's numbers. @throws VigorlError "input" */
 export function readText(
   { text, source }: ConfigFile,
-  { defaults, ...traits }: TextTraits,
+  { defaults, hasDelta, ...traits }: TextTraits,
 ): TextConfig {
   onlyActivation("silu", text.hidden_act, "hidden_act", source);
-  const sliding = text.layer_types?.find((type) => type !== "full_attention");
-  if (text.use_sliding_window === true || sliding !== undefined) {
+  const known = ["full_attention", ...(hasDelta ? ["linear_attention"] : [])];
+  const other = text.layer_types?.find((type) => !known.includes(type));
+  if (text.use_sliding_window === true || other !== undefined) {
     fail(
       source,
-      "sliding-window attention is switched on",
-      "set use_sliding_window to false and layer_types to full_attention",
+      other === undefined || other === "sliding_attention"
+        ? "sliding-window attention is switched on"
+        : `layer_types names ${JSON.stringify(other)}, which is not supported`,
+      `set use_sliding_window to false and layer_types to ${known.join(" or ")}`,
     );
   }
   if (text.attention_bias !== undefined && text.attention_bias !== traits.attentionBias) {
@@ -110,6 +122,10 @@ export function readText(
   const rope = { ...text.rope_parameters, ...text.rope_scaling };
   const maxPositions = text.max_position_embeddings ?? defaults.maxPositions;
   const yarn = readYarn(rope, maxPositions, source);
+  const { rotaryShare } = defaults;
+  const share = rope.partial_rotary_factor ?? text.partial_rotary_factor ?? rotaryShare ?? 1;
+  if (rotaryShare === undefined && share !== 1)
+    fail(source, `partial_rotary_factor ${share} is not supported`, "use 1");
   if (rope.mrope_interleaved !== undefined && rope.mrope_interleaved !== traits.mropeInterleaved) {
     fail(
       source,
@@ -134,23 +150,37 @@ export function readText(
       "make num_attention_heads a multiple of num_key_value_heads",
     );
   }
+  const rotaryDim = Math.trunc(headDim * share);
+  if (rotaryDim < 2 || rotaryDim % 2 !== 0 || headDim % rotaryDim !== 0) {
+    const what = `partial_rotary_factor ${share} rotates ${rotaryDim} of the ${headDim} numbers of a head`;
+    fail(source, what, "make that an even number that divides head_dim");
+  }
   const [time, height, width] = rope.mrope_section ?? defaults.mropeSection;
-  if ((time + height + width) * 2 !== headDim) {
+  if ((time + height + width) * 2 !== rotaryDim) {
+    const whole = rotaryDim === headDim ? "head_dim" : "the rotating part";
     fail(
       source,
-      `mrope_section [${time}, ${height}, ${width}] does not sum to half of head_dim ${headDim}`,
-      "the three sections share the rotary frequencies of one head: make them sum to head_dim / 2",
+      `mrope_section [${time}, ${height}, ${width}] does not sum to half of ${whole} ${rotaryDim}`,
+      `the three sections share the rotary frequencies of one head: make them sum to half of ${whole}`,
     );
   }
+  const intermediateSize = text.intermediate_size ?? defaults.intermediateSize;
+  if (intermediateSize === undefined)
+    return fail(
+      source,
+      "intermediate_size is missing",
+      "copy config.json from the published model",
+    );
   return {
     ...traits,
     vocabSize: text.vocab_size,
     hiddenSize: text.hidden_size,
-    intermediateSize: text.intermediate_size,
+    intermediateSize,
     numLayers: text.num_hidden_layers,
     numHeads,
     numKeyValueHeads,
     headDim,
+    rotaryDim,
     maxPositions,
     rmsNormEps: text.rms_norm_eps ?? defaults.rmsNormEps,
     ropeTheta: rope.rope_theta ?? text.rope_theta ?? defaults.ropeTheta,
@@ -216,7 +246,7 @@ const ropeSchema = z.object({
   rope_theta: z.number().positive().optional(),
   mrope_section: z.array(z.int().nonnegative()).length(3).optional(),
   mrope_interleaved: z.boolean().optional(),
-  partial_rotary_factor: z.number().optional(),
+  partial_rotary_factor: z.number().positive().max(1).optional(),
   factor: z.number().min(1).nullish(),
   original_max_position_embeddings: size.nullish(),
   attention_factor: z.number().positive().nullish(),
@@ -230,7 +260,7 @@ const ropeSchema = z.object({
 const rootSchema = z.object({
   model_type: z.string(),
   tie_word_embeddings: z.boolean().optional(),
-  image_token_id: z.int().nonnegative().default(151655),
+  image_token_id: z.int().nonnegative(),
   dtype: z.string().nullish(),
   torch_dtype: z.string().nullish(),
   text_config: z.record(z.string(), z.unknown()).optional(),
@@ -240,7 +270,7 @@ const rootSchema = z.object({
 const textSchema = z.object({
   vocab_size: size,
   hidden_size: size,
-  intermediate_size: size,
+  intermediate_size: size.optional(),
   num_hidden_layers: count,
   num_attention_heads: size,
   num_key_value_heads: size.nullish(),
@@ -255,6 +285,7 @@ const textSchema = z.object({
   rope_theta: z.number().positive().nullish(),
   rope_scaling: ropeSchema.nullish(),
   rope_parameters: ropeSchema.nullish(),
+  partial_rotary_factor: z.number().positive().max(1).optional(),
   tie_word_embeddings: z.boolean().nullish(),
   dtype: z.string().nullish(),
   torch_dtype: z.string().nullish(),
@@ -293,8 +324,6 @@ function readYarn(
   maxPositions: number,
   source: string,
 ): YarnConfig | undefined {
-  const { partial_rotary_factor: share = 1 } = rope;
-  if (share !== 1) fail(source, `partial_rotary_factor ${share} is not supported`, "use 1");
   const type = rope.rope_type ?? rope.type ?? "default";
   if (type === "default" || type === "mrope") return undefined;
   if (type !== "yarn") {

@@ -34,6 +34,8 @@ export interface Family {
    * and folders that do not are told apart by the shape.
    */
   readonly liesTransposed?: (name: string) => boolean;
+  /** Parameters in published files that belong to parts which are not run here, by canonical name. */
+  readonly passesOver?: (name: string) => boolean;
   /** What the preprocessor does where its file says nothing. */
   readonly preprocessor: PreprocessorConfig;
   readonly coordinates: Coordinates;

@@ -23,6 +23,9 @@ export const qwen2Text: TextTraits = {
   attentionBias: true,
   headNorms: false,
   mropeInterleaved: false,
+  centredNorms: false,
+  outputGates: false,
+  hasDelta: false,
   defaults: {
     rmsNormEps: 1e-5,
     ropeTheta: 1e6,

@@ -27,6 +27,9 @@ export const qwen3Text: TextTraits = {
   attentionBias: false,
   headNorms: true,
   mropeInterleaved: true,
+  centredNorms: false,
+  outputGates: false,
+  hasDelta: false,
   defaults: {
     rmsNormEps: 1e-6,
     ropeTheta: 5e5,
@@ -84,10 +87,12 @@ const visionSchema = towerSchema.extend({
   deepstack_visual_indexes: z.array(z.int().nonnegative()).default([8, 16, 24]),
 });
 
-export function qwen3Vision(file: ConfigFile): VisionConfig {
+/** @param deepstack blocks that are merged too; as the file says where absent */
+export function qwen3Vision(file: ConfigFile, deepstack?: readonly number[]): VisionConfig {
   const read = readVision(file, visionSchema);
+  const deepstackBlocks = deepstack ?? read.deepstack_visual_indexes;
   const positionsSide = Math.sqrt(read.num_position_embeddings);
-  const deepest = Math.max(-1, ...read.deepstack_visual_indexes);
+  const deepest = Math.max(-1, ...deepstackBlocks);
   if (!Number.isInteger(positionsSide)) {
     const what = `vision_config.num_position_embeddings ${read.num_position_embeddings} is no square`;
     fail(file.source, what, "learned positions form a square table");
@@ -104,7 +109,7 @@ export function qwen3Vision(file: ConfigFile): VisionConfig {
       intermediateSize: read.intermediate_size,
       outHiddenSize: read.out_hidden_size,
       positionsSide,
-      deepstackBlocks: read.deepstack_visual_indexes,
+      deepstackBlocks,
     },
     qwen3Preprocessor.patchSize,
     file.source,

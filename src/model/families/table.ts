@@ -5,10 +5,19 @@ import type { ModelConfig } from "../config.ts";
 import type { Family } from "./family.ts";
 import { qwen2_5_vl } from "./qwen2_5_vl.ts";
 import { qwen2_vl } from "./qwen2_vl.ts";
+import { qwen3_5 } from "./qwen3_5.ts";
+import { qwen3_5_moe } from "./qwen3_5_moe.ts";
 import { qwen3_vl } from "./qwen3_vl.ts";
 import { qwen3_vl_moe } from "./qwen3_vl_moe.ts";
 
-export const families: readonly Family[] = [qwen2_vl, qwen2_5_vl, qwen3_vl, qwen3_vl_moe];
+export const families: readonly Family[] = [
+  qwen2_vl,
+  qwen2_5_vl,
+  qwen3_vl,
+  qwen3_vl_moe,
+  qwen3_5,
+  qwen3_5_moe,
+];
 
 /** The family of the models that are made here from random weights. */
 export const homeFamily: Family = qwen2_5_vl;
