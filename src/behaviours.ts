@@ -11,7 +11,6 @@ import { writeFileAtomic } from "./core/files.ts";
 import { inside } from "./core/inside.ts";
 import { readJsonl } from "./core/jsonl.ts";
 import { Progress } from "./core/progress.ts";
-import { openRunFolder, type RunFolder } from "./core/run-folder.ts";
 import { planEngine, whileOpen } from "./engine-plan.ts";
 import {
   engineLabel,
@@ -19,7 +18,6 @@ import {
   withModelFolders,
   type EngineConfig,
 } from "./engine/open.ts";
-import { armFolder, readArm } from "./eval/arm.ts";
 import {
   choose,
   type Observation,
@@ -37,7 +35,7 @@ import {
   type GroupName,
   type SummaryOptions,
 } from "./eval/behaviours/watch.ts";
-import { isRight, isUnanswered } from "./eval/outcome.ts";
+import { isRight } from "./eval/outcome.ts";
 import { html } from "./eval/html.ts";
 import { pageUri, recordPicturesOf, viewOf } from "./eval/report-files.ts";
 import { pageHtml } from "./eval/report-html.ts";
@@ -45,10 +43,11 @@ import { reportCss } from "./eval/report-style.ts";
 import { imageStore, type PageImage, type TraceView } from "./eval/report-trace.ts";
 import { decodeImage } from "./image/decode.ts";
 import { pictureFile } from "./image/picture-file.ts";
-import { behaviourRules, recipeOfManifest, type Recipe } from "./recipe.ts";
-import { finishedArms, groupOfRun, mainArm, type GroupOfRun } from "./replay.ts";
+import { behaviourRules, type Recipe } from "./recipe.ts";
+import { groupOfRun } from "./replay.ts";
+import { openTraced, tracesOfRun, type TracedRun } from "./run-traces.ts";
 import { chainLineSchema } from "./search/linearize.ts";
-import { traceSchema, type Trace } from "./task/trace.ts";
+import type { Trace } from "./task/trace.ts";
 
 export interface BehaviourOptions {
   /** One run or two, each as `runs/a` or `runs/a:group`. */
@@ -73,7 +72,7 @@ export async function countBehaviours(
   options: BehaviourOptions,
 ): Promise<{ report: BehaviourReport; page: string }> {
   const { runs, over, limit, signal, quiet } = options;
-  const sources = await Promise.all(runs.map(openSource));
+  const sources = await Promise.all(runs.map(openTraced));
   const [first, second] = sources;
   if (second !== undefined && first.group === second.group && isSame(first.path, second.path))
     throw new VigorlError("usage", `${first.label} would be compared with itself`, {
@@ -113,34 +112,18 @@ function isSame(a: string, b: string): boolean {
   return resolve(a) === resolve(b);
 }
 
-interface Source extends GroupOfRun {
-  readonly run: RunFolder;
-  readonly recipe: Recipe;
-  /** The arm that its evaluation is about. */
-  readonly main: string | undefined;
-}
-
-async function openSource(text: string): Promise<Source> {
-  const { path, group, label } = groupOfRun(text);
-  const run = await openRunFolder(path);
-  const recipe = recipeOfManifest(join(path, "manifest.json"), run.manifest, []);
-  const arms = await finishedArms(path);
-  return { path, group, label, run, recipe, main: mainArm(run, arms) };
-}
-
 /** Where a page finds pictures of the records, by hash: as the model saw them, with the original's size. */
 type Pictures = Map<string, { folder: string; widthPx: number; heightPx: number }>;
 
 /** Counts all traces of a run, or of the group that is named. Of two runs, groups carry the run's name. */
 async function watchRun(
-  source: Source,
+  source: TracedRun,
   isOneOfTwo: boolean,
   watch: BehaviourWatch,
   pictures: Pictures,
   { judge, signal }: BehaviourOptions,
 ): Promise<void> {
-  const { path, main } = source;
-  const arms = await finishedArms(path);
+  const { path, arms, main } = source;
   // Two evaluations are compared by what they are about.
   const only = source.group ?? (isOneOfTwo && arms.length > 0 ? (main ?? null) : null);
   const nameOf = (task: string, group: string): GroupName => ({
@@ -154,29 +137,18 @@ async function watchRun(
   };
   const withThoughts = (one: Observation, turns: Parameters<typeof thoughtsOf>[0]): Observation =>
     judge === null ? one : { ...one, thoughts: thoughtsOf(turns) };
-  const add = (trace: Trace, folder: string, name: GroupName, score: number | undefined) => {
-    if (isUnanswered(trace)) return;
+  const onArm = (task: string, arm: string, asked: number) =>
+    watch.tellAsked(nameOf(task, arm), asked);
+  for await (const one of tracesOfRun(source, { signal, isWanted, onArm })) {
+    const { folder, trace, score } = one;
+    const name = nameOf(one.task, one.group);
     const view = viewOfTrace(trace, name, score ?? trace.reward?.accuracy ?? 0);
     for (const { imageHash, box } of view === null ? [] : recordPicturesOf(trace.pictures))
       if (!pictures.has(imageHash))
         pictures.set(imageHash, { folder, widthPx: box[2], heightPx: box[3] });
-    const right = score === undefined ? null : isRight({ score });
+    const right = score === null ? null : isRight({ score });
     const counted = watch.count({ ...name, trace, isRight: right, view });
     watch.keep(name, withThoughts(counted, trace));
-  };
-
-  for (const { task, arm } of arms.filter((one) => isWanted(one.arm))) {
-    const folder = armFolder(path, task, arm);
-    const { outcomes } = await readArm(path, task, arm);
-    const asked = outcomes.filter((one) => (one.sample ?? 0) === 0 && !isUnanswered(one));
-    const scores = new Map(asked.map(({ recordId, score }) => [recordId, score]));
-    watch.tellAsked(nameOf(task, arm), asked.length);
-    for await (const trace of tracesOf(folder, signal))
-      add(trace, folder, nameOf(task, arm), scores.get(trace.recordId));
-  }
-  for await (const trace of tracesOf(path, signal)) {
-    const group = trace.step === undefined ? "traces" : `step-${trace.step}`;
-    if (isWanted(group)) add(trace, path, nameOf(trace.task ?? "train", group), undefined);
   }
   const chains = join(path, "chains.jsonl");
   if (existsSync(chains))
@@ -194,17 +166,8 @@ function chainTurns({ turns }: { readonly turns: readonly string[] }) {
   return { turns: turns.map((text) => ({ text })) };
 }
 
-async function* tracesOf(folder: string, signal: AbortSignal): AsyncGenerator<Trace> {
-  const file = join(folder, "traces.jsonl");
-  if (!existsSync(file)) return;
-  for await (const trace of readJsonl(file, traceSchema, { allowTornLastLine: true })) {
-    signal.throwIfAborted();
-    yield trace;
-  }
-}
-
 function refuseNothing(
-  { label, path }: Source,
+  { label, path }: TracedRun,
   only: string | null,
   found: readonly string[],
   watch: BehaviourWatch,
@@ -293,7 +256,7 @@ async function judged(
 }
 
 async function writePage(
-  { run, label }: Source,
+  { run, label }: TracedRun,
   command: string,
   report: BehaviourReport,
   watch: BehaviourWatch,

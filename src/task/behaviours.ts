@@ -11,6 +11,7 @@ import { announces, confirms, givesUp, namedRegions, takesBack } from "../text/p
 import { countDistinct, isNear } from "../text/points.ts";
 import type { ToolUseLine } from "./lines.ts";
 import { cropOverlap, type PictureLine, type RecordPlace } from "./pictures.ts";
+import { countUses } from "./trajectory.ts";
 import { thoughtSentences, type PointView, type ThoughtSentence } from "./sentences.ts";
 
 /** What is counted, and in which words a table says so. */
@@ -89,7 +90,7 @@ export function behavioursOf(
     quotes.filter(({ behaviour }) => behaviour === name).length;
   const outside = sentences.flatMap(({ points }) => points.filter(({ inImage }) => !inImage));
   const counts = {
-    looks: looks.length,
+    looks: countUses(episode),
     places: countDistinct(places, rules.minDistancePx),
     regions: regions(places, sentences, episode, rules),
     subgoals: numOf("subgoals"),

@@ -146,7 +146,11 @@ export interface Trajectory extends Transcript {
 }
 
 /** Tool calls that did what they asked for. */
-export function countUses({ toolUses }: Pick<Trajectory, "toolUses">): number {
+export function countUses({
+  toolUses,
+}: {
+  readonly toolUses: readonly { readonly fault: string | null }[];
+}): number {
   return toolUses.filter(({ fault }) => fault === null).length;
 }
 
