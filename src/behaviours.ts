@@ -11,13 +11,8 @@ import { writeFileAtomic } from "./core/files.ts";
 import { inside } from "./core/inside.ts";
 import { readJsonl } from "./core/jsonl.ts";
 import { Progress } from "./core/progress.ts";
-import { planEngine, whileOpen } from "./engine-plan.ts";
-import {
-  engineLabel,
-  processorFolder,
-  withModelFolders,
-  type EngineConfig,
-} from "./engine/open.ts";
+import { whileOpen } from "./engine-plan.ts";
+import { engineLabel, type EngineConfig } from "./engine/open.ts";
 import {
   choose,
   type Observation,
@@ -43,9 +38,9 @@ import { reportCss } from "./eval/report-style.ts";
 import { imageStore, type PageImage, type TraceView } from "./eval/report-trace.ts";
 import { decodeImage } from "./image/decode.ts";
 import { pictureFile } from "./image/picture-file.ts";
-import { behaviourRules, type Recipe } from "./recipe.ts";
+import { behaviourRules } from "./recipe.ts";
 import { groupOfRun } from "./replay.ts";
-import { openTraced, tracesOfRun, type TracedRun } from "./run-traces.ts";
+import { openTraced, planAsked, tracesOfRun, type TracedRun } from "./run-traces.ts";
 import { chainLineSchema } from "./search/linearize.ts";
 import type { Trace } from "./task/trace.ts";
 
@@ -91,7 +86,7 @@ export async function countBehaviours(
   let judgeName: string | null = null;
   if (options.judge !== null) {
     const { judge } = options;
-    const plan = await planJudge(first.recipe, judge, signal);
+    const plan = await planAsked(first.recipe, judge, signal);
     judgeName = engineLabel(plan.engine);
     const folder = inside(first.path, "judgements");
     const named = { name: judgeName, chat: plan.episode.chat, maxTokens: judgeMaxTokens, folder };
@@ -216,12 +211,6 @@ function acrossRuns(runs: readonly string[]): SummaryOptions["against"] {
     const found = own.length > 0 ? own : same;
     return found.filter((one) => one.group !== group);
   };
-}
-
-async function planJudge(recipe: Recipe, judge: EngineConfig, signal: AbortSignal) {
-  const fallback = processorFolder(await withModelFolders(recipe.engine));
-  const needs = { purpose: "--judge", capabilities: [] };
-  return planEngine(recipe, judge, needs, { signal }, fallback);
 }
 
 async function judged(

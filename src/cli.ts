@@ -18,6 +18,7 @@ import { runsVerb } from "./cli/runs.ts";
 import { searchVerb } from "./cli/search.ts";
 import { serveVerb } from "./cli/serve.ts";
 import { sftVerb } from "./cli/sft.ts";
+import { studyVerb } from "./cli/study.ts";
 import { ownVersion, programName } from "./core/paths.ts";
 
 const program = new Command("vigorl")
@@ -44,6 +45,7 @@ const verbs: Verb[] = [
   runsVerb(),
   compareVerb(),
   behavioursVerb(),
+  studyVerb(),
   mergeVerb(),
   askVerb(),
   serveVerb(),

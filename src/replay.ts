@@ -16,7 +16,7 @@ import { isArmDone, readArm, readArmFacts } from "./eval/arm.ts";
 import { askedUnder, conditionOf } from "./eval/controls.ts";
 import { compareOutcomes, type PairedArms } from "./eval/compare-runs.ts";
 import { replayArm, replayMarkdown, type ReplayRow } from "./eval/replay.ts";
-import { loadTasks, recipeSchema } from "./recipe.ts";
+import { loadTasks, recipeSchema, type Recipe, type TaskSet } from "./recipe.ts";
 import { changesOf, inputHashes } from "./run-inputs.ts";
 
 /**
@@ -33,8 +33,7 @@ const replayIn = oneWriter(async ({ path }: { readonly path: string }) => {
   const source = `${path}/manifest.json`;
   const recipe = parseConfig(JSON.stringify(run.manifest.recipe), source, recipeSchema);
   const arms = await armsOf(path);
-  const sets = await loadTasks(recipe, "heldout");
-  refuseChanges(path, run.manifest.dataHashes, await inputHashes(recipe, {}, sets));
+  const sets = await questionsOf(run, recipe, "heldout");
   const rows: ReplayRow[] = [];
   for (const { task, arm } of arms) {
     const set = sets.find((one) => one.task === task);
@@ -62,7 +61,18 @@ const replayIn = oneWriter(async ({ path }: { readonly path: string }) => {
   return { rows, page };
 });
 
-/** Replies are scored by the truths that they were asked for; what else a run read does not matter. */
+/** The questions that a run was asked. @throws VigorlError("usage") where they have changed since */
+export async function questionsOf(
+  { path, manifest }: RunFolder,
+  recipe: Recipe,
+  split: "train" | "heldout",
+): Promise<TaskSet[]> {
+  const sets = await loadTasks(recipe, split);
+  refuseChanges(path, manifest.dataHashes, await inputHashes(recipe, {}, sets));
+  return sets;
+}
+
+/** What else a run read does not matter. */
 function refuseChanges(
   path: string,
   before: Readonly<Record<string, string>>,

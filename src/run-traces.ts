@@ -6,6 +6,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { readJsonl } from "./core/jsonl.ts";
 import { openRunFolder, type RunFolder } from "./core/run-folder.ts";
+import { planEngine, type EnginePlan } from "./engine-plan.ts";
+import { processorFolder, withModelFolders, type EngineConfig } from "./engine/open.ts";
 import { armFolder, readArm } from "./eval/arm.ts";
 import { isUnanswered } from "./eval/evaluate.ts";
 import { recipeOfManifest, type Recipe } from "./recipe.ts";
@@ -39,7 +41,8 @@ export async function openTraced(text: string): Promise<TracedRun> {
   const run = await openRunFolder(path);
   const recipe = recipeOfManifest(join(path, "manifest.json"), run.manifest, []);
   const arms = await finishedArms(path);
-  return { path, group, label, run, recipe, arms, main: mainArm(run, arms) };
+  const main = arms.length === 0 ? undefined : mainArm(run, arms);
+  return { path, group, label, run, recipe, arms, main };
 }
 
 export interface TraceListeners {
@@ -80,4 +83,15 @@ async function* tracesIn(folder: string, signal: AbortSignal): AsyncGenerator<Tr
     signal.throwIfAborted();
     if (!isUnanswered(trace)) yield trace;
   }
+}
+
+/** A model that is asked about a run's traces, in words. @throws as `planEngine` */
+export async function planAsked(
+  recipe: Recipe,
+  engine: EngineConfig,
+  signal: AbortSignal,
+): Promise<EnginePlan> {
+  const fallback = processorFolder(await withModelFolders(recipe.engine));
+  const needs = { purpose: "--judge", capabilities: [] };
+  return planEngine(recipe, engine, needs, { signal }, fallback);
 }

@@ -35,7 +35,8 @@ export function behavioursVerb(): Verb {
   };
 }
 
-async function judgeOf(text: string | undefined): Promise<EngineConfig | null> {
+/** The engine that `--judge` names, or null. */
+export async function judgeOf(text: string | undefined): Promise<EngineConfig | null> {
   if (text === undefined) return null;
   if (text.trim() === "")
     throw new VigorlError("usage", "--judge names no engine", {

@@ -98,6 +98,25 @@ export function drawDisc(
   }
 }
 
+/** Draws a circle: pixels whose middle lies at most `widthPx` inside of the radius. */
+export function drawRing(
+  image: RgbImage,
+  centre: Place,
+  radius: number,
+  widthPx: number,
+  colour: Colour,
+): void {
+  const inner = Math.max(0, radius - widthPx);
+  const first = (middle: number) => Math.max(0, Math.floor(middle - radius));
+  const lastX = Math.min(image.widthPx - 1, Math.ceil(centre.x + radius));
+  const lastY = Math.min(image.heightPx - 1, Math.ceil(centre.y + radius));
+  for (let y = first(centre.y); y <= lastY; y++)
+    for (let x = first(centre.x); x <= lastX; x++) {
+      const away = Math.hypot(x + 0.5 - centre.x, y + 0.5 - centre.y);
+      if (away <= radius && away >= inner) setPixel(image, x, y, colour);
+    }
+}
+
 /** Draws a line with round ends. */
 export function drawLine(
   image: RgbImage,

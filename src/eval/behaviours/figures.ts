@@ -5,6 +5,7 @@
  */
 import { krippendorffAlpha } from "../../core/agreement.ts";
 import { stream } from "../../core/random.ts";
+import { groupBy } from "../../core/round-robin.ts";
 import {
   bootstrapDifference,
   bootstrapMean,
@@ -202,16 +203,9 @@ export function keyOf({ recordId, question }: Pick<Observation, "recordId" | "qu
 
 /** The mean of each question's traces, of those where it can be told. */
 function perQuestion(observations: readonly Observation[], of: Counted): Map<string, number> {
-  const values = new Map<string, number[]>();
-  for (const one of observations) {
-    const value = of(one);
-    if (value === null) continue;
-    const key = keyOf(one);
-    const list = values.get(key);
-    if (list === undefined) values.set(key, [value]);
-    else list.push(value);
-  }
-  return new Map([...values].map(([key, list]) => [key, mean(list)]));
+  const counted = observations.filter((one) => of(one) !== null);
+  const byKey = [...groupBy(counted, keyOf)];
+  return new Map(byKey.map(([key, own]) => [key, mean(own.map((one) => of(one) ?? 0))]));
 }
 
 function figureTable<Name extends string>(
