@@ -9,7 +9,7 @@ import { openRunFolder, type RunFolder } from "./core/run-folder.ts";
 import { planEngine, type EnginePlan } from "./engine-plan.ts";
 import { processorFolder, withModelFolders, type EngineConfig } from "./engine/open.ts";
 import { armFolder, readArm } from "./eval/arm.ts";
-import { isUnanswered } from "./eval/evaluate.ts";
+import { isUnanswered } from "./eval/outcome.ts";
 import { recipeOfManifest, type Recipe } from "./recipe.ts";
 import { finishedArms, groupOfRun, mainArm, type GroupOfRun } from "./replay.ts";
 import { traceSchema, type Trace } from "./task/trace.ts";

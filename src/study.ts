@@ -12,7 +12,7 @@ import { Progress } from "./core/progress.ts";
 import { roundRobin } from "./core/round-robin.ts";
 import { whileOpen } from "./engine-plan.ts";
 import { engineLabel, type EngineConfig } from "./engine/open.ts";
-import { isRight } from "./eval/evaluate.ts";
+import { isRight } from "./eval/outcome.ts";
 import type { TraceChoice } from "./eval/behaviours/figures.ts";
 import { standingJudge, standingMaxTokens, type Standing } from "./eval/study/alone.ts";
 import {

@@ -56,7 +56,7 @@ function exampleOf(
 ): Html {
   const figure = Number.isInteger(count) ? String(count) : count.toFixed(2);
   const said = quotes.length > 0 ? quotes : view.turns.flatMap(ownWords);
-  return html`<article class="panel">
+  return html`<article class="panel example">
     <header><span class="name">${headOf[behaviour]}</span><span>${figure}</span></header>
     ${view.pictures.map((_, i) => tracePicture(view, i, images, behaviour))}
     <div class="turns">
