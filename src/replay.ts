@@ -15,6 +15,7 @@ import { oneWriter } from "./core/run-lock.ts";
 import { isArmDone, readArm, readArmFacts } from "./eval/arm.ts";
 import { askedUnder, conditionOf } from "./eval/controls.ts";
 import { compareOutcomes, type PairedArms } from "./eval/compare-runs.ts";
+import type { Spent } from "./eval/spent.ts";
 import { replayArm, replayMarkdown, type ReplayRow } from "./eval/replay.ts";
 import { loadTasks, recipeSchema, type Recipe, type TaskSet } from "./recipe.ts";
 import { changesOf, inputHashes } from "./run-inputs.ts";
@@ -95,6 +96,11 @@ interface ArmOfRun {
   readonly label: string;
 }
 
+/** Two arms, and what each took; null where a run did not count it. */
+export interface ComparedArms extends PairedArms {
+  readonly spent: readonly [ours: Spent | null, theirs: Spent | null];
+}
+
 /**
  * Compares the arms of two runs, or two arms of one, task by task.
  * @throws VigorlError("usage") where a run has no such arm, or their questions differ
@@ -102,7 +108,7 @@ interface ArmOfRun {
 export async function compareRuns(
   ours: string,
   theirs: string,
-): Promise<{ names: readonly [string, string]; compared: PairedArms[] }> {
+): Promise<{ names: readonly [string, string]; compared: ComparedArms[] }> {
   const [a, b] = [await armOfRun(ours), await armOfRun(theirs)];
   const shared = (await armsOf(a.path)).filter(
     ({ task, arm }) => arm === a.arm && isArmDone(b.path, task, b.arm),
@@ -111,7 +117,7 @@ export async function compareRuns(
     throw new VigorlError("usage", `${a.label} and ${b.label} have no task in common`, {
       hint: `${a.label} answers ${await tasksOf(a)}; ${b.label} answers ${await tasksOf(b)}`,
     });
-  const compared: PairedArms[] = [];
+  const compared: ComparedArms[] = [];
   for (const { task } of shared) {
     const facts = [
       await readArmFacts(a.path, task, a.arm),
@@ -130,7 +136,8 @@ export async function compareRuns(
       readArm(b.path, task, b.arm),
     ]);
     const pair = compareOutcomes(task, one.outcomes, other.outcomes);
-    if (pair !== null) compared.push(pair);
+    const spent = [facts[0].spent ?? null, facts[1].spent ?? null] as const;
+    if (pair !== null) compared.push({ ...pair, spent });
   }
   if (compared.length === 0)
     throw new VigorlError("input", `${a.label} and ${b.label}: no question was answered by both`);

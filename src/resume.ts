@@ -21,6 +21,7 @@ const mayChange = [
   "engine.timeoutSeconds",
   "engine.retries",
   "engine.retryDelaySeconds",
+  "engine.price",
   ...["sft", "rl"].flatMap((verb) =>
     ["checkpointEvery", "keepCheckpoints", "validate"].map((key) => `${verb}.${key}`),
   ),

@@ -144,6 +144,10 @@ test("a moved run is a model, and its manifest a recipe", async () => {
     readFileSync(join(folder, "project/runs/first/report.json"), "utf8"),
   ) as { curves: { metric: string }[] };
   expect(report.curves.map(({ metric }) => metric)).toEqual(["loss"]);
+  const { stdout } = await vigorl("project", "runs");
+  expect(stdout).toMatch(
+    /first +eval done · accuracy [\d.]+ · prompt tokens \d+ · generated tokens/,
+  );
   expect((await vigorl("project", "eval", "own.yaml", "--name=second")).code).toBe(0);
 });
 

@@ -103,11 +103,17 @@ export async function compareArms(runs: unknown): Promise<Result> {
   const { compareRuns } = await import("../replay.ts");
   const { comparisonRows } = await import("../eval/compare-runs.ts");
   const { textTable } = await import("../core/plain-text.ts");
+  const { spentText } = await import("../eval/spent.ts");
   const { names, compared } = await compareRuns(String(runs[0]), String(runs[1]));
   const table = textTable(comparisonRows(names, compared), 1).join("\n");
   const only = compared.map(
     ({ task, onlyOurs, onlyTheirs }) =>
       `${task}: ${onlyOurs.length} questions only ${names[0]} got right, ${onlyTheirs.length} only ${names[1]}`,
   );
-  return { json: { names, compared }, text: [table, "", ...only].join("\n") };
+  const took = compared.flatMap(({ task, spent }) =>
+    spent.flatMap((one, i) =>
+      one === null ? [] : [`${task}: ${names[i]} took ${spentText(one)}`],
+    ),
+  );
+  return { json: { names, compared }, text: [table, "", ...only, ...took].join("\n") };
 }

@@ -6,6 +6,7 @@ import { Command } from "commander";
 import { z } from "zod";
 import { errno, VigorlError } from "../core/errors.ts";
 import { ioError } from "../core/files.ts";
+import { readJsonFile } from "../core/json-file.ts";
 import { readJsonlAll } from "../core/jsonl.ts";
 import { isRunFolder, openRunFolder } from "../core/run-folder.ts";
 import { writerOf } from "../core/run-lock.ts";
@@ -61,8 +62,10 @@ async function runLine(path: string): Promise<RunLine> {
   // Each stands there once a verb has come to its end.
   const ends = ["report.json", "search.json", "weights.json"];
   const finished = ends.some((name) => existsSync(join(path, name)));
-  if (!existsSync(metrics))
-    return { ...line, state: isRunning ? "running" : finished ? "done" : "stopped" };
+  if (!existsSync(metrics)) {
+    const state = isRunning ? "running" : finished ? "done" : "stopped";
+    return { ...line, state, ...(await evaluated(path)) };
+  }
   let rows: z.output<typeof rowSchema>[];
   try {
     rows = await readJsonlAll(metrics, rowSchema, { allowTornLastLine: true });
@@ -81,10 +84,64 @@ async function runLine(path: string): Promise<RunLine> {
   return { ...line, state, step, of: steps ?? null, figures };
 }
 
+const spentSchema = z.looseObject({
+  promptTokens: z.number(),
+  generatedTokens: z.number(),
+  price: z.looseObject({ currency: z.string() }).optional(),
+  cost: z.number().optional(),
+});
+const reportSchema = z.looseObject({
+  main: z.string().optional(),
+  arms: z.array(
+    z.looseObject({
+      name: z.string(),
+      task: z.string(),
+      accuracy: z.number(),
+      spent: spentSchema.optional(),
+    }),
+  ),
+});
+
+/** Of a finished evaluation the accuracy of its main arm, and what all arms took together. */
+async function evaluated(path: string): Promise<Pick<RunLine, "figures" | "fault">> {
+  const file = join(path, "report.json");
+  if (!existsSync(file)) return { figures: {} };
+  try {
+    const { main, arms } = await readJsonFile(file, reportSchema, "evaluate again");
+    const own = arms.filter(({ name }) => name === main);
+    const accuracies = own.map(({ task, accuracy }): [string, number] => [
+      own.length === 1 ? "accuracy" : `${task} accuracy`,
+      accuracy,
+    ]);
+    const spent = arms.flatMap((arm) => arm.spent ?? []);
+    const sum = (value: (one: z.output<typeof spentSchema>) => number) =>
+      spent.reduce((all, one) => all + value(one), 0);
+    const tokens = {
+      "prompt tokens": sum(({ promptTokens }) => promptTokens),
+      "generated tokens": sum(({ generatedTokens }) => generatedTokens),
+    };
+    const currencies = [...new Set(spent.flatMap(({ price }) => price?.currency ?? []))];
+    const costs = currencies.map((currency): [string, number] => [
+      currency,
+      sum(({ price, cost = 0 }) => (price?.currency === currency ? cost : 0)),
+    ]);
+    return {
+      figures: {
+        ...Object.fromEntries(accuracies),
+        ...(spent.length === 0 ? {} : tokens),
+        ...Object.fromEntries(costs),
+      },
+    };
+  } catch (error) {
+    if (!(error instanceof VigorlError)) throw error;
+    return { figures: {}, fault: error.message };
+  }
+}
+
 function textOfRun({ run, verb, state, step, of, figures, createdAt, fault }: RunLine): string {
   const steps = step === null ? "" : ` · step ${step}${of === null ? "" : ` of ${of}`}`;
   const said = Object.entries(figures).map(
-    ([name, value]) => `${name} ${Number(value.toPrecision(3))}`,
+    ([name, value]) => `${name} ${Number.isInteger(value) ? value : Number(value.toPrecision(3))}`,
   );
   const date = createdAt.slice(0, 16).replace("T", " ");
   return [

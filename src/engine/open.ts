@@ -11,6 +11,7 @@ import type { EngineKind, Learning, Memory, OpenOptions, ResolveOptions } from "
 import { localKind } from "./local/kind.ts";
 import { openaiKind } from "./openai/kind.ts";
 import { tinkerKind } from "./tinker/kind.ts";
+import type { Price } from "./remote/price.ts";
 import type { Learner, Sampler } from "./types.ts";
 
 /** One line an engine. The first is meant where a section names no kind. */
@@ -78,6 +79,11 @@ export function onWeights(config: EngineConfig, weights: string): EngineConfig {
 /** Folder of the adapter that an engine opens over its weights, where there is one. */
 export function adapterFolder(config: EngineConfig): string | undefined {
   return kindOf(config).adapterFolder?.(config);
+}
+
+/** What an engine's tokens cost, where its section says it. */
+export function priceOf(config: EngineConfig): Price | undefined {
+  return "price" in config ? config.price : undefined;
 }
 
 /** What people call an engine. */

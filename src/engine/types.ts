@@ -73,6 +73,14 @@ export interface Sample {
   readonly inexact?: Inexact;
   /** Hashes of the prompt's images from the pixels that were read; absent where an engine has none. */
   readonly imageHashes?: readonly string[];
+  /** Tokens as the server counts them, hidden ones among them; absent where it does not say. */
+  readonly usage?: Usage;
+}
+
+/** Tokens of one call, or of several together. */
+export interface Usage {
+  readonly prompt: number;
+  readonly generated: number;
 }
 
 /**

@@ -12,6 +12,7 @@ import { hashText, writeFileAtomic } from "../core/files.ts";
 import { inside } from "../core/inside.ts";
 import { readJsonFile } from "../core/json-file.ts";
 import { appendJsonl, orderJsonl, readJsonlAll, truncateJsonl, writeJsonl } from "../core/jsonl.ts";
+import type { Price } from "../engine/remote/price.ts";
 import { viewSchema } from "../task/lines.ts";
 import { promptText } from "../task/turn.ts";
 import type { TaskRecord } from "../task/record.ts";
@@ -24,6 +25,7 @@ import { verdictWays } from "./benchmarks/benchmark.ts";
 import { evaluate, type EvaluateOptions, type Evaluation } from "./evaluate.ts";
 import { isUnanswered, keyOf, type Outcome } from "./outcome.ts";
 import { withVotes } from "./samples.ts";
+import { spentOf, spentSchema } from "./spent.ts";
 
 const outcomeSchema = z.strictObject({
   recordId: z.string(),
@@ -33,6 +35,7 @@ const outcomeSchema = z.strictObject({
   answer: z.string().nullable(),
   toolUses: z.int(),
   tokens: z.strictObject({ written: z.int(), read: z.int() }),
+  usage: z.strictObject({ calls: z.int(), prompt: z.int(), generated: z.int() }).optional(),
   stopReason: z.string(),
   error: z.string().nullable(),
   reply: z.strictObject({ text: z.string(), view: viewSchema.nullable() }),
@@ -62,6 +65,8 @@ const doneSchema = z.strictObject({
   rule: z.string(),
   /** The first question as the model read it, `<image>` for each picture. */
   prompt: z.string().nullable(),
+  /** What it took; absent in old runs. */
+  spent: spentSchema.optional(),
 });
 export type ArmFacts = z.infer<typeof doneSchema>;
 
@@ -74,6 +79,8 @@ export interface ArmOptions extends Omit<EvaluateOptions, "onEpisode"> {
   readonly reward: RewardConfig;
   /** Name of what judges: a protocol, or a judge of the recipe. */
   readonly rule: string;
+  /** Of the sampler's tokens. */
+  readonly price?: Price | undefined;
   readonly onProgress?: (done: number, figures: Readonly<Record<string, number>>) => void;
 }
 
@@ -98,10 +105,10 @@ const againBy = (file: string) => `remove ${file}; --resume runs what is missing
 /** Outcomes of a finished arm. @throws VigorlError("input") where a file is damaged or incomplete. */
 export async function readArm(run: string, task: string, arm: string): Promise<Evaluation> {
   const folder = armFolder(run, task, arm);
-  const { outcomes: count, seconds } = await readArmFacts(run, task, arm);
+  const { outcomes: count, seconds, spent } = await readArmFacts(run, task, arm);
   const file = join(folder, outcomesFile);
   const outcomes = await readJsonlAll(file, outcomeSchema);
-  if (outcomes.length === count) return { outcomes, seconds };
+  if (outcomes.length === count) return { outcomes, seconds, price: spent?.price };
   throw new VigorlError("input", `${file}: has ${outcomes.length} outcomes instead of ${count}`, {
     hint: againBy(join(folder, doneFile)),
   });
@@ -150,7 +157,8 @@ export async function runArm(options: ArmOptions): Promise<Evaluation> {
       onProgress?.(sum.done, unanswered === 0 ? figures : { ...figures, unanswered });
     },
   });
-  const evaluation = { ...asked, outcomes: withVotes(records, asked.outcomes) };
+  const outcomes = withVotes(records, asked.outcomes);
+  const evaluation = { ...asked, outcomes, price: options.price };
   refuseSilence(task, arm, evaluation);
   refuseFailures(task, arm, evaluation, options.config.maxFailed);
   await finish(folder, evaluation, options);
@@ -188,9 +196,11 @@ async function earlierOutcomes(folder: string): Promise<Map<string, Outcome>> {
 /** Brings both files into the order of the questions, and marks the arm as done. */
 async function finish(
   folder: string,
-  { outcomes, seconds }: Evaluation,
+  evaluation: Evaluation,
   { records, episode, condition, rule }: ArmOptions,
 ): Promise<void> {
+  const { outcomes, seconds } = evaluation;
+  const spent = spentOf(evaluation);
   await writeJsonl(join(folder, outcomesFile), outcomes);
   const rank = new Map(records.map(({ id }, i) => [id, i]));
   const line = z.looseObject({ recordId: z.string() });
@@ -203,6 +213,7 @@ async function finish(
     condition,
     rule,
     prompt: await promptText(conditionTable[condition].record(records[0]), episode),
+    ...(spent && { spent }),
   };
   await writeFileAtomic(join(folder, doneFile), `${JSON.stringify(done, null, 2)}\n`);
 }

@@ -18,6 +18,7 @@ import {
 } from "./outcome.ts";
 import type { Arm, Comparison } from "./report.ts";
 import { numSamples, sampleFactsOf } from "./samples.ts";
+import { spentOf } from "./spent.ts";
 
 /**
  * Counts outcomes into an arm of a report: accuracy over questions, tool uses and ends over episodes.
@@ -30,6 +31,7 @@ export function armOf(
   besides: Pick<Arm, "benchmark" | "options"> = {},
 ): Arm {
   const { seconds } = evaluation;
+  const spent = spentOf(evaluation);
   const questions = perQuestion(evaluation.outcomes);
   const outcomes = questions.filter((outcome) => !isUncounted(outcome));
   const unanswered = questions.filter(isUnanswered);
@@ -51,6 +53,7 @@ export function armOf(
     ...(unanswered.length === 0
       ? {}
       : { unanswered: { count: unanswered.length, reason: unanswered[0].error ?? "unknown" } }),
+    ...(spent && { spent }),
     ...(sampled && { sampled }),
     ...besides,
     ...judgeFacts(evaluation.outcomes),

@@ -9,13 +9,14 @@ import { VigorlError } from "../core/errors.ts";
 import { withPreset } from "../core/preset.ts";
 import { deriveSeed } from "../core/random.ts";
 import { engineLabel, engineSchema } from "../engine/open.ts";
+import type { Price } from "../engine/remote/price.ts";
 import type { Sampler } from "../engine/types.ts";
 import { imageBounds, someLimitsSchema, type EpisodeConfig } from "../task/episode-config.ts";
 import { runEpisode } from "../task/episode.ts";
 import { judge, judgeProfiles } from "../task/judge.ts";
 import { kindOf, shownTruth } from "../task/kinds.ts";
 import type { TaskRecord } from "../task/record.ts";
-import { countUses, type Trajectory } from "../task/trajectory.ts";
+import { countUses, usageOf, type Trajectory } from "../task/trajectory.ts";
 import type { Protocol } from "./benchmarks/benchmark.ts";
 import { replyOf } from "./benchmarks/score.ts";
 import { conditionTable, conditions, type Condition } from "./controls.ts";
@@ -164,6 +165,8 @@ export interface EvaluateOptions {
 export interface Evaluation {
   readonly outcomes: readonly Outcome[];
   readonly seconds: number;
+  /** Of the engine's tokens, where its section says it. */
+  readonly price?: Price | undefined;
 }
 
 /**
@@ -265,6 +268,7 @@ function outcomeOf(
       written: numTokens.model,
       read: numTokens.prompt + numTokens.environment + numTokens.forced,
     },
+    usage: usageOf(episode.chunks),
     stopReason,
     error,
     reply: { text: reply.text, view },

@@ -1,5 +1,6 @@
 /** What comes of one sample of a question, and what can be said of it without knowing the question. */
 import { mean } from "../core/statistics.ts";
+import type { Usage } from "../engine/types.ts";
 import type { AnswerView } from "../task/trajectory.ts";
 import type { Verdict } from "./benchmarks/benchmark.ts";
 import type { Judgement } from "./model-judge.ts";
@@ -17,6 +18,8 @@ export interface Outcome {
   readonly toolUses: number;
   /** Tokens that the model wrote, and those that it read, images among them. */
   readonly tokens: { readonly written: number; readonly read: number };
+  /** Of all calls of the episode together, each reading anew what stands before it; absent in old runs. */
+  readonly usage?: (Usage & { readonly calls: number }) | undefined;
   readonly stopReason: string;
   readonly error: string | null;
   /** What the verdict came from, so that it can be scored again by other rules. */

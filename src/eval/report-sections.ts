@@ -7,6 +7,7 @@ import { benchmarkTables } from "./benchmarks/arm-figures.ts";
 import { formatP, interval, percent } from "./report-figures.ts";
 import type { Arm } from "./report.ts";
 import { shownK, type SampleFigure } from "./samples.ts";
+import { grouped, money, type Spent } from "./spent.ts";
 
 /** Tables have their header first; columns behind the first `texts` are numbers. */
 export interface Section {
@@ -19,7 +20,8 @@ export interface Section {
 
 /** The sections of the arms of one task. */
 export function sectionsOf(arms: readonly Arm[]): Section[] {
-  return [benchmarkSection(arms), sampleSection(arms), ...arms.map(optionSection)].filter(
+  const each = arms.map(optionSection);
+  return [benchmarkSection(arms), sampleSection(arms), ...each, spentSection(arms)].filter(
     (one) => one !== null,
   );
 }
@@ -75,6 +77,34 @@ function sampleSection(arms: readonly Arm[]): Section | null {
     isShort: true,
     lines: [],
     tables: [{ rows: [header, ...rows], texts: 2 }],
+  };
+}
+
+/** Tokens and time of the arms, and what they cost where a price is known. */
+function spentSection(arms: readonly Arm[]): Section | null {
+  const shown = arms.flatMap(({ name, task, spent }) =>
+    spent === undefined ? [] : [{ name, task, spent }],
+  );
+  if (shown.length === 0) return null;
+  const isPaid = shown.some(({ spent }) => spent.cost !== undefined);
+  const cost = ({ price, cost: paid }: Spent) =>
+    price === undefined || paid === undefined ? "" : money(paid, price);
+  const rows = shown.map(({ name, task, spent }) => [
+    name,
+    task,
+    grouped(spent.calls),
+    grouped(spent.promptTokens),
+    grouped(spent.generatedTokens),
+    grouped(spent.toolUses),
+    spent.seconds.toFixed(1),
+    ...(isPaid ? [cost(spent)] : []),
+  ]);
+  const header = ["arm", "task", "calls", "prompt tokens", "generated", "tool uses", "seconds"];
+  return {
+    title: "What it took",
+    isShort: true,
+    lines: [],
+    tables: [{ rows: [isPaid ? [...header, "cost"] : header, ...rows], texts: 2 }],
   };
 }
 

@@ -13,6 +13,7 @@ import { optionOrderSchema } from "./option-order.ts";
 import { formatP, interval, percent, signed } from "./report-figures.ts";
 import { notesOf, sectionsMarkdown, sectionsText } from "./report-sections.ts";
 import { sampleFactsSchema } from "./samples.ts";
+import { spentSchema } from "./spent.ts";
 
 /** One arm: one model under one condition over one set of questions. */
 export const armSchema = z.strictObject({
@@ -46,6 +47,8 @@ export const armSchema = z.strictObject({
     .optional(),
   /** Where the questions are those of a published benchmark. */
   benchmark: benchmarkArmSchema.optional(),
+  /** Tokens, calls of tools, time and money; absent in old runs. */
+  spent: spentSchema.optional(),
   /** Where a question has several samples. */
   sampled: sampleFactsSchema.optional(),
   /** Where options were shuffled: what their order does. */

@@ -8,7 +8,7 @@ import {
   whileOpen,
   type EnginePlan,
 } from "../engine-plan.ts";
-import { engineLabel } from "../engine/open.ts";
+import { engineLabel, priceOf } from "../engine/open.ts";
 import { runArm } from "../eval/arm.ts";
 import type { Protocol } from "../eval/benchmarks/benchmark.ts";
 import { protocolOf } from "../eval/benchmarks/table.ts";
@@ -118,6 +118,7 @@ export async function evaluateArms(
             judge: protocol?.judge,
             modelJudge,
             rule: set?.protocol ?? ruleName(recipe.eval),
+            price: priceOf(plan.engine),
             signal,
             onProgress: (done, figures) => progress.update(done, figures),
           });

@@ -6,7 +6,7 @@
  * Legend: T positions, as `numPositions` counts them.
  */
 import { VigorlError } from "../core/errors.ts";
-import type { Chunk, Datum, Inexact } from "../engine/types.ts";
+import type { Chunk, Datum, Inexact, Usage } from "../engine/types.ts";
 import { numPositions } from "../engine/types.ts";
 import type { Coordinates, Point, Size } from "../image/frames.ts";
 import type { ModelImage } from "../image/model-image.ts";
@@ -30,6 +30,8 @@ export type AuthoredChunk =
       readonly inexact?: Inexact;
       /** Of all images before it, worked out from the pixels by the engine that read them. */
       readonly imageHashes?: readonly string[];
+      /** Model text: the tokens of its call, where the server counts others than stand here. */
+      readonly usage?: Usage;
     }
   | {
       readonly type: "image";
@@ -214,6 +216,32 @@ function refuseInexact(inexact: Inexact | undefined): void {
   throw new VigorlError("input", `an episode cannot be trained on: its tokens were ${what}`, {
     hint: "sample with the local engine or a server that returns token ids, or train on its text as a conversation",
   });
+}
+
+/**
+ * Tokens of all calls together: every call reads anew what stands before it. As the server counts them,
+ * else as they stand here, images with their positions.
+ */
+export function usageOf(authored: readonly AuthoredChunk[]): Usage & { readonly calls: number } {
+  const sum = { calls: 0, prompt: 0, generated: 0 };
+  let before = 0;
+  for (const chunk of authored) {
+    const length = chunk.type === "text" ? chunk.tokens.length : chunk.image.numTokens;
+    if (chunk.type === "text" && chunk.author === "model") {
+      const { prompt, generated } = chunk.usage ?? { prompt: before, generated: length };
+      sum.calls++;
+      sum.prompt += prompt;
+      sum.generated += generated;
+    }
+    before += length;
+  }
+  return sum;
+}
+
+/** What a server counts, where it counts other tokens than its call has here. */
+export function otherUsage(usage: Usage | undefined, here: Usage): { usage?: Usage } {
+  const isSame = usage?.prompt === here.prompt && usage.generated === here.generated;
+  return usage === undefined || isSame ? {} : { usage };
 }
 
 /** Positions by author. */

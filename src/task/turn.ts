@@ -19,6 +19,7 @@ import type { ToolUse } from "./tools/tool.ts";
 import type { ToolSessions } from "./tools/sessions.ts";
 import { checkCall, useTool, type Used } from "./tools/use-tool.ts";
 import {
+  otherUsage,
   toChunks,
   type AnswerView,
   type AuthoredChunk,
@@ -291,10 +292,11 @@ export async function speak(
     }
     const fault = faultOf(sample, scene.config);
     if (fault !== null) return { stopReason: "badOutput", answer: null, error: fault };
-    const { tokens: sampled, logprobs, inexact, imageHashes } = sample;
+    const { tokens: sampled, logprobs, inexact, imageHashes, usage } = sample;
     const known = inexact === "text" ? {} : { logprobs };
     const marked = inexact === undefined ? {} : { inexact };
     const seen = imageHashes === undefined ? {} : { imageHashes };
+    const here = { prompt: numPositions(toChunks(chunks)), generated: sampled.length };
     chunks.push({
       type: "text",
       author: "model",
@@ -303,6 +305,7 @@ export async function speak(
       ...known,
       ...marked,
       ...seen,
+      ...otherUsage(usage, here),
     });
     for (const token of sampled) tokens.push(token);
     const text = said + chat.tokenizer.decode(tokens, { skipSpecial: true });

@@ -22,6 +22,8 @@ export interface Dialect {
   /** Keeps a stop string in the text on this request; without, stop strings are looked for here. */
   readonly keepStop: Readonly<Record<string, boolean>> | null;
   readonly maxTokensKey: "max_tokens" | "max_completion_tokens";
+  /** Says at the end of a stream how many tokens it counts, when asked. */
+  readonly tellsUsage: boolean;
 }
 
 const common = {
@@ -29,6 +31,7 @@ const common = {
   isOurs: false,
   keepStop: null,
   maxTokensKey: "max_tokens",
+  tellsUsage: true,
 } as const;
 
 export const dialects: Readonly<Record<DialectName, Dialect>> = {
@@ -63,7 +66,14 @@ export const dialects: Readonly<Record<DialectName, Dialect>> = {
     ids: "never",
     maxTokensKey: "max_completion_tokens",
   },
-  plain: { ...common, name: "plain", continues: "never", topK: false, ids: "never" },
+  plain: {
+    ...common,
+    name: "plain",
+    continues: "never",
+    topK: false,
+    ids: "never",
+    tellsUsage: false,
+  },
 };
 
 /** `GET /models`, as far as it matters here. */

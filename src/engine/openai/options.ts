@@ -4,6 +4,7 @@ import { autoOr, given } from "../../core/auto.ts";
 import { modelText } from "../../core/config-paths.ts";
 import type { ChatFormat } from "../../text/chat.ts";
 import { apiKeyEnvField, apiKeyOf } from "../remote/api-key.ts";
+import { priceField } from "../remote/price.ts";
 import { limitFields, limitsOf, type CallLimits } from "../remote/limits.ts";
 import { dialectNames, type DialectName } from "./dialect.ts";
 
@@ -28,6 +29,7 @@ export const openaiSchema = z.strictObject({
     "context length of the model; auto: what the server says, without bound where it says nothing",
   ),
   ...limitFields,
+  price: priceField,
 });
 export type OpenaiConfig = z.output<typeof openaiSchema>;
 

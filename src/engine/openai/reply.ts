@@ -4,6 +4,7 @@
  * the protocol, or ends before its finish reason, is an error and never a short answer.
  */
 import { z } from "zod";
+import type { Usage } from "../types.ts";
 import { continuation } from "./restate.ts";
 
 /** What a server answered. Arrays stand for tokens; they are null where the server has none. */
@@ -17,6 +18,8 @@ export interface Reply {
   readonly weightsVersion: number;
   /** Characters of reasoning that came beside the text. */
   readonly numReasoning: number;
+  /** Null where the server did not say, or was cut off before it could. */
+  readonly usage: Usage | null;
 }
 
 export interface ReadOptions {
@@ -62,6 +65,14 @@ const eventSchema = z.looseObject({
   ),
   prompt_token_ids: z.array(z.int().nonnegative()).nullish(),
   weights_version: z.int().nullish(),
+  usage: z
+    .looseObject({
+      prompt_tokens: z.int().nonnegative(),
+      completion_tokens: z.int().nonnegative(),
+    })
+    .nullish()
+    // A count that is none costs the count, not the reply.
+    .catch(null),
 });
 
 /** @throws BrokenReply, or what the stream throws. */
@@ -79,6 +90,7 @@ export async function readReply(
   let promptIds: readonly number[] | null = null;
   let finish: string | null = null;
   let weightsVersion = -1;
+  let usage: Usage | null = null;
   const reply = (text: string, how: Reply["finish"]): Reply => ({
     text,
     tokenIds: tokenIds.length > 0 ? tokenIds : null,
@@ -87,6 +99,7 @@ export async function readReply(
     finish: how,
     weightsVersion,
     numReasoning,
+    usage,
   });
   for await (const raw of events) {
     onEvent();
@@ -95,6 +108,9 @@ export async function readReply(
     const [choice] = event.data.choices;
     promptIds ??= event.data.prompt_token_ids ?? choice?.prompt_token_ids ?? null;
     weightsVersion = event.data.weights_version ?? weightsVersion;
+    // Some tell it once, some after every piece: the last one is of the whole.
+    const { usage: told } = event.data;
+    if (told) usage = { prompt: told.prompt_tokens, generated: told.completion_tokens };
     if (choice === undefined) continue;
     numChoices++;
     said += choice.delta?.content ?? "";

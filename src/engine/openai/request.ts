@@ -51,6 +51,7 @@ export async function toRequest(
     model,
     messages: wire,
     stream: true,
+    ...(dialect.tellsUsage ? { stream_options: { include_usage: true } } : {}),
     [dialect.maxTokensKey]: params.maxTokens,
     temperature: params.temperature,
     top_p: params.topP,

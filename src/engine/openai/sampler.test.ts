@@ -5,7 +5,7 @@ import { runEpisode } from "../../task/episode.ts";
 import { answerTurn, chat, digitRecord, smallConfig, zoomCall } from "../../task/fixtures/scene.ts";
 import { ScriptedSampler, type Line } from "../../task/fixtures/scripted-sampler.ts";
 import { countUses, episodeToDatum, toChunks } from "../../task/trajectory.ts";
-import type { SampleParams, Sampler } from "../types.ts";
+import { numPositions, type SampleParams, type Sampler } from "../types.ts";
 import {
   startFaultyServer,
   type FaultyServer,
@@ -171,6 +171,17 @@ describe("a sample", () => {
     });
     await sampler.sample(promptOf("<answer>"), params).catch(() => null);
     expect(server.requests[0]).toMatchObject(words);
+  });
+
+  test("brings what the server counts, where it is asked to and says so", async () => {
+    const ours = await connect(scripted("<answer> 7 </answer>"), { remote: { dialect: "vigorl" } });
+    const prompt = promptOf();
+    const { usage, tokens } = await ours.sampler.sample(prompt, params);
+    expect(ours.server.requests[0]).toMatchObject({ stream_options: { include_usage: true } });
+    expect(usage).toEqual({ prompt: numPositions(prompt), generated: tokens.length });
+    const plain = await connect(scripted("x"), { remote: { dialect: "plain" } });
+    expect(await plain.sampler.sample(promptOf(), params)).not.toHaveProperty("usage");
+    expect(plain.server.requests[0]).not.toHaveProperty("stream_options");
   });
 
   test("with top-k is refused where the server has none", async () => {

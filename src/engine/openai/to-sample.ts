@@ -31,6 +31,7 @@ export function toSample(reply: Reply, asked: Asked, tokenizer: Tokenizer): Samp
     stopReason: stopReasonOf(reply, asked, endsSpecial(tokenIds, tokenizer)),
     weightsVersion,
     ...(isSame ? {} : { inexact: "prompt" }),
+    ...usageOf(reply),
   };
 }
 
@@ -45,7 +46,12 @@ function fromText(reply: Reply, asked: Asked, tokenizer: Tokenizer): Sample {
     stopReason,
     weightsVersion,
     inexact: "text",
+    ...usageOf(reply),
   };
+}
+
+function usageOf({ usage }: Reply): Pick<Sample, "usage"> {
+  return usage === null ? {} : { usage };
 }
 
 function endsSpecial(tokenIds: readonly number[], tokenizer: Tokenizer): boolean {

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { autoOr } from "../../core/auto.ts";
 import { modelText } from "../../core/config-paths.ts";
 import { apiKeyEnvField } from "../remote/api-key.ts";
+import { priceField } from "../remote/price.ts";
 import { limitFields } from "../remote/limits.ts";
 
 export const tinkerSchema = z.strictObject({
@@ -39,6 +40,7 @@ export const tinkerSchema = z.strictObject({
     "context length; auto: what the server says of the model, without bound where it says nothing",
   ),
   ...limitFields,
+  price: priceField,
   concurrency: limitFields.concurrency
     .removeDefault()
     .default(128)
