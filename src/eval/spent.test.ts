@@ -125,6 +125,8 @@ test("a price belongs to a server's section, and is kept when it is resolved", a
   const resolved = await resolveEngine(config);
   expect(priceOf(resolved)).toEqual({ prompt: 1, generated: 2, currency: "USD" });
   expect(priceOf(openaiSchema.parse(section))).toBeUndefined();
-  expect(() => openaiSchema.parse({ ...section, price: { prompt: -1, generated: 2 } })).toThrow();
-  expect(() => openaiSchema.parse({ ...section, price: { prompt: 1 } })).toThrow();
+  expect(() => openaiSchema.parse({ ...section, price: { prompt: -1, generated: 2 } })).toThrow(
+    /price/,
+  );
+  expect(() => openaiSchema.parse({ ...section, price: { prompt: 1 } })).toThrow(/generated/);
 });
