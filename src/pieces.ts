@@ -2,6 +2,7 @@
  * What a verb will do, in pieces that can be counted before it begins: for `--dry-run`, and for the time
  * that a pipeline has left.
  */
+import { askedUnder } from "./eval/controls.ts";
 import { warmArms, type Recipe, type TaskSet } from "./recipe.ts";
 
 export type DryVerb = "search" | "sft" | "rl" | "eval" | "demo" | "serve";
@@ -124,7 +125,13 @@ function rlPiece(recipe: Recipe, stage: string): Piece {
 }
 
 function evalPiece(recipe: Recipe, { heldout }: Questions, stage: string): Piece {
-  const count = numOf(heldout) * recipe.eval.samples;
+  // Some conditions have nothing to ask of some questions.
+  const condition = recipe.eval.controls.find((control) => control === stage) ?? "none";
+  const asked = sum(
+    heldout,
+    (set) => askedUnder(condition, set.records, recipe.seed).records.length,
+  );
+  const count = asked * recipe.eval.samples;
   return { stage, kind: "eval", count, unit: "questions", isBound: false, recipe };
 }
 

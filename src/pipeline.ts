@@ -11,9 +11,10 @@ import { z } from "zod";
 import { VigorlError } from "./core/errors.ts";
 import { writeFileAtomic } from "./core/files.ts";
 import { readJsonFile } from "./core/json-file.ts";
+import { readJsonlAll } from "./core/jsonl.ts";
 import { inside } from "./core/inside.ts";
 import { formatDuration } from "./core/progress.ts";
-import { openRunFolder, type RunFolder } from "./core/run-folder.ts";
+import type { RunFolder } from "./core/run-folder.ts";
 import { oneWriter } from "./core/run-lock.ts";
 import { needsOf, planEngine, type EnginePlan } from "./engine-plan.ts";
 import { engineLabel, onWeights, type EngineConfig } from "./engine/open.ts";
@@ -24,18 +25,24 @@ import { armOf, compareArms } from "./eval/count.ts";
 import type { Evaluation } from "./eval/evaluate.ts";
 import { answeredByBoth, isUnanswered, onSameQuestions, perQuestion } from "./eval/outcome.ts";
 import { optionOrderOf } from "./eval/option-order.ts";
-import { readCurves, writeReport } from "./eval/report-files.ts";
+import { Html } from "./eval/html.ts";
+import { writeReport } from "./eval/report-files.ts";
 import { percent } from "./eval/report-figures.ts";
-import type { Comparison, Curve, Report } from "./eval/report.ts";
+import type { Comparison, Report } from "./eval/report.ts";
 import { behaviourRules, loadTasks, warmArms, type Recipe, type TaskSet } from "./recipe.ts";
 import { evaluateArms, planJudge, withJudge, type ArmPlan } from "./stages/evaluate.ts";
+import { drawnTrees } from "./stages/linearize.ts";
 import { rlStage } from "./stages/rl.ts";
 import { checkInputs, openRun } from "./stages/run.ts";
 import { growChains } from "./stages/search.ts";
 import { sftStage } from "./stages/sft.ts";
 import type { Staged, StageOptions } from "./stages/stage.ts";
-import { runAround } from "./recipe-of-model.ts";
+import { trainingOfModel, trainingOfPipeline } from "./stages/training-report.ts";
+import { piecesOf, type Piece, type Questions } from "./pieces.ts";
+import { PipelineClock, type Part } from "./pipeline-clock.ts";
 import { recordWeights } from "./run-weights.ts";
+import { chainLineSchema } from "./search/linearize.ts";
+import { treesFile } from "./search/run-search.ts";
 
 /** A finished report and the page it is shown on. */
 export interface Reported {
@@ -77,14 +84,16 @@ async function runStages(
   const announce = (line: string) =>
     say(`[${formatDuration((performance.now() - started) / 1000)}] ${line}`);
   const done: Record<string, Staged> = {};
-  // Each is evaluated, too: base, the warm starts and the arms.
-  const numTrained = 3 + Object.keys(recipe.demo.arms).length;
-  const numPieces = 2 * numTrained;
-  let numBegun = 0;
-  const begin = (what: string) => announce(`${++numBegun}/${numPieces} ${what}`);
+  const clock = new PipelineClock(partsOf(recipe, { train: training, heldout }));
+  const begin = (what: string) => {
+    const { count, left } = clock.begin();
+    announce(`${count} ${what}${left}`);
+  };
   const once = async (name: string, what: string, work: () => Promise<Staged>) => {
     begin(what);
-    return (done[name] ??= await stagedOnce(run, name, work));
+    done[name] = await stagedOnce(run, name, work);
+    clock.end(name, done[name].seconds);
+    return done[name];
   };
 
   const search = await once("search", "tree search: the base model is its own teacher", () =>
@@ -129,6 +138,7 @@ async function runStages(
   const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, judge, {
     begin: (arms) => begin(`evaluation: ${arms.join(", ")}`),
     tell: announce,
+    end: ([arm], seconds) => clock.end(evaluationOf(arm), seconds),
   });
   const head = reportHead(run, command, base.engine);
   const report = {
@@ -143,9 +153,28 @@ async function runStages(
         (against) => [main, against] as const,
       ),
     ]),
-    curves: await pipelineCurves(run, [main, ...others]),
+    ...(await trainingOfPipeline(run, [main, ...others], recipe.rl.alarms)),
   };
-  return { report, page: await writeReport(run.path, report, heldout, behaviourRules(recipe)) };
+  const extras = { rules: behaviourRules(recipe), trees: await treesOf(run, training) };
+  return { report, page: await writeReport(run.path, report, heldout, extras) };
+}
+
+/** What is begun and ended as one: each stage, then the evaluation of each model. */
+function partsOf(recipe: Recipe, questions: Questions): Part[] {
+  const pieces = piecesOf("demo", recipe, questions);
+  const { main } = recipe.demo;
+  const parts = new Map<string, Piece[]>();
+  for (const piece of pieces) {
+    const { kind, stage } = piece;
+    const ofMain = recipe.eval.controls.some((control) => control === stage);
+    const name = kind === "eval" ? evaluationOf(ofMain ? main : stage) : stage;
+    parts.set(name, [...(parts.get(name) ?? []), piece]);
+  }
+  return [...parts].map(([name, own]) => ({ name, pieces: own }));
+}
+
+function evaluationOf(arm: string): string {
+  return `evaluation of ${arm}`;
 }
 
 /** What the arms of a pipeline are, for readers of its report. */
@@ -188,18 +217,10 @@ async function evaluateRecipe(options: StageOptions, command: string): Promise<R
       arm.arm,
       recipe.eval.controls.map((control) => ["model", control]),
     ),
-    curves: await curvesOfModel(plan.folder),
+    ...(await trainingOfModel(plan.folder)),
   };
-  return { report, page: await writeReport(run.path, report, heldout, behaviourRules(recipe)) };
-}
-
-/** How the model was trained, where it is a checkpoint of a run. */
-async function curvesOfModel(folder: string): Promise<Curve[]> {
-  const path = await runAround(folder);
-  if (path === null) return [];
-  const { verb } = (await openRunFolder(path)).manifest;
-  const shown = { loss: "loss", reward: "reward", accuracy: "accuracy" };
-  return readCurves(path, verb, { ...shown, "validation/accuracy": "held-out accuracy" });
+  const extras = { rules: behaviourRules(recipe) };
+  return { report, page: await writeReport(run.path, report, heldout, extras) };
 }
 
 /** A finished arm, with what it was asked. */
@@ -220,6 +241,8 @@ interface EvaluationListeners {
   /** The arms of one model, before they are evaluated. */
   readonly begin: (arms: readonly string[]) => void;
   readonly tell: (line: string) => void;
+  /** How long they took; null where all were finished before. */
+  readonly end: (arms: readonly string[], seconds: number | null) => void;
 }
 
 async function evaluateAll(
@@ -227,7 +250,7 @@ async function evaluateAll(
   plans: readonly [engine: EngineConfig, plans: ArmPlan[]][],
   heldout: readonly TaskSet[],
   judge: EnginePlan | undefined,
-  { begin, tell }: EvaluationListeners = { begin: () => {}, tell: () => {} },
+  { begin, tell, end }: EvaluationListeners = { begin() {}, tell() {}, end() {} },
 ): Promise<Evaluations> {
   const evaluations: Evaluations = new Map(heldout.map(({ task }) => [task, new Map()]));
   const needs = { ...needsOf("sample", options.recipe), purpose: "eval" };
@@ -241,6 +264,7 @@ async function evaluateAll(
           askedOf(plan, set).records.length > 0 && !isArmDone(options.path, set.task, plan.arm),
       ),
     );
+    const since = performance.now();
     if (open.length > 0) {
       const plan = await planEngine(options.recipe, engine, needs, { signal: options.signal });
       const told = (task: string, arm: string, { outcomes }: Evaluation): void => {
@@ -251,6 +275,8 @@ async function evaluateAll(
         evaluateArms(options, plan, open, heldout, told, asked),
       );
     }
+    const names = arms.map(({ arm }) => arm);
+    end(names, open.length === 0 ? null : (performance.now() - since) / 1000);
     for (const plan of arms)
       for (const set of heldout) {
         const { arm, condition } = plan;
@@ -378,20 +404,17 @@ function stageFacts(stages: Readonly<Record<string, Staged>>): Record<string, st
   );
 }
 
-/** @param rlArms the first is shown with more than its accuracy */
-async function pipelineCurves(run: RunFolder, rlArms: readonly string[]): Promise<Curve[]> {
-  const shown = {
-    reward: "reward",
-    accuracy: "accuracy",
-    toolUsesPerEpisode: "tool uses per episode",
-    entropy: "entropy",
-  };
-  const curvesOf = (stage: string, metrics: Readonly<Record<string, string>>) =>
-    readCurves(run.stage(stage), stage, metrics);
-  const sft = warmArms.map((arm) => curvesOf(arm, { loss: "loss" }));
-  const rl = rlArms.map((arm, i) => curvesOf(arm, i === 0 ? shown : { accuracy: "accuracy" }));
-  return (await Promise.all([...sft, ...rl])).flat();
+/** Trees of the search for the page of a pipeline. */
+async function treesOf(run: RunFolder, training: readonly TaskSet[]): Promise<Html[]> {
+  const search = run.stage("search");
+  const chains = await readJsonlAll(inside(search, "chains.jsonl"), chainLineSchema);
+  const records = new Map(training.flatMap((set) => set.records).map((one) => [one.id, one]));
+  const drawn = await drawnTrees(inside(search, treesFile), records, chains, NUM_TREES);
+  // What a model wrote is escaped in them.
+  return drawn.map(({ svg }) => new Html(svg));
 }
+
+const NUM_TREES = 3;
 
 const stagedSchema = z.strictObject({
   /** Relative to the run, so that a run can be moved. */

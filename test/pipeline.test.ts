@@ -86,7 +86,16 @@ test("demo ends with a table and a report; stopped and resumed, it ends with the
   expect(uses.every((use) => use.control === "blank")).toBe(true);
   const page = readFileSync(join(run, "report.html"), "utf8");
   expect(page.match(/(?:src|href)="(?!data:|#)/g)).toBeNull();
-  expect(page.match(/<article class="panel"/g)).toHaveLength(3 * 10);
+  const [, shown] = page.split('<section class="traces">');
+  expect(shown.match(/<article class="panel"/g)).toHaveLength(3 * 10);
+
+  // Trees of the search, each with the crops that it saw.
+  const trees = page.split('class="scroll tree"').slice(1);
+  expect(trees.length).toBeGreaterThan(0);
+  for (const tree of trees)
+    expect(tree).toMatch(/<svg [^]*<image [^>]*href="data:image\/png[^]*<\/svg>/);
+  expect(straight.stderr).toMatch(/\] 12\/12 evaluation: rl-zoom, .* · about \d.* left in all\n/);
+  expect(straight.stderr).not.toMatch(/\] 2\/12 .* left in all/);
 
   await writeFile(join(folder, "scene.png"), await sceneImage());
   const asked = await vigorl([

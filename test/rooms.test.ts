@@ -8,8 +8,9 @@ const rooms = [
   "core", "torch", "image", "text", "model", "engine", "task", "data", "search", "train", "eval",
   "nano", "serve", "studio", "recipe-profiles.ts", "recipe.ts", "recipe-schema.ts", "run-inputs.ts",
   "card-of-run.ts", "engine-plan.ts", "engine-memory.ts", "run-weights.ts", "resume.ts",
-  "recipe-of-model.ts", "stages", "pieces.ts", "pipeline.ts", "trial.ts", "forecast.ts",
-  "replay.ts", "run-traces.ts", "behaviours.ts", "study.ts", "ask.ts", "entry", "index.ts", "cli", "cli.ts",
+  "recipe-of-model.ts", "stages", "pieces.ts", "pipeline-clock.ts", "pipeline.ts", "trial.ts",
+  "forecast.ts", "replay.ts", "run-traces.ts", "behaviours.ts", "study.ts", "ask.ts", "entry",
+  "index.ts", "cli", "cli.ts",
 ];
 
 const source = resolve(import.meta.dirname, "../src");

@@ -23,6 +23,12 @@ test("panels with axes of their own", () => {
   expect(svg).not.toContain("NaN");
 });
 
+test("notes stand below, escaped", () => {
+  const svg = curvesSvg([{ title: "a", lines: [], last: 2 }], ["step 3: <b> & more", "step 4"]);
+  expect(svg).toContain('viewBox="0 0 400 332"');
+  expect(svg).toContain(">step 3: &lt;b&gt; &amp; more</text>");
+});
+
 test("one value, equal values and none draw without a fault", () => {
   for (const points of [
     [],

@@ -1,4 +1,5 @@
 /** Learning curves as an SVG that needs nothing else: panels side by side, lines over steps in each. */
+import { escapeXml } from "./plain-text.ts";
 
 export interface CurveLine {
   readonly name: string;
@@ -14,12 +15,16 @@ export interface CurvePanel {
   readonly range?: readonly [low: number, high: number];
 }
 
-/** Draws the panels. */
-export function curvesSvg(panels: readonly CurvePanel[]): string {
+/** Draws the panels, and what is to be said about them below. */
+export function curvesSvg(panels: readonly CurvePanel[], notes: readonly string[] = []): string {
   const width = panels.length * panelWidth;
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} 300" font-family="sans-serif" font-size="11">
-<rect width="${width}" height="300" fill="white"/>
-${panels.map((panel, i) => drawn(panel, i * panelWidth)).join("\n")}
+  const height = 300 + notes.length * 16;
+  const said = notes.map(
+    (note, i) => `<text x="${plot.left}" y="${306 + 16 * i}" fill="#b00">${escapeXml(note)}</text>`,
+  );
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="11">
+<rect width="${width}" height="${height}" fill="white"/>
+${[...panels.map((panel, i) => drawn(panel, i * panelWidth)), ...said].join("\n")}
 </svg>
 `;
 }

@@ -25,6 +25,7 @@ import type { AnswerView } from "../task/trajectory.ts";
 import { armFolder, readArm } from "./arm.ts";
 import { BehaviourWatch, mainAgainstOthers, summarise } from "./behaviours/watch.ts";
 import type { Condition } from "./controls.ts";
+import type { Html } from "./html.ts";
 import { isRight, isUnanswered } from "./outcome.ts";
 import { reportHtml } from "./report-html.ts";
 import type { PageImage, TraceTurn, TraceUse, TraceView } from "./report-trace.ts";
@@ -36,6 +37,13 @@ export interface ReportTask {
   readonly records: readonly TaskRecord[];
 }
 
+export interface ReportExtras {
+  /** By which behaviours are told. */
+  readonly rules?: BehaviourRules;
+  /** Drawings of search trees, for the page. */
+  readonly trees?: readonly Html[];
+}
+
 /**
  * Writes the three forms of a report; returns the path of the page. Behaviours are counted in the traces
  * that the arms have kept.
@@ -44,7 +52,7 @@ export async function writeReport(
   run: string,
   report: Report,
   tasks: readonly ReportTask[],
-  rules: BehaviourRules = defaultBehaviourRules,
+  { rules = defaultBehaviourRules, trees = [] }: ReportExtras = {},
 ): Promise<string> {
   const watch = new BehaviourWatch(rules, report.main);
   const images = new Map<string, PageImage>();
@@ -68,7 +76,7 @@ export async function writeReport(
   };
   const page = inside(run, "report.html");
   await writeFileAtomic(inside(run, "report.md"), reportMarkdown(told));
-  await writeFileAtomic(page, reportHtml(told, views, images, watch.examples()));
+  await writeFileAtomic(page, reportHtml(told, views, images, watch.examples(), trees));
   await writeFileAtomic(inside(run, "report.json"), reportJson(told));
   return page;
 }

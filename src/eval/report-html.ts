@@ -12,7 +12,15 @@ import { armFilterCss, traceSection } from "./report-questions.ts";
 import { imageStore, type PageImage, type TraceView } from "./report-trace.ts";
 import { formatP, interval, percent, signed } from "./report-figures.ts";
 import { notesOf, sectionsOf } from "./report-sections.ts";
-import { explained, findings, tasksOf, type Arm, type Curve, type Report } from "./report.ts";
+import {
+  alarmText,
+  explained,
+  findings,
+  tasksOf,
+  type Arm,
+  type Curve,
+  type Report,
+} from "./report.ts";
 
 /** Assembles the page. Traces of one record are shown together; images are given by hash. */
 export function reportHtml(
@@ -20,7 +28,9 @@ export function reportHtml(
   traces: readonly TraceView[],
   images: ReadonlyMap<string, PageImage>,
   examples: readonly BehaviourExample[] = [],
+  trees: readonly Html[] = [],
 ): string {
+  const { alarms = [] } = report;
   const body = html`${imageStore(images)}
     <main>
       <header class="top">
@@ -33,11 +43,29 @@ export function reportHtml(
         report.curves.length > 0 &&
         html`<section>
           <h2>Learning curves</h2>
+          ${
+            alarms.length > 0 &&
+            html`<ul class="alarms">
+              ${alarms.map((one) => html`<li>${alarmText(one)}</li>`)}
+            </ul>`
+          }
           <div class="curves">${byMetric(report.curves).map(curveChart)}</div>
         </section>`
       }
       ${report.behaviours && behaviourSection(report.behaviours, examples, images)}
       ${traces.length > 0 && traceSection(report, traces, images)}
+      ${
+        trees.length > 0 &&
+        html`<section>
+          <h2>Search trees</h2>
+          <p class="quiet">
+            One box a step: what was said, where it looked and what it saw there, how often the
+            search went through it (n) and how good that was (Q). Below, the chains that were cut
+            from it.
+          </p>
+          ${trees.map((tree) => html`<div class="scroll tree">${tree}</div>`)}
+        </section>`
+      }
       <section>
         <h2>Made with</h2>
         <dl class="facts">

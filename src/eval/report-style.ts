@@ -40,6 +40,8 @@ tr.main td:first-child{color:var(--main);font-weight:600}
 .chart .scale::before{content:"";grid-area:label;width:9.5em}
 .arms{display:grid;grid-template-columns:max-content 1fr;gap:2px 18px;font-size:13.5px;margin:0 0 20px;max-width:860px}
 .arms dt{font-weight:600}.arms dt.main{color:var(--main)}.arms dt.control{color:var(--control)}.arms dd{margin:0;color:var(--quiet)}
+.alarms{margin:0 0 18px;padding-left:20px;color:var(--wrong);max-width:80ch}
+.tree{margin:0 0 22px;padding:4px;background:#fff;border:1px solid var(--rule);border-radius:8px}.tree svg{display:block;max-width:none}
 .curve .tick{fill:var(--quiet);font-size:11px}
 .grid{stroke:var(--grid);stroke-width:1}
 .curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(270px,1fr));gap:20px 28px}

@@ -99,6 +99,17 @@ test("the main arm stands first, beside its base, where it alone was right befor
   expect(arms.slice(0, 3)).toEqual(["rl-zoom", "base", "no-tool"]);
 });
 
+test("alarms of training stand with its curves, and in Markdown", () => {
+  const alarms = [{ stage: "rl-zoom", step: 40, message: `tool use dies out ${hostile}` }];
+  const page = reportHtml({ ...report, alarms }, [], new Map());
+  expect(page).toContain("<li>rl-zoom, step 40: tool use dies out &lt;/p&gt;");
+  expect(page).not.toContain("<script>");
+  expect(reportMarkdown({ ...report, alarms })).toContain(
+    "## Alarms of training\n\n- rl-zoom, step 40: tool use dies out",
+  );
+  expect(reportMarkdown(report)).not.toContain("Alarms");
+});
+
 test("curves of one metric share a chart with a legend, and pictures open large without a script", () => {
   const curve = (stage: string, metric: string) => ({
     stage,

@@ -75,6 +75,13 @@ export interface Curve {
   readonly values: readonly number[];
 }
 
+/** Something in the figures of training that looks like learning and is none. */
+export interface StageAlarm {
+  readonly stage: string;
+  readonly step: number;
+  readonly message: string;
+}
+
 export interface Report {
   readonly version: 1;
   readonly title: string;
@@ -92,6 +99,8 @@ export interface Report {
   readonly arms: readonly Arm[];
   readonly comparisons: readonly Comparison[];
   readonly curves: readonly Curve[];
+  /** Of training; none where nothing was trained. */
+  readonly alarms?: readonly StageAlarm[];
   /** What the arms do while they look, where traces were kept. */
   readonly behaviours?: BehaviourReport;
 }
@@ -130,6 +139,14 @@ export function reportMarkdown(report: Report): string {
     }
     parts.push(...categoryTable(arms));
   }
+  const { alarms = [] } = report;
+  if (alarms.length > 0)
+    parts.push(
+      "## Alarms of training",
+      "",
+      ...alarms.map((one) => `- ${markdownText(alarmText(one))}`),
+      "",
+    );
   if (report.behaviours !== undefined) parts.push(...behaviourMarkdown(report.behaviours));
   parts.push("## Made with", "");
   for (const [name, value] of Object.entries(report.facts))
@@ -156,6 +173,11 @@ export function reportText(report: Report): string {
     ...sectionsText(report.arms),
     ...benchmarkText(report.arms),
   ].join("\n");
+}
+
+/** `rl-zoom, step 40: tool use dies out: …` */
+export function alarmText({ stage, step, message }: StageAlarm): string {
+  return `${stage}, step ${step}: ${message}`;
 }
 
 /** What was found, in sentences: the main arm, what it gained, and what it lost under a control. */

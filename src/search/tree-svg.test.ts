@@ -4,7 +4,8 @@ import { linearize } from "./linearize.ts";
 import { linearizeConfig } from "./linearize-config.ts";
 import { digitRecord } from "../task/fixtures/scene.ts";
 import { treeCrops } from "./tree-crops.ts";
-import { escapeXml, treeSvg } from "./tree-svg.ts";
+import { escapeXml } from "../core/plain-text.ts";
+import { treeSvg } from "./tree-svg.ts";
 
 test("every node has its box, every child its line, every answer its mark", () => {
   const svg = treeSvg(smallTree);

@@ -3,6 +3,7 @@
  * looked at, visits and mean reward, answers marked right or wrong, and the chains below. Everything a
  * model wrote is escaped. The drawing needs no script and no style from outside.
  */
+import { escapeXml } from "../core/plain-text.ts";
 import type { ChainLine } from "./linearize.ts";
 import { correctReward, type NodeLine, type TreeLine } from "./tree-line.ts";
 
@@ -35,20 +36,6 @@ export function treeSvg(tree: TreeLine, options: TreeSvgOptions = {}): string {
     ...listed.map((line, i) => text(MARGIN, listTop + 14 + i * 18, line, `fill="#333333"`)),
     "</svg>",
   ].join("\n");
-}
-
-/** Escapes a text for element content and attribute values, what XML cannot hold is left out. */
-export function escapeXml(value: string): string {
-  return (
-    value
-      // eslint-disable-next-line no-control-regex
-      .replaceAll(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff\ud800-\udfff]/gu, "")
-      .replaceAll("&", "&amp;")
-      .replaceAll("<", "&lt;")
-      .replaceAll(">", "&gt;")
-      .replaceAll('"', "&quot;")
-      .replaceAll("'", "&#39;")
-  );
 }
 
 const BOX = { width: 170, height: 50 };

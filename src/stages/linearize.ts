@@ -151,7 +151,6 @@ async function writeForm(
   return file;
 }
 
-/** Draws the first trees that gave chains. */
 async function drawTrees(
   file: string,
   records: ReadonlyMap<string, TaskRecord>,
@@ -159,16 +158,30 @@ async function drawTrees(
   out: string,
 ): Promise<string[]> {
   const files: string[] = [];
+  for (const { recordId, svg } of await drawnTrees(file, records, chains, maxDrawings)) {
+    files.push(inside(out, "trees", `${nameFrom(recordId)}.svg`));
+    await writeFileAtomic(files[files.length - 1], svg);
+  }
+  return files;
+}
+
+/** Drawings of the first trees that gave chains, with the crops that tools showed. */
+export async function drawnTrees(
+  file: string,
+  records: ReadonlyMap<string, TaskRecord>,
+  chains: readonly ChainLine[],
+  most: number,
+): Promise<{ readonly recordId: string; readonly svg: string }[]> {
+  const drawn: { recordId: string; svg: string }[] = [];
   for await (const tree of readTrees(file)) {
     const own = chains.filter(({ recordId }) => recordId === tree.recordId);
     if (own.length === 0) continue;
-    files.push(inside(out, "trees", `${nameFrom(tree.recordId)}.svg`));
     const record = records.get(tree.recordId);
     const crops = record === undefined ? new Map<string, string>() : await treeCrops(tree, record);
-    await writeFileAtomic(files[files.length - 1], treeSvg(tree, { chains: own, crops }));
-    if (files.length === maxDrawings) break;
+    drawn.push({ recordId: tree.recordId, svg: treeSvg(tree, { chains: own, crops }) });
+    if (drawn.length === most) break;
   }
-  return files;
+  return drawn;
 }
 
 const maxDrawings = 12;

@@ -46,7 +46,7 @@ async function runRl(
     const { run, resume } = await openRun(options, "rl", plan, inputs);
     const files = await cardFiles("rl", recipe, tasks, plan);
     const held = validationOf(recipe, "rl", plan, heldout);
-    const result = await drawn(run, () =>
+    const train = () =>
       withProgress(label, recipe.rl.steps, options, (onStep) =>
         trainRl({
           learner,
@@ -62,8 +62,8 @@ async function runRl(
           files,
           onWarning: (message) => void (quiet || process.stderr.write(`${plainText(message)}\n`)),
         }),
-      ),
-    );
+      );
+    const result = await drawn(run, train, recipe.rl.alarms);
     return await trained(run, result, start, { brokenRecords: result.numBroken });
   } finally {
     await learner.close();

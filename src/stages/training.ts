@@ -9,6 +9,7 @@ import { loadValidation, type Recipe, type TaskSet } from "../recipe.ts";
 import { recordWeights } from "../run-weights.ts";
 import { cardFile } from "../task/model-card.ts";
 import type { LoopResult } from "../train/loop.ts";
+import type { AlarmConfig } from "../train/collapse.ts";
 import { drawCurves } from "../train/draw-curves.ts";
 import type { Metrics } from "../train/metrics.ts";
 import type { Validation } from "../train/validation.ts";
@@ -65,16 +66,17 @@ export function validationOf(
 export async function drawn<T extends LoopResult>(
   run: RunFolder,
   work: () => Promise<T>,
+  alarms?: AlarmConfig,
 ): Promise<T> {
   let result: T;
   try {
     result = await work();
   } catch (error) {
     // The failure itself is what is told.
-    await drawCurves(run).catch(() => undefined);
+    await drawCurves(run, alarms).catch(() => undefined);
     throw error;
   }
-  await drawCurves(run);
+  await drawCurves(run, alarms);
   return result;
 }
 

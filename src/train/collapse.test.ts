@@ -1,10 +1,12 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { writeJsonl } from "../core/jsonl.ts";
 import { cropOverlap, type PictureLine } from "../task/pictures.ts";
+import { createRunFolder } from "../core/run-folder.ts";
 import { alarmSchema, alarmsOf, watchRun } from "./collapse.ts";
+import { drawCurves } from "./draw-curves.ts";
 import type { Metrics } from "./metrics.ts";
 
 const config = alarmSchema.parse({ window: 4 });
@@ -71,6 +73,24 @@ test("a resumed run is warned of what is new, and of nothing twice", async () =>
       const later = lines.slice(at).flatMap((line) => watch.note(line));
       expect(later).toEqual(all.filter(({ step }) => step > at));
     }
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test("the curves of a run say its alarms", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "vigorl-"));
+  try {
+    const description = { verb: "rl", name: "a", seed: 1, recipe: {} };
+    const made = await createRunFolder(join(folder, "a"), description);
+    const lines = run({ entropy: 0.01 });
+    await writeJsonl(made.file("metrics.jsonl"), lines);
+    const [{ step }] = alarmsOf(lines, config);
+    await drawCurves(made, config);
+    const said = `step ${step}: the policy has no choice left`;
+    expect(await readFile(made.file("curves.svg"), "utf8")).toContain(said);
+    await drawCurves(made);
+    expect(await readFile(made.file("curves.svg"), "utf8")).not.toContain("no choice left");
   } finally {
     await rm(folder, { recursive: true });
   }

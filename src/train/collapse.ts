@@ -92,6 +92,12 @@ export class CollapseWatch {
   }
 }
 
+/** All alarms of what a run has logged so far. */
+export async function readAlarms(metricsFile: string, config: AlarmConfig): Promise<Alarm[]> {
+  const lines = await readJsonlAll(metricsFile, lineSchema, { allowTornLastLine: true });
+  return alarmsOf(lines as unknown as Metrics[], config);
+}
+
 /** A watch that has seen what a run has written already, so that a resumed run is not warned anew. */
 export async function watchRun(metricsFile: string, config: AlarmConfig): Promise<CollapseWatch> {
   const watch = new CollapseWatch(config);

@@ -5,6 +5,7 @@ import { curvesSvg, type CurveLine, type CurvePanel } from "../core/curves.ts";
 import { writeFileAtomic } from "../core/files.ts";
 import { readJsonlAll } from "../core/jsonl.ts";
 import type { RunFolder } from "../core/run-folder.ts";
+import { readAlarms, type AlarmConfig } from "./collapse.ts";
 import type { MetricName } from "./metrics.ts";
 
 /** Figures that share an axis, by the name of their panel; those that a run has not are left out. */
@@ -21,8 +22,8 @@ const shares = new Set(["accuracy", "left out"]);
 
 const rowSchema = z.looseObject({ step: z.number() });
 
-/** Draws what a run has logged so far; nothing where it has logged nothing. */
-export async function drawCurves(run: RunFolder): Promise<void> {
+/** Draws what a run has logged so far, and the alarms that it raises; nothing where it has logged nothing. */
+export async function drawCurves(run: RunFolder, alarms?: AlarmConfig): Promise<void> {
   const file = run.file("metrics.jsonl");
   if (!existsSync(file)) return;
   const rows = await readJsonlAll(file, rowSchema, { allowTornLastLine: true });
@@ -39,5 +40,7 @@ export async function drawCurves(run: RunFolder): Promise<void> {
     if (lines.length === 0) return [];
     return [{ title, lines, last, ...(shares.has(title) ? { range: [0, 1] as const } : {}) }];
   });
-  await writeFileAtomic(run.file("curves.svg"), curvesSvg(drawn));
+  const raised = alarms === undefined ? [] : await readAlarms(file, alarms);
+  const notes = raised.map(({ step, message }) => `step ${step}: ${message}`);
+  await writeFileAtomic(run.file("curves.svg"), curvesSvg(drawn, notes));
 }
