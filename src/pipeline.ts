@@ -245,12 +245,14 @@ interface EvaluationListeners {
   readonly end: (arms: readonly string[], seconds: number | null) => void;
 }
 
+const none = (): void => undefined;
+
 async function evaluateAll(
   options: StageOptions,
   plans: readonly [engine: EngineConfig, plans: ArmPlan[]][],
   heldout: readonly TaskSet[],
   judge: EnginePlan | undefined,
-  { begin, tell, end }: EvaluationListeners = { begin() {}, tell() {}, end() {} },
+  { begin, tell, end }: EvaluationListeners = { begin: none, tell: none, end: none },
 ): Promise<Evaluations> {
   const evaluations: Evaluations = new Map(heldout.map(({ task }) => [task, new Map()]));
   const needs = { ...needsOf("sample", options.recipe), purpose: "eval" };
