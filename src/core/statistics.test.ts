@@ -1,11 +1,13 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { stream } from "./random.ts";
 import {
   bootstrapDifference,
   bootstrapMean,
   bootstrapUnpaired,
   mcNemar,
   mean,
+  normalInterval,
   wilsonInterval,
 } from "./statistics.ts";
 
@@ -89,4 +91,18 @@ test("two samples without pairs: the interval is wider than of the same values i
   expect(interval[1]).toBeGreaterThan(4);
   expect(bootstrapDifference(a, b).interval).toEqual([1, 1]);
   expect(bootstrapUnpaired(a, b)).toEqual({ difference, interval });
+});
+
+test("of a large sample, the standard error says what the bootstrap says", () => {
+  const rng = stream(3, "values");
+  const a = Array.from({ length: 1500 }, () => rng.int(0, 4));
+  const b = Array.from({ length: 900 }, () => rng.int(0, 9));
+  const drawn = bootstrapMean(a);
+  const [low, high] = normalInterval(drawn.mean, a);
+  expect(Math.abs(low - drawn.interval[0])).toBeLessThan(0.01);
+  expect(Math.abs(high - drawn.interval[1])).toBeLessThan(0.01);
+  const apart = bootstrapUnpaired(a, b);
+  normalInterval(apart.difference, a, b).forEach((end, i) =>
+    expect(Math.abs(end - apart.interval[i])).toBeLessThan(0.03),
+  );
 });

@@ -3,7 +3,7 @@
  * answered the same questions. Distributions come from simple-statistics. All intervals are
  * two-sided at 95 %.
  */
-import { gammaln, mean as sampleMean, quantileSorted } from "simple-statistics";
+import { gammaln, mean as sampleMean, quantileSorted, sampleVariance } from "simple-statistics";
 import { stream, type Rng } from "./random.ts";
 
 /** Quantile 0.975 of the standard normal; the library's `probit` is right to 3e-3 only. */
@@ -94,6 +94,16 @@ export function bootstrapUnpaired(
   );
   const differences = Array.from({ length: resamples }, () => drawA() - drawB());
   return { difference: mean(a) - mean(b), interval: middle(differences) };
+}
+
+/** The interval of a sum of independent means, from their values alone: for samples too large to draw again. */
+export function normalInterval(
+  middle: number,
+  ...samples: readonly (readonly number[])[]
+): Interval {
+  const variances = samples.map((values) => sampleVariance([...values]) / values.length);
+  const spread = Z_95 * Math.sqrt(variances.reduce((sum, variance) => sum + variance, 0));
+  return [middle - spread, middle + spread];
 }
 
 /** Means of as many values as there are, drawn with replacement. */

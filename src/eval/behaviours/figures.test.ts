@@ -103,3 +103,16 @@ test("the judge's figures leave out what is unread, and say how far the rules ag
   const named = differencesOf(own, fewer).filter(({ by }) => by === "judge");
   expect(named.map(({ behaviour }) => behaviour)).toContain("subgoals");
 });
+
+test("thousands of questions take no longer than a few", () => {
+  const big = (name: string, plus: number) =>
+    group(
+      Array.from({ length: 30_000 }, (_, i) => observed(`q${i}`, (i % 5) + plus)),
+      name,
+    );
+  const [ours, theirs] = [big("ours", 1), big("theirs", 0)];
+  const { mean: middle, ci95 } = figuresOf(ours).rules.looks ?? { mean: 0, ci95: null };
+  expect(middle).toBeCloseTo(3, 12);
+  expect(ci95?.[1]).toBeCloseTo(3 + (1.96 * Math.SQRT2) / Math.sqrt(30_000), 4);
+  expect(differencesOf(ours, theirs)[0]).toMatchObject({ difference: 1, ci95: [1, 1] });
+});

@@ -7,10 +7,10 @@ import { krippendorffAlpha } from "../../core/agreement.ts";
 import { stream } from "../../core/random.ts";
 import { groupBy } from "../../core/round-robin.ts";
 import {
-  bootstrapDifference,
   bootstrapMean,
   bootstrapUnpaired,
   mean,
+  normalInterval,
   type Interval,
 } from "../../core/statistics.ts";
 import { behaviourNames, type BehaviourCounts, type BehaviourName } from "../../task/behaviours.ts";
@@ -44,7 +44,7 @@ export type TraceChoice = (typeof traceChoices)[number];
 /** Mean over questions. */
 export interface BehaviourFigure {
   readonly mean: number;
-  /** 95 %, by bootstrap over questions; null where there is but one. */
+  /** 95 %, over questions; null where there is but one. */
   readonly ci95: Interval | null;
   readonly questions: number;
 }
@@ -180,10 +180,9 @@ function compare(
   const valuesOf = (values: ReadonlyMap<string, number>) =>
     paired ? common.map((key) => values.get(key)!) : [...values.values()];
   const [ours, theirs] = [valuesOf(a), valuesOf(b)];
-  const { difference, interval } = (paired ? bootstrapDifference : bootstrapUnpaired)(ours, theirs);
-  const isTold = ours.length > 1 && theirs.length > 1;
   const questions = [ours.length, theirs.length] as const;
-  return { difference, ci95: isTold ? interval : null, paired, questions };
+  const told = (paired ? pairedInterval : unpairedInterval)(ours, theirs);
+  return { difference: mean(ours) - mean(theirs), ci95: told, paired, questions };
 }
 
 type Counted = (one: Observation) => number | null;
@@ -215,9 +214,28 @@ function figureTable<Name extends string>(
   const rows = names.flatMap((name): [Name, BehaviourFigure][] => {
     const values = [...valuesOf(name).values()];
     if (values.length === 0) return [];
-    const { mean: middle, interval } = bootstrapMean(values);
-    const ci95 = values.length > 1 ? interval : null;
-    return [[name, { mean: middle, ci95, questions: values.length }]];
+    return [[name, { mean: mean(values), ci95: intervalOf(values), questions: values.length }]];
   });
   return Object.fromEntries(rows) as Partial<Record<Name, BehaviourFigure>>;
+}
+
+/** Above so many questions the bootstrap says what the standard error says, and takes seconds for it. */
+const mostDrawn = 2000;
+
+function intervalOf(values: readonly number[]): Interval | null {
+  if (values.length < 2) return null;
+  return values.length > mostDrawn
+    ? normalInterval(mean(values), values)
+    : bootstrapMean(values).interval;
+}
+
+function pairedInterval(ours: readonly number[], theirs: readonly number[]): Interval | null {
+  return intervalOf(ours.map((value, i) => value - theirs[i]));
+}
+
+function unpairedInterval(ours: readonly number[], theirs: readonly number[]): Interval | null {
+  if (ours.length < 2 || theirs.length < 2) return null;
+  return Math.max(ours.length, theirs.length) > mostDrawn
+    ? normalInterval(mean(ours) - mean(theirs), ours, theirs)
+    : bootstrapUnpaired(ours, theirs).interval;
 }

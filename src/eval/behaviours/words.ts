@@ -52,7 +52,7 @@ export function notesOf({ over, limit, judge, groups }: BehaviourReport): string
     return [`${task} ${group}: rules and judge agree on whether it is there: ${parts.join("; ")}.`];
   });
   return [
-    `Means over questions of ${which}${some}, with 95 % intervals by bootstrap over questions.`,
+    `Means over questions of ${which}${some}, with 95 % intervals over questions.`,
     ...(single.length === 0 ? [] : ["Where there is one question alone, there is no interval."]),
     ...keptNote(groups),
     ...(judge === null ? [] : [`The judge is ${judge}.`]),
