@@ -4,12 +4,13 @@ import { readModelCard, type ModelCard } from "./task/model-card.ts";
 
 /** The settings of a recipe that say how the model is spoken to. */
 export function settingsOf(recipe: Recipe): ModelCard["settings"] {
-  const { tools, dialect, episode, prompts, promptsNoTool, image, coordinates, answerForm } =
-    recipe;
+  const { tools, dialect, thinking, episode, prompts, promptsNoTool, image, coordinates } = recipe;
+  const { answerForm } = recipe;
   const { temperature, topP, topK } = recipe.eval;
   const spoken = {
     tools,
     dialect,
+    thinking,
     episode,
     prompts,
     promptsNoTool,

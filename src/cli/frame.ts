@@ -53,6 +53,7 @@ export const spokenSections: readonly string[] = [
   "data",
   "tools",
   "dialect",
+  "thinking",
   "episode",
   "prompts",
   "promptsNoTool",

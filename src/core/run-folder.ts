@@ -31,6 +31,8 @@ export const manifestSchema = z.strictObject({
   recipe: z.unknown(),
   /** The engine's section with every \`auto\` worked out. */
   engine: z.unknown().optional(),
+  /** Where the chat template, given a conversation anew, would write earlier turns otherwise. */
+  chat: z.strictObject({ history: z.literal("grown") }).optional(),
   /** `vigorl`, `node`, `libtorch`, … */
   versions: z.record(z.string(), z.string()),
   /** Commit of the source tree, `-dirty` behind it where files differ; null outside a checkout. */
@@ -54,6 +56,7 @@ export interface RunDescription {
   readonly seed: number;
   readonly recipe: unknown;
   readonly engine?: unknown;
+  readonly chat?: Manifest["chat"];
   readonly versions?: Readonly<Record<string, string>>;
   readonly dataHashes?: Readonly<Record<string, string>>;
 }
@@ -202,6 +205,7 @@ export async function createRunFolder(
     seed: description.seed,
     recipe: description.recipe,
     engine: description.engine,
+    ...(description.chat === undefined ? {} : { chat: description.chat }),
     versions: { vigorl: ownVersion(), node: process.version, ...description.versions },
     gitCommit: await gitCommit(),
     dataHashes: { ...description.dataHashes },

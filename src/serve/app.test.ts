@@ -1,7 +1,9 @@
 /** The API in process: what it takes, what it refuses, and what a reply holds. */
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { numPositions, type Sampler } from "../engine/types.ts";
 import { chat, smallConfig } from "../task/fixtures/scene.ts";
+import { ChatFormat } from "../text/chat.ts";
 import { ScriptedSampler, type Line } from "../task/fixtures/scripted-sampler.ts";
 import { createApp, type AppOptions } from "./app.ts";
 import { dataUrl, errorOf, eventsOf, replyOf, StuckSampler, withTokens } from "./fixtures/api.ts";
@@ -49,6 +51,31 @@ describe("a completion", () => {
       total_tokens: numPrompt + numSaid,
     });
     expect(reply).not.toHaveProperty("prompt_token_ids");
+  });
+
+  test("thinks or not, as the request says of a template that lets it choose", async () => {
+    const file = new URL("../text/fixtures/templates/thinking-xml.jinja", import.meta.url);
+    const own = new ChatFormat(tokenizer, readFileSync(file, "utf8"), "thinking");
+    const endOf = async (kwargs: object | null): Promise<string> => {
+      const sampler = scripted("hi");
+      const app = appOf(sampler, { format: { ...format, chat: own } });
+      await replyOf(post(app, { ...hello, chat_template_kwargs: kwargs }));
+      const [piece] = sampler.asked[0].prompt;
+      return piece.type === "text" ? tokenizer.decode(piece.tokens).split("assistant\n")[1] : "";
+    };
+    expect(await endOf({ enable_thinking: true })).toBe("<think>\n");
+    for (const kwargs of [null, {}, { enable_thinking: null }, { enable_thinking: false }])
+      expect(await endOf(kwargs)).toBe("<think>\n\n</think>\n\n");
+    const without = { ...hello, chat_template_kwargs: { enable_thinking: true } };
+    expect(await errorOf(post(appOf(scripted()), without))).toMatchObject({
+      status: 400,
+      message: expect.stringContaining("knows no enable_thinking") as string,
+    });
+    const other = { ...hello, chat_template_kwargs: { add_vision_id: true } };
+    expect(await errorOf(post(appOf(scripted()), other))).toMatchObject({
+      status: 400,
+      message: expect.stringContaining("add_vision_id") as string,
+    });
   });
 
   test("strips the stop string, or keeps it", async () => {

@@ -27,7 +27,7 @@ import type { ImageLimits, PictureDesk } from "./pictures.ts";
 import { replyToAsk, replyToPlayed } from "./play.ts";
 import { toPrompt, type PromptTools } from "./prompt.ts";
 import { Reply } from "./reply.ts";
-import { completionRequestSchema } from "./request-schema.ts";
+import { completionRequestSchema, type CompletionRequest } from "./request-schema.ts";
 import { whenSent } from "./server.ts";
 import { isOffering } from "./tool-calls.ts";
 import { Turns } from "./turns.ts";
@@ -158,14 +158,17 @@ export function createApp(options: AppOptions): Hono {
       c,
       (json) => readAs(completionRequestSchema, json, model),
       async (request, ticket) => {
-        if (request.vigorl?.play === true) return replyToPlayed(c, request, playing, ticket);
-        const prompt = await toPrompt(request, prompts, ticket.share, c.req.raw.signal);
+        const asked = { format: formatOf(request, format) };
+        if (request.vigorl?.play === true)
+          return replyToPlayed(c, request, { ...playing, ...asked }, ticket);
+        const desks = { ...prompts, ...asked };
+        const prompt = await toPrompt(request, desks, ticket.share, c.req.raw.signal);
         const params = paramsOf(request, prompt, max_model_len);
         const { messages, ...wishes } = request;
         const turn = isOffering(request)
           ? messages.filter(({ role }) => role === "assistant").length
           : null;
-        const reply = new Reply(replies, { ...wishes, turn }, prompt, params);
+        const reply = new Reply({ ...replies, ...asked }, { ...wishes, turn }, prompt, params);
         if (request.stream !== true) return await reply.whole(c);
         return reply.stream(c, ticket.goesOn());
       },
@@ -173,6 +176,15 @@ export function createApp(options: AppOptions): Hono {
   );
   const paths = app.routes.map(({ path }) => path).filter((path) => !/[*:]/.test(path));
   return app;
+}
+
+/** How the model is spoken to, with what a request says of its chat template. @throws VigorlError("usage") */
+function formatOf(
+  { chat_template_kwargs: said }: CompletionRequest,
+  format: EpisodeConfig,
+): EpisodeConfig {
+  const thinking = said?.enable_thinking ?? undefined;
+  return thinking === undefined ? format : { ...format, chat: format.chat.withThinking(thinking) };
 }
 
 /** Values of a body beside its ids: messages, parts and parameters. */

@@ -141,7 +141,8 @@ export const completionRequestSchema = z
     function_call: z.enum(["none", "auto"]).nullish(),
     stop_token_ids: z.array(z.never()).nullish(),
     bad_words: z.array(z.never()).nullish(),
-    chat_template_kwargs: z.strictObject({}).nullish(),
+    /** Variables of the model's chat template: whether it thinks first, where that can be chosen. */
+    chat_template_kwargs: z.strictObject({ enable_thinking: z.boolean().nullish() }).nullish(),
     mm_processor_kwargs: z.strictObject({}).nullish(),
     documents: z.array(z.never()).nullish(),
     use_beam_search: z.literal(false).nullish(),

@@ -8,10 +8,12 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { beforeEach, expect, test } from "vitest";
 import { parseConfig } from "../core/config.ts";
 import { loadTasks, recipeSchema, type Recipe } from "../recipe.ts";
+import { ChatFormat } from "../text/chat.ts";
+import { loadEpisodeConfig } from "../task/episode-config.ts";
 import { checkInputs, checkRun, openRun } from "./run.ts";
 
 let root: string;
@@ -31,7 +33,11 @@ beforeEach(() => {
 });
 
 const line = '{"id": "a", "image": "p.png", "question": "?", "kind": "text", "answer": "b"}\n';
-const engine = { engine: parseConfig("{}", "a.yaml", recipeSchema).engine };
+const nano = resolve(import.meta.dirname, "../../models/nano");
+const engine = {
+  engine: parseConfig("{}", "a.yaml", recipeSchema).engine,
+  episode: await loadEpisodeConfig(nano),
+};
 
 async function open(
   name: string,
@@ -107,4 +113,20 @@ test("a resumed run loses what a kill left half-written, in its folder and in th
     "manifest.json",
     "stages",
   ]);
+});
+
+test("a run says how its conversations go on where the template would write them otherwise", async () => {
+  const { episode } = engine;
+  const template = readFileSync(
+    resolve(import.meta.dirname, "../text/fixtures/templates/thinking-xml.jinja"),
+    "utf8",
+  );
+  const chat = new ChatFormat(episode.chat.tokenizer, template, "thinking");
+  const place = { path: join(root, "b"), recipe, resume: false, overwrite: false };
+  const plan = { folder: model, engine: recipe.engine };
+  const inputs = await checkInputs(place, plan, await loadTasks(recipe, "train"));
+  const said = { engine: engine.engine, episode: { ...episode, chat } };
+  const { run } = await openRun(place, "rl", said, inputs);
+  expect(run.manifest.chat).toEqual({ history: "grown" });
+  expect((await open("c", {}, { resume: false })).run.manifest.chat).toBeUndefined();
 });

@@ -71,7 +71,7 @@ export async function checkInputs(
 export async function openRun(
   { path, recipe, overwrite, lock, command }: Omit<StageOptions, "signal" | "quiet">,
   verb: string,
-  { engine }: Pick<EnginePlan, "engine">,
+  { engine, episode }: Pick<EnginePlan, "engine" | "episode">,
   { stopped, dataHashes, changes }: Inputs,
 ): Promise<{ run: RunFolder; resume: boolean }> {
   if (stopped !== null) {
@@ -84,9 +84,12 @@ export async function openRun(
   }
   const { name, seed } = recipe;
   const versions = await engineVersions(engine);
+  // Episodes grow turn by turn, whatever the template would make of them anew: tokens are the record.
+  const chat = episode.chat.rewritesHistory ? ({ history: "grown" } as const) : undefined;
+  const made = { verb, command, name, seed, chat };
   const run = await createRunFolder(
     path,
-    { verb, command, name, seed, recipe: asJson(recipe), engine, versions, dataHashes },
+    { ...made, recipe: asJson(recipe), engine, versions, dataHashes },
     { overwrite },
   );
   return { run: writable(run, recipe, lock), resume: false };

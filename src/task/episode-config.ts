@@ -146,6 +146,12 @@ export const episodeSettingsSchema = z.strictObject({
     .describe(
       "how tool calls are written; default: as the model's family does, and published with tools.zoom.mode: repo",
     ),
+  thinking: z
+    .boolean()
+    .optional()
+    .describe(
+      "whether the model is to think before it speaks, where its chat template lets that be chosen (enable_thinking); default: as the template does",
+    ),
   episode: limitsSchema.prefault({}).describe("limits of an episode"),
   prompts: promptsSchema
     .prefault({})
@@ -226,13 +232,14 @@ export async function loadEpisodeConfig(
 
 /** `loadEpisodeConfig` from parts that are already in memory, without a judge of the recipe's own. */
 export function makeEpisodeConfig(
-  chat: ChatFormat,
+  ownChat: ChatFormat,
   profile: ModelProfile,
   settings: EpisodeSettings,
   control: ToolControl | null = null,
   ownTools: readonly Tool[] = [],
 ): EpisodeConfig {
-  const { sampling, answerForm } = settings;
+  const { sampling, answerForm, thinking } = settings;
+  const chat = thinking === undefined ? ownChat : ownChat.withThinking(thinking);
   const { preprocessor } = profile;
   const { profile: _, ...limits } = settings.episode;
   const coordinates = settings.coordinates ?? profile.coordinates;

@@ -22,6 +22,7 @@ export const modelCardSchema = z.strictObject({
     .strictObject({
       tools: section,
       dialect: section,
+      thinking: section,
       episode: section,
       prompts: section,
       promptsNoTool: section,

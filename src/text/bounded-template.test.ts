@@ -28,6 +28,21 @@ test("ranges are Python's", () => {
   expect(render("{% for i in range(3, 0, -1) %}{{ i }}{% endfor %}")).toBe("321");
 });
 
+test.each([
+  ["{{ true | string }}{{ 'x' ~ false }}", "TruexFalse"],
+  ["{{ 3 | string }} {{ 'a' | string }} {{ 1 ~ 'b' }}", "3 a 1b"],
+  ["{{ 'a' + 'b' }} {{ 1 + 2 }} {{ ([1] + [2]) | length }}", "ab 3 2"],
+])("values are written as Python writes them: %s", (source, text) => {
+  expect(render(source)).toBe(text);
+});
+
+test.each(["{{ 'a' + [1] }}", "{{ 'a' + 1 }}", "{{ [1] + 'a' }}", "{{ 'a' + true }}"])(
+  "text joins to nothing but text: %s",
+  (source) => {
+    expect(() => render(source)).toThrow(/it adds a/);
+  },
+);
+
 test("a long conversation and a long text are no loops", () => {
   const turn = { role: "user" as const, content: "word ".repeat(20) };
   const turns = Array.from({ length: 1000 }, () => turn);

@@ -4,6 +4,7 @@
  * conversation needs is stopped. Work is counted, not timed, so that a busy machine changes no result.
  */
 import { Interpreter, Template, type Environment } from "@huggingface/jinja";
+import { asPython, knownValue } from "./template-values.ts";
 
 /** Statements and expressions of one rendering besides what its messages are worth. */
 const MAX_WORK = 200_000;
@@ -25,11 +26,14 @@ let depth = 0;
 const evaluate = Reflect.get(Interpreter.prototype, "evaluate") as Interpreter["evaluate"];
 
 Interpreter.prototype.evaluate = function (...args: Parameters<Interpreter["evaluate"]>) {
+  const known = knownValue(args[0]);
+  if (known !== undefined) return known as ReturnType<Interpreter["evaluate"]>;
   if (++depth > MAX_DEPTH) throw new Error("it nests too deep");
   const environment = args[1] as Environment;
   if (depth === 1 && environment.variables.delete("range")) environment.set("range", range);
   try {
-    const value = evaluate.apply(this, args);
+    const statement = asPython(this, args[0], environment) as (typeof args)[0];
+    const value = evaluate.call(this, statement, environment);
     const held: unknown = value.value;
     const size = typeof held === "string" || Array.isArray(held) ? held.length : 0;
     left -= 1 + size / SIZE_A_WORK;

@@ -18,10 +18,22 @@ export type ContentPart =
 
 /** Images stand in `content` as parts without pixels; the n-th of all messages is image n. */
 export interface ChatMessage {
-  readonly role: "system" | "user" | "assistant";
+  /** `tool`: what a call came to, for templates that know the role. */
+  readonly role: "system" | "user" | "assistant" | "tool";
   readonly content: string | readonly ContentPart[];
   /** What an assistant thought, for templates that tell it apart from what it said. */
   readonly reasoning_content?: string;
+  /** Calls for the template to write; ours are part of what is said. */
+  readonly tool_calls?: readonly TemplateCall[];
+}
+
+/** A call as templates take it. */
+export interface TemplateCall {
+  readonly type: "function";
+  readonly function: {
+    readonly name: string;
+    readonly arguments: Readonly<Record<string, unknown>>;
+  };
 }
 
 /**
@@ -53,7 +65,11 @@ export class ChatFormat {
    * empty where it leaves that to them.
    */
   readonly opening: string;
+  /** Whether the template thinks or not as it is told (`enable_thinking`). */
+  readonly hasThinkingSwitch: boolean;
 
+  private readonly switched = new Map<boolean, ChatFormat>();
+  private readonly templateText: string;
   private readonly template: BoundedTemplate;
   private readonly variables: Record<string, unknown>;
   private readonly source: string;
@@ -69,6 +85,7 @@ export class ChatFormat {
     this.tokenizer = tokenizer;
     this.source = source;
     this.variables = variables;
+    this.templateText = template;
     try {
       this.template = new BoundedTemplate(template);
     } catch (error) {
@@ -88,6 +105,42 @@ export class ChatFormat {
     this.endOfTurn = tokenizer.decode([end]);
     this.tellsTools = this.findsTools();
     this.opening = this.findOpening();
+    this.hasThinkingSwitch = this.findsSwitch();
+  }
+
+  /**
+   * This format with thinking switched on or off.
+   * @throws VigorlError("usage") where the template knows no such switch
+   */
+  withThinking(on: boolean): ChatFormat {
+    if (!this.hasThinkingSwitch) {
+      throw new VigorlError("usage", `${this.source}: the chat template knows no enable_thinking`, {
+        hint: "leave thinking out: the model thinks, or does not, as it was made to",
+      });
+    }
+    let format = this.switched.get(on);
+    if (format === undefined) {
+      const variables = { ...this.variables, enable_thinking: on };
+      format = new ChatFormat(this.tokenizer, this.templateText, this.source, variables);
+      this.switched.set(on, format);
+    }
+    return format;
+  }
+
+  /**
+   * Whether the template, given a conversation anew, writes earlier turns otherwise than a conversation
+   * that grew turn by turn has them: most often it leaves thoughts out.
+   */
+  get rewritesHistory(): boolean {
+    const { open, close } = defaultTags.think;
+    const thought = `${open}\nWhy?\n${close}\n\nYes.`;
+    const first: ChatMessage[] = [{ role: "user", content: "One" }];
+    const next: ChatMessage[] = [{ role: "user", content: "Two" }];
+    const written = this.opening === "" ? thought : thought.slice(open.length).trimStart();
+    const grown = this.render(first, true) + written + this.afterAssistant(next, true);
+    return (
+      grown !== this.render([...first, { role: "assistant", content: thought }, ...next], true)
+    );
   }
 
   /**
@@ -138,12 +191,19 @@ export class ChatFormat {
     messages: readonly ChatMessage[],
     addGenerationPrompt: boolean,
     tools: readonly ToolSchema[] = [],
+    more: Readonly<Record<string, unknown>> = {},
   ): string {
     try {
       const told = tools.length === 0 ? {} : { tools };
       const texts = [JSON.stringify(tools), ...messages.map(textOf)];
       return this.template.render(
-        { ...this.variables, messages, add_generation_prompt: addGenerationPrompt, ...told },
+        {
+          ...this.variables,
+          messages,
+          add_generation_prompt: addGenerationPrompt,
+          ...told,
+          ...more,
+        },
         {
           messages: messages.length,
           characters: texts.reduce((total, { length }) => total + length, 0),
@@ -170,6 +230,13 @@ export class ChatFormat {
     } catch {
       return false;
     }
+  }
+
+  /** Templates that fail on a message alone have no switch that we could find. */
+  private findsSwitch(): boolean {
+    const told = (enable_thinking: boolean): string =>
+      this.render([{ role: "user", content: "" }], true, [], { enable_thinking });
+    return told(true) !== told(false);
   }
 
   private findOpening(): string {
@@ -320,7 +387,11 @@ function countImages(messages: readonly ChatMessage[]): number {
 }
 
 /** All that a message says, in one. */
-function textOf({ content, reasoning_content: reasoning = "" }: ChatMessage): string {
-  if (typeof content === "string") return `${reasoning}${content}`;
-  return reasoning + content.map((part) => (part.type === "text" ? part.text : "")).join("");
+function textOf({ content, reasoning_content: reasoning = "", tool_calls: calls }: ChatMessage) {
+  const said =
+    typeof content === "string"
+      ? content
+      : content.map((part) => (part.type === "text" ? part.text : "")).join("");
+  const called = calls === undefined ? "" : JSON.stringify(calls);
+  return `${reasoning}${said}${called}`;
 }
