@@ -10,7 +10,7 @@ import { cat, ones, zeros, type Tensor } from "../torch/ops.ts";
 import { tensor, type Device } from "../torch/tensor.ts";
 
 /** C. */
-const CHUNK = 64;
+export const CHUNK = 64;
 
 /** How flat rows of sequences fall into chunks: those that begin a sequence first, then the next ones. */
 export interface Chunks {

@@ -6,7 +6,14 @@
  * and what a trained vision tower keeps, which depends on the pictures.
  */
 import { chooseLayers } from "../../model/adapter.ts";
-import type { ModelConfig, TextConfig } from "../../model/config.ts";
+import {
+  convolvedWidth,
+  numDeltaLayers,
+  type DeltaConfig,
+  type ModelConfig,
+  type TextConfig,
+} from "../../model/config.ts";
+import { CHUNK } from "../../model/delta-rule.ts";
 import { modulePaths } from "../../model/families/family.ts";
 import type { Take } from "../../model/layers.ts";
 import { isVision, parameterShapes, structure } from "../../model/parameters.ts";
@@ -63,8 +70,9 @@ function learningShares(
   const positions = sizes.tokensPerMicroBatch;
   const perPosition = activationBytes(config.text, dtype, plan.recompute);
   const logits = LOGITS_COPIES * 4 * config.text.vocabSize * positions;
+  const { text } = config;
   const layer = plan.recompute
-    ? activationBytes({ ...config.text, numLayers: 1 }, dtype, false)
+    ? Math.max(layerBytes(text, dtype), text.delta ? layerBytes(text, dtype, text.delta) : 0)
     : 0;
   return [
     {
@@ -119,18 +127,51 @@ export function numTrained(config: ModelConfig, { trainable, lora }: Learning): 
 
 /** What a position of a micro-batch keeps; of layers that run again, what goes from one to the next. */
 export function activationBytes(text: TextConfig, dtype: DType, recompute: boolean): number {
-  const { numLayers, hiddenSize, numHeads, numKeyValueHeads, headDim, experts } = text;
-  const [queries, keys] = [numHeads * headDim, numKeyValueHeads * headDim];
+  const { numLayers, hiddenSize } = text;
+  if (recompute) return dtypeBytes[dtype] * numLayers * hiddenSize;
+  const numDelta = numDeltaLayers(text);
+  return (
+    (numLayers - numDelta) * layerBytes(text, dtype) +
+    (text.delta === undefined ? 0 : numDelta * layerBytes(text, dtype, text.delta))
+  );
+}
+
+/** What a position keeps of one layer, with attention or with a delta net. */
+function layerBytes(text: TextConfig, dtype: DType, delta?: DeltaConfig): number {
+  const { hiddenSize, experts } = text;
+  const shared = experts?.sharedIntermediateSize ?? 0;
   const inner =
-    experts === undefined ? text.intermediateSize : experts.active * experts.intermediateSize;
+    experts === undefined
+      ? text.intermediateSize
+      : experts.active * experts.intermediateSize + shared;
+  const half = dtypeBytes[dtype];
+  const around = half * (4 * hiddenSize + 3 * inner);
+  // Norms with gains around zero keep their rows in float32, where the model is not.
+  const norms = text.centredNorms && dtype !== "float32" ? 4 * 4 * hiddenSize : 0;
+  const mixer = delta === undefined ? half * attentionNumbers(text) : deltaBytes(delta, half);
+  return around + norms + mixer;
+}
+
+function attentionNumbers(text: TextConfig): number {
+  const { numHeads, numKeyValueHeads, headDim } = text;
+  const [queries, keys] = [numHeads * headDim, numKeyValueHeads * headDim];
   const normed = text.headNorms ? queries + keys : 0;
-  const layer = 4 * hiddenSize + 3 * inner + 2 * queries + 3 * keys + normed;
-  return dtypeBytes[dtype] * numLayers * (recompute ? hiddenSize : layer);
+  return 2 * queries + 3 * keys + normed + (text.outputGates ? 3 * queries : 0);
+}
+
+/** The rule itself is in float32: vectors of keys and values, and what positions of a chunk have of each other. */
+function deltaBytes(delta: DeltaConfig, half: number): number {
+  const { numKeyHeads, numValueHeads, keyDim, valueDim } = delta;
+  const [keys, values] = [numValueHeads * keyDim, numValueHeads * valueDim];
+  const memories = (numValueHeads * keyDim * valueDim) / CHUNK;
+  const rule = 2 * numKeyHeads * keyDim + 6 * keys + 7 * values + memories;
+  return half * (5 * convolvedWidth(delta) + 2 * values) + 4 * (rule + 5 * CHUNK * numValueHeads);
 }
 
 /** Packed weights of the language model, or the projections to heads in another order. */
 function copiesBytes(config: ModelConfig, { dtype, device }: LocalSizes): number {
   const heads = new Set(["q_proj", "k_proj", "v_proj"]);
+  for (const part of ["qkv", "z", "b", "a"]) heads.add(`in_proj_${part}`);
   const packed = hasKernelsFor(dtype, device);
   let total = 0;
   for (const [name, [out, width]] of linearShapes(config))
