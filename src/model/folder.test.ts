@@ -4,6 +4,7 @@ import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { noGrad, scope } from "../torch/scope.ts";
+import { zeros } from "../torch/ops.ts";
 import { openSafetensors } from "../torch/safetensors.ts";
 import { writeSafetensors } from "../torch/safetensors-write.ts";
 import { planBatch } from "./batch.ts";
@@ -34,6 +35,8 @@ describe("model folders", () => {
     ["qwen3vl", "model.language_model.layers.0.self_attn.q_norm.weight", [16]],
     // Experts the other way round than transformers saves them, as published.
     ["qwen3vlmoe", "model.language_model.layers.0.mlp.experts.down_proj", [5, 12, 24]],
+    // One tensor a layer, as published, of what transformers saved expert by expert.
+    ["qwen35moe", "model.language_model.layers.0.mlp.experts.gate_up_proj", [5, 24, 24]],
   ])(
     "come back as they were saved, in place of what stood there (%s)",
     async (name, key, shape) => {
@@ -55,6 +58,41 @@ describe("model folders", () => {
       again.dispose();
     },
   );
+
+  it("pass over layers that predict several tokens, and nothing else that is unknown", async () => {
+    const folder = join(root, "several");
+    await cp(goldenFolder("qwen35"), folder, { recursive: true });
+    const add = (name: string): void =>
+      scope(() => {
+        const file = openSafetensors(goldenFolder("qwen35"));
+        const tensors = new Map(file.names.map((one) => [one, file.read(one)]));
+        file.close();
+        tensors.set(name, zeros([3, 4]));
+        writeSafetensors(join(folder, "model.safetensors"), tensors);
+      });
+    add("mtp.layers.0.mlp.up_proj.weight");
+    const model = await loadModelFolder(folder);
+    const plain = await loadModelFolder(goldenFolder("qwen35"));
+    expect([...model.params.keys()]).toEqual([...plain.params.keys()]);
+    for (const own of [model, plain]) own.dispose();
+    add("model.language_model.layers.0.other.weight");
+    await expect(loadModelFolder(folder)).rejects.toThrow(/config\.json does not know it/);
+  });
+
+  it("with an expert missing are refused by the name of their parts", async () => {
+    const folder = join(root, "experts");
+    await cp(goldenFolder("qwen35moe"), folder, { recursive: true });
+    scope(() => {
+      const file = openSafetensors(goldenFolder("qwen35moe"));
+      const tensors = new Map(file.names.map((one) => [one, file.read(one)]));
+      file.close();
+      tensors.delete("model.language_model.layers.1.mlp.experts.3.up_proj.weight");
+      writeSafetensors(join(folder, "model.safetensors"), tensors);
+    });
+    await expect(loadModelFolder(folder)).rejects.toThrow(
+      /1 of \d+ weights are missing, first model\.layers\.1\.mlp\.experts\.gate_up_proj/,
+    );
+  });
 
   it("carry the tokenizer and preprocessor of the folder they were loaded from, and extra files", async () => {
     const source = join(root, "source");
