@@ -29,6 +29,7 @@ import { Html } from "./eval/html.ts";
 import { writeReport } from "./eval/report-files.ts";
 import { percent } from "./eval/report-figures.ts";
 import type { Comparison, Report } from "./eval/report.ts";
+import { leakNotes } from "./leaks.ts";
 import { behaviourRules, loadTasks, warmArms, type Recipe, type TaskSet } from "./recipe.ts";
 import { evaluateArms, planJudge, withJudge, type ArmPlan } from "./stages/evaluate.ts";
 import { drawnTrees } from "./stages/linearize.ts";
@@ -203,13 +204,15 @@ async function evaluateRecipe(options: StageOptions, command: string): Promise<R
   refuseIdleControls(heldout, recipe);
   const inputs = await checkInputs(options, plan, heldout);
   const { run } = await openRun(options, "eval", plan, inputs);
+  const leaks = await leakNotes(recipe, heldout, run.file("leaks.json"), signal);
   const arm: ArmPlan = { arm: "model", condition: "none", tools: true };
   const plans: [EngineConfig, ArmPlan[]][] = [[recipe.engine, [arm, ...controlsOf(recipe)]]];
   const evaluations = await evaluateAll({ ...options, path: run.path }, plans, heldout, judge);
   const head = reportHead(run, command, plan.engine);
   const report = {
     ...head,
-    facts: { ...head.facts, ...notAsked(heldout, recipe) },
+    facts: { ...head.facts, ...leaks.facts, ...notAsked(heldout, recipe) },
+    ...(leaks.warnings.length > 0 && { warnings: leaks.warnings }),
     main: arm.arm,
     ...results(
       evaluations,

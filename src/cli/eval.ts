@@ -32,13 +32,18 @@ export function evalVerb(): Verb {
         "--replay <run>",
         "score the replies of a finished run by every rule, without a model",
       )
-      .option("--compare <runs...>", "two runs, or arms as run:arm: the paired difference"),
+      .option("--compare <runs...>", "two runs, or arms as run:arm: the paired difference")
+      .option(
+        "--leaks [training...]",
+        "which questions occur in these datasets, or in data.train; exit code 3 where some do",
+      ),
     keys,
     run: async (context, [recipePath], options) => {
       if (options.list === true) return listBenchmarks();
       if (options.replay !== undefined) return replay(String(options.replay));
       if (options.compare !== undefined) return compareArms(options.compare);
       const overrides = [...benchmarkOverrides(options), ...context.overrides];
+      if (options.leaks !== undefined) return leaks(recipePath, options, { ...context, overrides });
       const { recipeToEvaluate } = await import("../recipe-of-model.ts");
       const load = async (...asked: Parameters<typeof recipeToEvaluate>) => {
         const { recipe, notes } = await recipeToEvaluate(...asked);
@@ -84,6 +89,30 @@ async function listBenchmarks(): Promise<Result> {
   const { benchmarks } = await import("../eval/benchmarks/table.ts");
   const { benchmarkList } = await import("../eval/benchmarks/list.ts");
   return benchmarkList(benchmarks);
+}
+
+/** Questions of the evaluation that a training set holds. */
+const SOME_LEAK = 3;
+
+async function leaks(
+  recipePath: string | undefined,
+  options: Options,
+  { overrides, signal, say }: Context,
+): Promise<Result> {
+  const { recipeAt, flagsOf } = await import("./recipe-options.ts");
+  const { checkLeaks } = await import("../leaks.ts");
+  const { leakLines, leakTable } = await import("../eval/leaks/table.ts");
+  const { inside } = await import("../core/inside.ts");
+  const recipe = await recipeAt(recipePath ?? "", [...flagsOf(options), ...overrides]);
+  const given: unknown = options.leaks;
+  const training = Array.isArray(given) ? given.map(String) : [];
+  const file = inside(String(options.out), `${recipe.name}.leaks.json`);
+  const onProgress = (trained: number) => {
+    if (trained % 1000 === 0) say(`${trained} training questions compared`);
+  };
+  const found = await checkLeaks(recipe, training, file, { depth: "pixels", signal, onProgress });
+  const text = [...leakTable(found), ...leakLines(found), file].join("\n");
+  return { json: { ...found, file }, text, code: found.leaks.length === 0 ? 0 : SOME_LEAK };
 }
 
 async function replay(run: string): Promise<Result> {

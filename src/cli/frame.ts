@@ -2,7 +2,8 @@
  * What all verbs share: options and overrides, one result (text for people, one JSON line with
  * --json), interrupts, exit codes. A verb is a function from a context and its arguments to a result.
  *
- * Exit codes: 0 done, 1 a bug (with its stack), 2 a user's mistake, 130 interrupted and saved.
+ * Exit codes: 0 done, 1 a bug (with its stack), 2 a user's mistake, 3 done with a finding that scripts must
+ * not take for success (an answer without form, a leak), 130 interrupted and saved.
  */
 import { programName } from "../core/paths.ts";
 import { Command, CommanderError } from "commander";

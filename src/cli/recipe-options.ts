@@ -70,13 +70,13 @@ export async function recipeRun(
   return { ...place, command, quiet, signal };
 }
 
-async function recipeAt(path: string, overrides: readonly Override[]): Promise<Recipe> {
+export async function recipeAt(path: string, overrides: readonly Override[]): Promise<Recipe> {
   const { loadRecipe } = await import("../recipe.ts");
   return loadRecipe(path, overrides);
 }
 
 /** The common flags as overrides of the recipe's keys. */
-function flagsOf(options: Options): Override[] {
+export function flagsOf(options: Options): Override[] {
   const url = textOf(options.url);
   const values: [path: string, value: string | undefined][] = [
     ["engine.kind", url === undefined ? undefined : "openai"],

@@ -36,6 +36,7 @@ export const runEntries = [
   "replay.json",
   "replay.md",
   "behaviours.json",
+  "leaks.json",
   "behaviours.html",
   "report.json",
   "report.md",

@@ -21,6 +21,7 @@ import type { Protocol } from "./benchmarks/benchmark.ts";
 import { replyOf } from "./benchmarks/score.ts";
 import { conditionTable, conditions, type Condition } from "./controls.ts";
 import type { ModelJudge } from "./model-judge.ts";
+import { depths } from "./leaks/pictures.ts";
 import { keyOf, type Outcome } from "./outcome.ts";
 
 const profileNames = [
@@ -79,6 +80,12 @@ const evalFields = z.strictObject({
     .union([z.int().min(0), z.literal("all")])
     .default(24)
     .describe("questions whose episodes are kept whole: so many from the front, or all"),
+  leaks: z
+    .enum(["off", ...depths])
+    .default("files")
+    .describe(
+      "whether the report says which questions occur in data.train: by words and the files of pictures; by near pictures, too, for which all of them are decoded; or not",
+    ),
   maxFailed: z
     .number()
     .min(0)

@@ -37,6 +37,7 @@ export function reportHtml(
         <h1>${report.title}</h1>
         <p><code>${report.command}</code></p>
         <p class="quiet">${report.createdAt}</p>
+        ${(report.warnings ?? []).map((warning) => html`<p><strong>${warning}</strong></p>`)}
       </header>
       ${tasksOf(report.arms).map((task) => taskSection(report, task))}
       ${

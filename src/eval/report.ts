@@ -88,6 +88,8 @@ export interface Report {
   /** The command that made it. */
   readonly command: string;
   readonly createdAt: string;
+  /** What has to be known before any figure is believed. */
+  readonly warnings?: readonly string[];
   /** What it ran on and with: commit, libtorch, processor, …; shown as it is. */
   readonly facts: Readonly<Record<string, string>>;
   /** The arm that the others are compared with. */
@@ -114,6 +116,7 @@ export function reportJson(report: Report): string {
 export function reportMarkdown(report: Report): string {
   const made = `${markdownCode(report.command)} · ${markdownText(report.createdAt)}`;
   const parts = [`# ${markdownText(report.title)}`, "", made, ""];
+  for (const warning of report.warnings ?? []) parts.push(`**${markdownText(warning)}**`, "");
   for (const task of tasksOf(report.arms)) {
     const arms = report.arms.filter((arm) => arm.task === task);
     const found = findings(report, task).map(markdownText).join(" ");
@@ -170,6 +173,7 @@ export function reportText(report: Report): string {
   return [
     ...textTable([header, ...rows], 2),
     ...notes,
+    ...(report.warnings ?? []),
     ...sectionsText(report.arms),
     ...benchmarkText(report.arms),
   ].join("\n");
