@@ -49,7 +49,7 @@ const hashed = [
  */
 export function recipeChanges({ verb, recipe, cwd }: Manifest, now: unknown): string[] {
   const own = verb === "eval" || verb === "demo" ? ["eval", "demo"] : [];
-  const free = ["eval.maxFailed", ...mayChange.filter((key) => !own.includes(key))];
+  const free = ["eval.maxFailed", "eval.leaks", ...mayChange.filter((key) => !own.includes(key))];
   const told = differencesBut(free, normalised(written(recipe), cwd), normalised(now, undefined));
   return told.filter((line) => !hashed.some((pattern) => pattern.test(line.split(" ", 1)[0])));
 }
@@ -63,7 +63,8 @@ function written(recipe: unknown): unknown {
 /** The recipe as it was written, its paths too, with the keys that may change as they are now. */
 export function recipeToKeep({ recipe }: Manifest, now: unknown): unknown {
   const kept = structuredClone(recipe);
-  for (const key of ["eval.maxFailed", ...mayChange]) copyKey(key.split("."), now, kept);
+  for (const key of ["eval.maxFailed", "eval.leaks", ...mayChange])
+    copyKey(key.split("."), now, kept);
   return kept;
 }
 

@@ -32,11 +32,14 @@ const BANDS = 16;
 const ROWS = 4;
 /** More candidates than this are not compared; how often that was is told. */
 const MOST_CANDIDATES = 2000;
+/** Texts whose matches are kept for the next who asks the same. */
+const MOST_KNOWN = 20_000;
 
 export class WordsIndex {
   private readonly byWords = new Map<string, number>();
   private readonly shingles: Uint32Array[] = [];
   private readonly bands = Array.from({ length: BANDS }, () => new Map<number, number[]>());
+  private readonly known = new Map<string, readonly WordsMatch[]>();
   /** Lookups whose candidates were too many to compare them all. */
   numCapped = 0;
 
@@ -60,7 +63,16 @@ export class WordsIndex {
     return text;
   }
 
-  find(words: string): WordsMatch[] {
+  /** Texts that have these words, or nearly. Training questions of few words ask the same again and again. */
+  find(words: string): readonly WordsMatch[] {
+    const before = this.known.get(words);
+    if (before !== undefined) return before;
+    const found = this.compared(words);
+    if (this.known.size < MOST_KNOWN) this.known.set(words, found);
+    return found;
+  }
+
+  private compared(words: string): WordsMatch[] {
     const same = this.byWords.get(words);
     const own = shinglesOf(words);
     const candidates = new Set<number>();
