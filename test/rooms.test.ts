@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 // prettier-ignore
 const rooms = [
   "core", "torch", "image", "text", "model", "engine", "task", "data", "search", "train", "eval",
-  "nano", "serve", "studio", "recipe-profiles.ts", "recipe.ts", "recipe-schema.ts", "run-inputs.ts",
+  "nano", "serve", "studio", "recipe-profiles.ts", "recipe.ts", "recipe-schema.ts", "run-inputs.ts", "leaks.ts",
   "card-of-run.ts", "engine-plan.ts", "engine-memory.ts", "run-weights.ts", "resume.ts",
   "recipe-of-model.ts", "stages", "pieces.ts", "pipeline-clock.ts", "pipeline.ts", "trial.ts",
   "forecast.ts", "replay.ts", "run-traces.ts", "behaviours.ts", "study.ts", "ask.ts", "entry",
