@@ -1,12 +1,13 @@
 /**
  * The package in the hands of others: packs it, installs the archive into an empty folder without
  * install scripts, and uses it there in every way that the documentation promises. The README's and
- * docs/library.md's programs run as written. Ends with 1 at the first way that does not work.
+ * docs/library.md's programs run as written. Ends with 1 at the first way that does not work. Arguments
+ * name the ways to try, all by default.
  */
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 
 const root = resolve(import.meta.dirname, "..");
@@ -74,6 +75,31 @@ const cases: Record<string, () => Promise<void>> = {
       }
     }
   },
+  "modules of one's own": async () => {
+    for (const [name, page] of Object.entries(ownModules))
+      await write(`own/${name}.ts`, await firstProgram(page));
+    await write(
+      "own/reward.mjs",
+      "export default ({ response }) => [...response].reduce((sum, c) => sum + c.codePointAt(0), 0) % 7;\n",
+    );
+    await write("own/ts.yaml", ownRecipe("ts"));
+    await write("own/js.yaml", ownRecipe("mjs"));
+    const vigorl = join(folder, "node_modules/.bin/vigorl");
+    const train = (recipe: string) => run(vigorl, ["rl", `own/${recipe}.yaml`, "--quiet"]);
+    check((await train("js")).includes("runs/js"), "a reward in JavaScript trains nothing");
+    if (!readsTypeScript()) {
+      const { code, stderr = "" } = await train("ts").then(
+        () => ({ code: 0, stderr: "" }),
+        (error: { code: number; stderr?: string }) => error,
+      );
+      check(code === 2 && stderr.includes("reads no TypeScript"), `without tsx: ${code} ${stderr}`);
+      await symlink(join(root, "node_modules/tsx"), join(folder, "node_modules/tsx"));
+    }
+    check((await train("ts")).includes("runs/ts"), "modules in TypeScript train nothing");
+    const trace = (await readFile(join(folder, "runs/ts/traces.jsonl"), "utf8")).split("\n", 1)[0];
+    check(trace.includes("Where is the square"), "the questions are not those of the module");
+    check(trace.includes('"small":'), "the reward is not that of the module");
+  },
   "imports load no native code": async () => {
     for (const entry of ["", "/judges", "/data", "/client", "/report"]) {
       await write("light.mjs", light(`vigorl${entry}`));
@@ -97,6 +123,39 @@ const cases: Record<string, () => Promise<void>> = {
   "vite, packages outside": () => viteBuilt("[]", "vite-outside"),
   "vite, all in one": () => viteBuilt("true", "vite-whole"),
 };
+
+/** Pages whose first program is a module of a user's own. */
+const ownModules = {
+  reward: "docs/own-reward.md",
+  judge: "docs/own-judge.md",
+  tool: "docs/own-tool.md",
+  task: "docs/own-task.md",
+};
+
+function ownRecipe(ending: "ts" | "mjs"): string {
+  const more =
+    ending === "ts"
+      ? "judge: { module: ./judge.ts }\ntools: [./tool.ts]\ndata: { train: [{ module: ./task.ts, count: 8 }] }"
+      : "tools: {}\ndata: { train: [{ nano: search, count: 8 }] }";
+  return `name: ${ending === "ts" ? "ts" : "js"}
+engine: { model: models/nano, memory: { cacheGiB: 1 } }
+episode: { maxTurns: 3, maxTokensPerTurn: 48, maxTotalTokens: 160 }
+prompts: { style: nano }
+${more}
+rl: { steps: 1, promptsPerStep: 2, groupSize: 4, parity: { enabled: false }, reward: { module: ./reward.${ending} } }
+`;
+}
+
+/** Node does from 22.18 on. */
+function readsTypeScript(): boolean {
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  return major > 22 || (major === 22 && minor >= 18);
+}
+
+async function firstProgram(page: string): Promise<string> {
+  const text = await readFile(join(root, page), "utf8");
+  return /```ts\n([^]*?)```/.exec(text)?.[1] ?? "";
+}
 
 const banner =
   "--banner:js=import { createRequire as bundleRequire } from 'node:module'; const require = bundleRequire(import.meta.url);";
@@ -134,7 +193,10 @@ async function works(file: string): Promise<void> {
   check(words.startsWith("works"), `${file} says ${words}`);
 }
 
-const write = (name: string, text: string) => writeFile(join(folder, name), text);
+async function write(name: string, text: string): Promise<void> {
+  await mkdir(dirname(join(folder, name)), { recursive: true });
+  await writeFile(join(folder, name), text);
+}
 
 async function run(command: string, args: string[], cwd = folder): Promise<string> {
   return (await promisify(execFile)(command, args, { cwd, timeout: 300_000 })).stdout;
@@ -145,7 +207,9 @@ function check(holds: boolean, message: string): void {
 }
 
 try {
-  for (const [name, attempt] of Object.entries(cases)) {
+  const asked = process.argv.slice(2);
+  for (const [i, [name, attempt]] of Object.entries(cases).entries()) {
+    if (i > 0 && asked.length > 0 && !asked.includes(name)) continue;
     const start = performance.now();
     try {
       await attempt();

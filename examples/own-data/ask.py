@@ -1,5 +1,5 @@
 """Asks a checkpoint the held-out questions with Hugging Face transformers, and holds its answers against
-those of an evaluation: python ask.py MODEL heldout.jsonl [outcomes.json]"""
+those of an evaluation: python ask.py MODEL heldout.jsonl [runs/…/eval/shapes/model/outcomes.jsonl]"""
 
 import json
 import re
@@ -38,7 +38,7 @@ for line in lines:
 right = sum(answer == line["answer"] for answer, line in zip(answers, lines))
 print(f"{right} of {len(lines)} right")
 if outcomes:
-    ours = [outcome["answer"] for outcome in json.loads(Path(outcomes[0]).read_text())["outcomes"]]
+    ours = [json.loads(line)["answer"] for line in Path(outcomes[0]).read_text().splitlines()]
     same = sum(a == b for a, b in zip(answers, ours, strict=True))
     print(f"{same} of {len(lines)} answers are those of the evaluation")
     sys.exit(0 if same == len(lines) else 1)

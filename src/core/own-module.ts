@@ -3,9 +3,9 @@
  * itself in a program. JavaScript (.js, .mjs) is read everywhere, TypeScript where this program runs
  * from its sources, where Node reads it (22.18 and later), or where `tsx` is installed beside it.
  */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { z } from "zod";
 import { pathText } from "./config-paths.ts";
@@ -47,6 +47,13 @@ export async function loadOwn<T extends object>(key: string, code: string | T): 
   });
 }
 
+/** What is read of tsx's package.json. */
+const tsxSchema = z.object({
+  exports: z.object({
+    "./esm/api": z.object({ import: z.object({ default: z.string() }) }),
+  }),
+});
+
 async function importModule(path: string): Promise<{ readonly default?: unknown }> {
   const url = pathToFileURL(path).href;
   try {
@@ -56,7 +63,10 @@ async function importModule(path: string): Promise<{ readonly default?: unknown 
   }
   let tsx: { tsImport(url: string, parent: string): Promise<{ default?: unknown }> };
   try {
-    const api = createRequire(path).resolve("tsx/esm/api");
+    // Resolved from the module: of what is beside it, `import` would find only what is beside us.
+    const manifest = createRequire(path).resolve("tsx/package.json");
+    const { exports } = tsxSchema.parse(JSON.parse(readFileSync(manifest, "utf8")));
+    const api = join(dirname(manifest), exports["./esm/api"].import.default);
     tsx = (await import(/* @vite-ignore */ pathToFileURL(api).href)) as typeof tsx;
   } catch (cause) {
     throw new VigorlError("missing", `${path}: Node ${process.version} reads no TypeScript`, {

@@ -12,7 +12,7 @@ import { listedChoices } from "./listed-choices.ts";
 import { cocoSchema, readCoco, type CocoQuestion } from "./forms/coco.ts";
 import type { Draft, ImageCell } from "./forms/form.ts";
 import { forms, type FormName } from "./forms/table.ts";
-import { openRows } from "./rows.ts";
+import { openRows } from "./rows/open-rows.ts";
 
 export interface ImportFileOptions {
   /** Folder that image paths are relative to. */
@@ -41,7 +41,7 @@ export async function importRows(
   options: ImportFileOptions,
 ): Promise<ImportedFile> {
   const tally = new Tally(options);
-  for await (const { row, number } of openRows(file)) {
+  for await (const { cells: row, number } of openRows(file)) {
     const read = forms[form].read(row);
     if ("reason" in read) {
       tally.drop(number, read.reason);

@@ -99,4 +99,5 @@ tr.main td:first-child{color:var(--main);font-weight:600}
 .arms,.facts{grid-template-columns:1fr}.arms dd,.facts dd{margin:0 0 6px}
 main{padding:32px 18px 64px}h1{font-size:24px}}
 @media print{.chips{display:none}.panels{flex-wrap:wrap;overflow:visible}.panel,.question{break-inside:avoid}}
+@media(max-width:560px){table{font-size:12px;min-width:0}th{font-size:11px}th,td{padding:6px 7px 6px 0;white-space:normal}td b{white-space:nowrap}}
 `;

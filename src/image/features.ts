@@ -53,3 +53,35 @@ const GRID = 96;
 function levelAt(data: Uint8Array, at: number): number {
   return (data[at] + data[at + 1] + data[at + 2]) / 765;
 }
+
+export type FeatureRanges = Partial<Record<keyof PictureFeatures, [low: number, high: number]>>;
+
+/** The span of each feature, half of it more on either side, rounded. */
+export function rangesOf(seen: readonly PictureFeatures[]): Required<FeatureRanges> {
+  const spread = (name: keyof PictureFeatures): [number, number] => {
+    const values = seen.map((features) => features[name]);
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    const room = (high - low) / 2;
+    const rounded = (value: number) => Number(value.toFixed(4));
+    return [rounded(Math.max(0, low - room)), rounded(high + room)];
+  };
+  return {
+    aspect: spread("aspect"),
+    sidePx: spread("sidePx"),
+    brightness: spread("brightness"),
+    contrast: spread("contrast"),
+    saturation: spread("saturation"),
+    texture: spread("texture"),
+  };
+}
+
+/** Ranges that hold more pictures, too; a feature without a range stays without one. */
+export function widened(ranges: FeatureRanges, seen: readonly PictureFeatures[]): FeatureRanges {
+  const own = rangesOf(seen);
+  return Object.fromEntries(
+    Object.entries(ranges).map(([name, [low, high]]) => {
+      const [least, most] = own[name as keyof PictureFeatures];
+      return [name, [Math.min(low, least), Math.max(high, most)]];
+    }),
+  ) as FeatureRanges;
+}

@@ -1,5 +1,5 @@
 /** What the nano model says it is for (`vigorl.json`): its world's words and pictures, and its settings. */
-import { pictureFeatures, type PictureFeatures } from "../image/features.ts";
+import { pictureFeatures, rangesOf, type PictureFeatures } from "../image/features.ts";
 import type { ModelCard } from "../task/model-card.ts";
 import { clickQuestion, noToolSuffix, relationQuestion, searchQuestion } from "./language.ts";
 import { drawCanvas } from "./canvas.ts";
@@ -37,7 +37,12 @@ function makeCard(): ModelCard {
     words: [...new Set(words)].sort(),
     pictures: {
       about: `drawn scenes of ${canvasPx} × ${canvasPx} pixels`,
-      ranges: rangesOf(Array.from({ length: NUM_SCENES }, (_, i) => featuresOf(i))),
+      // Shapes and sizes as far as they change nothing.
+      ranges: {
+        ...rangesOf(Array.from({ length: NUM_SCENES }, (_, i) => featuresOf(i))),
+        aspect: [0.9, 1.1],
+        sidePx: [canvasPx / 2, canvasPx * 2],
+      },
     },
   };
 }
@@ -46,23 +51,4 @@ const NUM_SCENES = 48;
 
 function featuresOf(index: number): PictureFeatures {
   return pictureFeatures(drawCanvas(sceneAt("train", 1, index)));
-}
-
-/** The span of each feature, half of it more on either side; shapes and sizes as far as they change nothing. */
-function rangesOf(seen: readonly PictureFeatures[]): NonNullable<ModelCard["pictures"]>["ranges"] {
-  const spread = (name: keyof PictureFeatures): [number, number] => {
-    const values = seen.map((features) => features[name]);
-    const [low, high] = [Math.min(...values), Math.max(...values)];
-    const room = (high - low) / 2;
-    const rounded = (value: number) => Number(value.toFixed(4));
-    return [rounded(Math.max(0, low - room)), rounded(high + room)];
-  };
-  return {
-    aspect: [0.9, 1.1],
-    sidePx: [canvasPx / 2, canvasPx * 2],
-    brightness: spread("brightness"),
-    contrast: spread("contrast"),
-    saturation: spread("saturation"),
-    texture: spread("texture"),
-  };
 }

@@ -71,8 +71,8 @@ export function doubtsAbout(
   images: readonly RgbImage[],
 ): string[] {
   const known = new Set(words?.map((word) => word.toLowerCase()));
-  const said = question.toLowerCase().match(/[\p{L}\p{M}]+/gu) ?? [];
-  const unknown = known.size === 0 ? [] : [...new Set(said)].filter((word) => !known.has(word));
+  const unknown =
+    known.size === 0 ? [] : [...new Set(wordsOf(question))].filter((word) => !known.has(word));
   const [example] = examples;
   const such = example === undefined ? "" : `; ask for example: ${example}`;
   const quoted = unknown.slice(0, MAX_WORDS).map((word) => JSON.stringify(word));
@@ -94,9 +94,15 @@ export function doubtsAbout(
   ];
 }
 
+/** The words of a question as a card lists them. */
+export function wordsOf(question: string): string[] {
+  return question.toLowerCase().match(/[\p{L}\p{M}]+/gu) ?? [];
+}
+
 const MAX_WORDS = 5;
 
-function oddFeatures(
+/** In what a picture lies outside of the ranges of a card, in words. */
+export function oddFeatures(
   ranges: NonNullable<ModelCard["pictures"]>["ranges"],
   features: PictureFeatures,
 ): string[] {

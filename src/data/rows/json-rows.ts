@@ -3,6 +3,7 @@ import { z } from "zod";
 import { parseAt, readJsonlPlaced } from "../../core/jsonl.ts";
 import { VigorlError } from "../../core/errors.ts";
 import { ioError } from "../../core/files.ts";
+import { readJsonFile } from "../../core/json-file.ts";
 import { readText } from "../../core/regular-file.ts";
 import type { Row } from "./row.ts";
 
@@ -11,7 +12,18 @@ const cellsSchema = z.record(z.string(), z.unknown());
 /** Streams lines of JSON. @throws VigorlError("input") naming `file:line` */
 export async function* jsonlRows(file: string): AsyncGenerator<Row> {
   for await (const { value, place } of readJsonlPlaced(file, cellsSchema))
-    yield { place, cells: value, pictures: () => [] };
+    yield { place, number: numberOf(file, place), cells: value, pictures: () => [] };
+}
+
+function numberOf(file: string, place: string): number {
+  return Number(place.slice(file.length + 1));
+}
+
+/** Rows of a list of objects. @throws VigorlError("input") where it is none */
+export async function* jsonListRows(file: string): AsyncGenerator<Row> {
+  const list = await readJsonFile(file, z.array(cellsSchema), "it must be a list of objects");
+  for (const [i, cells] of list.entries())
+    yield { place: `${file}: entry ${i + 1}`, number: i + 1, cells, pictures: () => [] };
 }
 
 /** Rows of one array, or the one row that an object is. @throws VigorlError("input") naming `file: row n` */
@@ -20,7 +32,7 @@ export async function* jsonRows(file: string): AsyncGenerator<Row> {
   const rows = Array.isArray(value) ? value : [value];
   for (const [i, row] of rows.entries()) {
     const place = Array.isArray(value) ? `${file}: row ${i + 1}` : file;
-    yield { place, cells: parseAt(place, row, cellsSchema), pictures: () => [] };
+    yield { place, number: i + 1, cells: parseAt(place, row, cellsSchema), pictures: () => [] };
   }
 }
 

@@ -36,6 +36,7 @@ export async function* parquetRows(file: string, pictures: PictureColumns): Asyn
       const block = { start: first + i - (i % blockRows), groupEnd: first + numRows };
       yield {
         place: `${file}: row ${row + 1}`,
+        number: row + 1,
         cells: Object.fromEntries(entries),
         pictures: (column) => {
           if (!pictured.some(([name]) => name === column)) return [];
@@ -48,6 +49,26 @@ export async function* parquetRows(file: string, pictures: PictureColumns): Asyn
     }
     first += numRows;
   }
+}
+
+/** Streams the rows with their pictures as cells, whole columns of a row group in memory. */
+export async function* rawParquetRows(file: string): AsyncGenerator<Row> {
+  const { columns, groupRows, column } = await openParquet(file);
+  let number = 0;
+  for (const [group, numRows] of groupRows.entries()) {
+    const values: (readonly [string, unknown[]])[] = [];
+    for (const name of columns) values.push([name, await column(group, name)]);
+    for (let i = 0; i < numRows; i++) {
+      number++;
+      const cells = Object.fromEntries(values.map(([name, own]) => [name, counted(own[i])]));
+      yield { place: `${file}: row ${number}`, number, cells, pictures: () => [] };
+    }
+  }
+}
+
+/** Whole numbers as JavaScript counts them. */
+function counted(value: unknown): unknown {
+  return typeof value === "bigint" ? Number(value) : value;
 }
 
 interface Block {

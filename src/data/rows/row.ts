@@ -9,6 +9,8 @@ import type { ImageSource } from "../../task/record.ts";
 export interface Row {
   /** `file: row n` or `file:line`. */
   readonly place: string;
+  /** From 1; of a file of lines the line's. */
+  readonly number: number;
   /** All columns but those of pictures. */
   readonly cells: Readonly<Record<string, unknown>>;
   /** The pictures in a column, in order; none where the cell is empty. */

@@ -28,7 +28,7 @@ export async function* tsvRows(file: string, pictures: PictureColumns): AsyncGen
     const sources = new Map<string, readonly ImageSource[]>();
     for (const [column, cell] of places)
       sources.set(column, await sourcesOf(file, place, column, cell, byIndex));
-    yield { place, cells, pictures: (column) => sources.get(column) ?? [] };
+    yield { place, number, cells, pictures: (column) => sources.get(column) ?? [] };
   }
 }
 
