@@ -19,6 +19,9 @@ const root = resolve(import.meta.dirname, "..");
 const loader = ["--import", `file://${root}/node_modules/tsx/dist/loader.mjs`];
 const env = { ...process.env, OMP_NUM_THREADS: "1" };
 let folder: string;
+/** What making the pictures, and training, said. */
+let made: string;
+let trained: string;
 
 async function run(command: string, args: readonly string[]) {
   return promisify(execFile)(command, args, { cwd: folder, env });
@@ -31,18 +34,14 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "vigorl-own-data-"));
   cpSync(join(root, "examples/own-data/recipe.yaml"), join(folder, "recipe.yaml"));
   const make = join(root, "examples/own-data/make.ts");
-  const { stdout } = await run(process.execPath, [...loader, make, folder]);
-  expect(stdout).toContain("300 pictures");
+  made = (await run(process.execPath, [...loader, make, folder])).stdout;
   const few = ["--sft.epochs=1", "--sft.answers.maxExamples=32", "--sft.batchSize=8"];
   const validate = [
     "--sft.validate.every=2",
     "--sft.validate.records=4",
     "--sft.checkpointEvery=4",
   ];
-  const trained = await vigorl("sft", "recipe.yaml", ...few, ...validate);
-  expect(trained.stdout).toMatch(
-    /trained on the answers of 32 of 210 records: 32 thought\n4 steps/,
-  );
+  trained = (await vigorl("sft", "recipe.yaml", ...few, ...validate)).stdout;
   cpSync(join(folder, "runs/own-data/checkpoints/step-4"), join(folder, "exported"), {
     recursive: true,
   });
@@ -50,6 +49,8 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 test("training leaves curves with held-out accuracy, and a model that says what it is for", () => {
+  expect(made).toContain("300 pictures");
+  expect(trained).toMatch(/trained on the answers of 32 of 210 records: 32 thought\n4 steps/);
   const curves = readFileSync(join(folder, "runs/own-data/curves.svg"), "utf8");
   expect(curves).toContain("validation/accuracy");
   const text = readFileSync(join(folder, "exported/vigorl.json"), "utf8");
