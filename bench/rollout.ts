@@ -11,13 +11,11 @@ import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promise
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
-import { stream } from "../src/core/random.ts";
 import { openLocalEngine } from "../src/engine/local/client.ts";
 import type { Chunk } from "../src/engine/types.ts";
-import { patches, toModelImage } from "../src/image/model-image.ts";
 import { loadTokenizer } from "../src/text/tokenizer.ts";
 import { benchOptions, readySchema, median, Peer, peerPython, printResult } from "./peers.ts";
-import { nanoPreprocessor } from "../src/nano/world.ts";
+import { promptsOf, writePrompts } from "./prompts.ts";
 
 const numPrompts = 8;
 const groupSize = 8;
@@ -54,8 +52,11 @@ async function benchmark(): Promise<void> {
   for (const file of await readdir(values.model))
     if (!left.includes(file)) await symlink(resolve(values.model, file), join(model, file));
   await writeFile(join(model, "generation_config.json"), "{}\n");
-  const allPrompts = Array.from({ length: rounds + warmUp }, (_, round) => promptsOf(round));
-  for (const [round, prompts] of allPrompts.entries()) await writeRound(round, prompts);
+  const allPrompts = Array.from({ length: rounds + warmUp }, (_, round) =>
+    promptsOf(tokenizer, { round, count: numPrompts, sidePx: viewPx }),
+  );
+  for (const [round, prompts] of allPrompts.entries())
+    await writePrompts(join(work, String(round)), prompts, tokenizer);
 
   const peer = new Peer("rollout.py", [
     "--model",
@@ -134,47 +135,6 @@ async function benchmark(): Promise<void> {
     );
     const same = own.flatMap(({ tokens }, p) => tokens.map((token, t) => token === greedy[p][t]));
     return same.filter(Boolean).length / same.length;
-  }
-
-  function promptsOf(round: number): Chunk[][] {
-    const random = stream(1, "rollout", round);
-    return Array.from({ length: numPrompts }, (_, p) => {
-      const data = Uint8Array.from({ length: viewPx * viewPx * 3 }, () => random.int(0, 255));
-      const budget = { minPixels: viewPx * viewPx, maxPixels: viewPx * viewPx };
-      const image = toModelImage(
-        { widthPx: viewPx, heightPx: viewPx, data },
-        budget,
-        nanoPreprocessor,
-      );
-      const question = `Which digit is on the red star number ${round * numPrompts + p}?`;
-      return [
-        { type: "text", tokens: tokenizer.encode("<|im_start|>user\n<|vision_start|>") },
-        { type: "image", image },
-        {
-          type: "text",
-          tokens: tokenizer.encode(`<|vision_end|>${question}<|im_end|>\n<|im_start|>assistant\n`),
-        },
-      ];
-    });
-  }
-
-  /** Prompts as token ids with their placeholders, and the patches of all their images. */
-  async function writeRound(round: number, prompts: readonly Chunk[][]): Promise<void> {
-    const pixels: Buffer[] = [];
-    const ids = prompts.map((prompt) =>
-      prompt.flatMap((chunk) => {
-        if (chunk.type === "text") return chunk.tokens;
-        pixels.push(Buffer.from(patches(chunk.image, nanoPreprocessor).buffer));
-        return Array.from({ length: chunk.image.numTokens }, () => tokenizer.imagePadId);
-      }),
-    );
-    const grids = prompts.flatMap((prompt) =>
-      prompt.flatMap((chunk) =>
-        chunk.type === "text" ? [] : [[1, chunk.image.grid.h, chunk.image.grid.w]],
-      ),
-    );
-    await writeFile(join(work, `${round}.json`), JSON.stringify({ ids, grids }));
-    await writeFile(join(work, `${round}.f32`), Buffer.concat(pixels));
   }
 }
 

@@ -4,10 +4,10 @@
 
 #include <ATen/Functions.h>
 
-#ifdef __linux__
 #include <sys/mman.h>
-#endif
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 #include <limits>
 #include <unordered_set>
@@ -48,20 +48,26 @@ std::pair<void*, size_t> bytes_of(const Call& call, size_t i) {
   return {data, length};
 }
 
+// Bytes of a tensor of this shape and type.
+size_t bytes_for(const std::vector<int64_t>& shape, at::ScalarType type) {
+  size_t length = c10::elementSize(type);
+  for (const int64_t size : shape) {
+    if (size < 0) throw JsError("a shape must not have negative sizes");
+    if (size > 0 && length > std::numeric_limits<int64_t>::max() / static_cast<size_t>(size)) {
+      throw JsError("the shape has more elements than can be counted");
+    }
+    length *= static_cast<size_t>(size);
+  }
+  return length;
+}
+
 // fromBytes(bytes, shape, dtype, device?) -> handle. Copies; the byte count must fit exactly.
 napi_value from_bytes(Call& call) {
   // First what may run getters: they could take the bytes away.
   const auto shape = call.integers(1);
   const auto options = at::TensorOptions().dtype(call.dtype(2));
   const auto [data, length] = bytes_of(call, 0);
-  size_t needed = c10::elementSize(call.dtype(2));
-  for (const int64_t size : shape) {
-    if (size < 0) throw JsError("a shape must not have negative sizes");
-    if (size > 0 && needed > std::numeric_limits<int64_t>::max() / static_cast<size_t>(size)) {
-      throw JsError("the shape has more elements than can be counted");
-    }
-    needed *= static_cast<size_t>(size);
-  }
+  const size_t needed = bytes_for(shape, call.dtype(2));
   if (needed != length) {
     throw JsError("the data has " + std::to_string(length) + " bytes, the shape needs " +
                   std::to_string(needed));
@@ -70,6 +76,57 @@ napi_value from_bytes(Call& call) {
   if (length > 0) std::memcpy(tensor.data_ptr(), data, length);
   if (!call.missing(3)) tensor = tensor.to(c10::Device(call.string(3)));
   return call.handle(std::move(tensor));
+}
+
+// A tensor over pages of memory that are the system's again when it goes.
+at::Tensor over_pages(void* pages, size_t before, size_t length, const std::vector<int64_t>& shape,
+                      at::ScalarType type) {
+  const size_t mapped = before + length;
+  const auto unmap = [pages, mapped](void*) { munmap(pages, mapped); };
+  return at::from_blob(static_cast<char*>(pages) + before, shape, unmap, at::TensorOptions().dtype(type));
+}
+
+// mapFile(fd, offset, shape, dtype) -> handle on the CPU: the elements as they lie in a file, read when they
+// are first touched and for as long as the tensor lives. What is written to it stays in memory. What cannot
+// be mapped is read. The caller has made sure that the file is long enough.
+napi_value map_file(Call& call) {
+  const int fd = static_cast<int>(call.integer(0));
+  const int64_t offset = call.integer(1);
+  const auto shape = call.integers(2);
+  const auto type = call.dtype(3);
+  const size_t length = bytes_for(shape, type);
+  if (offset < 0) throw JsError("the offset must not be negative");
+  if (length == 0) return call.handle(at::empty(shape, at::TensorOptions().dtype(type)));
+  const size_t before = static_cast<size_t>(offset) % static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  if (before % c10::elementSize(type) == 0) {
+    void* pages = mmap(nullptr, before + length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd,
+                       static_cast<off_t>(offset - static_cast<int64_t>(before)));
+    if (pages != MAP_FAILED) return call.handle(over_pages(pages, before, length, shape, type));
+  }
+  at::Tensor tensor = at::empty(shape, at::TensorOptions().dtype(type));
+  char* to = static_cast<char*>(tensor.data_ptr());
+  for (size_t done = 0; done < length;) {
+    const ssize_t got = pread(fd, to + done, std::min<size_t>(length - done, 1 << 30),
+                              static_cast<off_t>(offset + static_cast<int64_t>(done)));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw JsError(std::string("the file cannot be read: ") + std::strerror(errno));
+    if (got == 0) throw JsError("the file ends early");
+    done += static_cast<size_t>(got);
+  }
+  return call.handle(std::move(tensor));
+}
+
+// zeroPages(shape, dtype) -> handle on the CPU: zeros that take memory page by page as they are written to.
+napi_value zero_pages(Call& call) {
+  const auto shape = call.integers(0);
+  const auto type = call.dtype(1);
+  const size_t length = bytes_for(shape, type);
+  if (length == 0) return call.handle(at::empty(shape, at::TensorOptions().dtype(type)));
+  void* pages = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (pages == MAP_FAILED) {
+    throw JsError("out of memory: " + std::to_string(length) + " bytes cannot be had");
+  }
+  return call.handle(over_pages(pages, 0, length, shape, type));
 }
 
 // setBytes(handle, bytes): overwrites a contiguous tensor; the byte count must fit exactly.
@@ -203,6 +260,8 @@ napi_value live_bytes(Call& call) {
 
 void register_data(napi_env env, napi_value exports) {
   expose<from_bytes>(env, exports, "fromBytes");
+  expose<map_file>(env, exports, "mapFile");
+  expose<zero_pages>(env, exports, "zeroPages");
   expose<set_bytes>(env, exports, "setBytes");
   expose<huge_pages>(env, exports, "hugePages");
   expose<to_bytes>(env, exports, "toBytes");

@@ -5,6 +5,7 @@
  */
 import type { Override } from "./core/config.ts";
 import { VigorlError } from "./core/errors.ts";
+import { memoryLines } from "./engine-memory.ts";
 import { needsOf, openPlanned, planEngine } from "./engine-plan.ts";
 import { engineLabel } from "./engine/open.ts";
 import { decodeImage, type RgbImage } from "./image/decode.ts";
@@ -38,6 +39,8 @@ export interface OpenModel {
   readonly label: string;
   /** What it says it is for; null where it says nothing. */
   readonly card: ModelCard | null;
+  /** What memory it takes, and what of its settings comes from the files that it was published with. */
+  readonly notes: readonly string[];
   /** @param picture one, or several as the question counts them */
   ask(
     picture: Picture | readonly Picture[],
@@ -66,15 +69,18 @@ export async function ask(
 
 /** Opens a model for many questions. Its weights stay in memory until it is closed. */
 export async function openModel({ overrides = [], ...asked }: ModelOptions): Promise<OpenModel> {
-  const recipe = await recipeFor({ ...asked, overrides });
+  const notes: string[] = [];
+  const recipe = await recipeFor({ ...asked, overrides }, (note) => notes.push(note));
   const needs = { ...needsOf("sample", recipe), purpose: "ask" };
   const { signal } = asked;
   const plan = await planEngine(recipe, recipe.engine, needs, { signal });
+  if (plan.memory !== undefined) notes.unshift(...memoryLines(plan.memory));
   const card = await readModelCard(plan.folder);
   const engine = await openPlanned(plan);
   return {
     label: engineLabel(plan.engine),
     card,
+    notes,
     ask: async (asked, question, options = {}) => {
       if (question.trim() === "") throw new VigorlError("usage", "ask: the question is empty");
       const pictures = isList(asked) ? asked : [asked];

@@ -28,21 +28,34 @@ export function memoryText(memory: Memory): string {
   lines.push(
     `${gib(totalBytes(memory)).padStart(8)} GiB  together; ${device} has ${gib(freeBytes)} free`,
   );
-  if (fits(memory)) return lines.join("\n");
+  return [...lines, ...adviceOn(memory)].join("\n");
+}
+
+/** The sum, for the start of a run; where it does not fit, the keys that make it less. */
+export function memoryLines(memory: Memory): string[] {
+  const { device, freeBytes } = memory;
+  const line = `memory: about ${gib(totalBytes(memory))} GiB; ${device} has ${gib(freeBytes)} free`;
+  return [line, ...adviceOn(memory)];
+}
+
+/** Says what a stage will take, as it starts. */
+export function sayMemory(
+  { quiet }: { readonly quiet: boolean },
+  { memory }: { readonly memory: Memory | undefined },
+): void {
+  if (quiet || memory === undefined) return;
+  for (const line of memoryLines(memory)) process.stderr.write(`${line}\n`);
+}
+
+/** Keys in the order in which they are worth changing; nothing where it fits. */
+function adviceOn(memory: Memory): string[] {
+  if (fits(memory)) return [];
   const largest = [...memory.shares].sort((a, b) => b.bytes - a.bytes);
   const keys = [...new Set(largest.flatMap(({ keys: own }) => (own === "" ? [] : [own])))];
   return [
-    ...lines,
     "It does not fit. What makes it less, the largest share first:",
     ...keys.map((key) => `  ${key}`),
-  ].join("\n");
-}
-
-/** The sum, for the start of a run. */
-export function memoryLine(memory: Memory): string {
-  const { device, freeBytes } = memory;
-  const line = `memory: about ${gib(totalBytes(memory))} GiB; ${device} has ${gib(freeBytes)} free`;
-  return fits(memory) ? line : `${line}; see --dry-run`;
+  ];
 }
 
 function gib(bytes: number): string {

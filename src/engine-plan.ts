@@ -4,8 +4,10 @@
  * weights are loaded or a server is asked to work.
  */
 import type { Capability, Needs } from "./engine/capabilities.ts";
-import type { OpenOptions, ResolveOptions } from "./engine/kind.ts";
+import { learningOf } from "./engine-memory.ts";
+import type { Learning, Memory, OpenOptions, ResolveOptions } from "./engine/kind.ts";
 import {
+  memoryOf,
   withModelFolders,
   openLearner,
   openSampler,
@@ -27,6 +29,8 @@ export interface EnginePlan {
   readonly folder: string;
   readonly episode: EpisodeConfig;
   readonly options: OpenOptions;
+  /** What it will hold; absent where that is not this machine's memory. */
+  readonly memory: Memory | undefined;
 }
 
 /** What the verbs need of their engine, to be asked before questions are read. */
@@ -65,11 +69,23 @@ export async function planEngine(
   const folder = processorFolder(engine, fallback);
   const episode = await episodeConfig(recipe, folder);
   const { lora, seed } = recipe;
-  const learns = options.trainable !== undefined && lora !== null;
-  const how = learns ? { ...options, lora: { ...lora, seed } } : options;
+  const learning = learningFor(recipe, needs, options);
+  const adapts = learning !== undefined && lora !== null;
+  const how = { ...options, learning, ...(adapts ? { lora: { ...lora, seed } } : {}) };
   const resolved = await resolveEngine(engine, how);
   const open = { ...how, processorFolder: folder };
-  return { engine: resolved, needs, folder, episode, options: open };
+  const memory = await memoryOf(resolved, learning);
+  return { engine: resolved, needs, folder, episode, options: open, memory };
+}
+
+/** What an engine will learn for those who need it to. */
+function learningFor(
+  recipe: Recipe,
+  { purpose }: Needs,
+  { trainable }: ResolveOptions,
+): Learning | undefined {
+  if (trainable === undefined) return undefined;
+  return { ...learningOf(recipe, purpose === "sft" ? "sft" : "rl"), trainable };
 }
 
 export function openPlanned({ engine, needs, options }: EnginePlan): Promise<Sampler> {

@@ -1,9 +1,9 @@
 /** `--dry-run`: what a recipe comes to on this machine before it is run: questions, memory, and time. */
 import { countLines } from "./core/jsonl.ts";
-import { fits, learningOf } from "./engine-memory.ts";
+import { fits } from "./engine-memory.ts";
 import { needsOf, planEngine, type EnginePlan } from "./engine-plan.ts";
 import type { Memory } from "./engine/kind.ts";
-import { memoryOf, type EngineConfig } from "./engine/open.ts";
+import type { EngineConfig } from "./engine/open.ts";
 import { piecesOf, type DryVerb, type Questions } from "./pieces.ts";
 import { loadTasks, type Recipe, type TaskSet } from "./recipe.ts";
 import { chainsFile } from "./stages/warm-start.ts";
@@ -44,9 +44,7 @@ export async function forecast(
   signal: AbortSignal,
 ): Promise<Forecast> {
   const plan = await planFor(recipe, verb, signal);
-  const learns = learnsAs(verb);
-  const learning = learns === null ? undefined : learningOf(recipe, learns);
-  const memory = (await memoryOf(plan.engine, learning)) ?? null;
+  const { memory = null } = plan;
   const questions = await questionsOf(recipe, verb);
   const counts: QuestionCount[] = [];
   for (const split of ["train", "heldout"] as const)

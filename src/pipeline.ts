@@ -16,6 +16,7 @@ import { inside } from "./core/inside.ts";
 import { formatDuration } from "./core/progress.ts";
 import type { RunFolder } from "./core/run-folder.ts";
 import { oneWriter } from "./core/run-lock.ts";
+import { sayMemory } from "./engine-memory.ts";
 import { needsOf, planEngine, type EnginePlan } from "./engine-plan.ts";
 import { engineLabel, onWeights, type EngineConfig } from "./engine/open.ts";
 import { isArmDone, readArm } from "./eval/arm.ts";
@@ -199,6 +200,7 @@ async function evaluateRecipe(options: StageOptions, command: string): Promise<R
   const { recipe, signal } = options;
   const needs = { ...needsOf("sample", recipe), purpose: "eval" };
   const plan = await planEngine(recipe, recipe.engine, needs, { signal });
+  sayMemory(options, plan);
   const judge = await planJudge(recipe, plan, signal);
   const heldout = await loadTasks(recipe, "heldout");
   refuseIdleControls(heldout, recipe);

@@ -1,6 +1,7 @@
 /**
  * What goes with an engine when somebody just asks it something: the recipe that is named, that of the
- * run that trained the model, what the model says of itself (`vigorl.json`), defaults for any other.
+ * run that trained the model, what the model says of itself (`vigorl.json`), and for any other what its
+ * folder was published with.
  */
 import { dirname, join, resolve } from "node:path";
 import { settingsOf } from "./card-of-run.ts";
@@ -10,6 +11,7 @@ import { VigorlError } from "./core/errors.ts";
 import { findPath } from "./core/paths.ts";
 import { isRunFolder, openRunFolder } from "./core/run-folder.ts";
 import { processorFolder } from "./engine/open.ts";
+import { folderRecipe } from "./folder-recipe.ts";
 import { loadRecipe, recipeOfManifest, recipeSchema, type Recipe } from "./recipe.ts";
 import { modelOf, withRunWeights } from "./run-weights.ts";
 import { cardFile, readModelCard } from "./task/model-card.ts";
@@ -25,12 +27,15 @@ export interface Asked {
   readonly overrides: readonly Override[];
 }
 
+/** Is told, a line each, what of a recipe comes from the files that a model was published with. */
+type Say = (note: string) => void;
+
 /** The recipe that says which engine is asked and how; what is asked goes before what is found. */
-export async function recipeFor(asked: Asked): Promise<Recipe> {
-  return withRunWeights(await askedRecipe(asked));
+export async function recipeFor(asked: Asked, say: Say = () => undefined): Promise<Recipe> {
+  return withRunWeights(await askedRecipe(asked, say));
 }
 
-async function askedRecipe({ model, url, recipe, overrides }: Asked): Promise<Recipe> {
+async function askedRecipe({ model, url, recipe, overrides }: Asked, say: Say): Promise<Recipe> {
   const server = url ?? overrides.findLast(({ path }) => path === "engine.url")?.value;
   if (server !== undefined) {
     const flags = [
@@ -40,12 +45,12 @@ async function askedRecipe({ model, url, recipe, overrides }: Asked): Promise<Re
     ];
     const all = [...flags, ...overrides];
     const folder = overrides.findLast(({ path }) => path === "engine.folder")?.value;
-    return recipe === undefined ? recipeOfFolder(folder, all) : loadRecipe(recipe, all);
+    return recipe === undefined ? recipeOfFolder(folder, all, say) : loadRecipe(recipe, all);
   }
   if (model === undefined && recipe !== undefined) return loadRecipe(recipe, overrides);
   const folder = await modelOf(findPath(model ?? "models/nano"));
   const all = [...overrides, { path: "engine.model", value: folder }];
-  return recipe === undefined ? recipeOfFolder(folder, all) : loadRecipe(recipe, all);
+  return recipe === undefined ? recipeOfFolder(folder, all, say) : loadRecipe(recipe, all);
 }
 
 /**
@@ -60,7 +65,12 @@ export async function recipeToEvaluate(
   const written = await withRunWeights(loadRecipe(path, overrides));
   const folder = folderOf(written);
   const card = folder === null ? null : await readModelCard(folder);
-  if (folder === null || card === null) return { recipe: written, notes: [] };
+  if (folder === null) return { recipe: written, notes: [] };
+  if (card === null) {
+    const published = await folderRecipe(folder);
+    const recipe = await withRunWeights(loadRecipe(path, overrides, published.recipe));
+    return { recipe, notes: published.notes };
+  }
   const { eval: _, ...spoken } = card.settings;
   const recipe = await withRunWeights(loadRecipe(path, overrides, spoken));
   const file = join(folder, cardFile);
@@ -97,6 +107,7 @@ function spokenSettings(recipe: Recipe): Record<string, unknown> {
 async function recipeOfFolder(
   folder: string | undefined,
   overrides: readonly Override[],
+  say: Say,
 ): Promise<Recipe> {
   if (folder === undefined) return parseConfig("", "defaults", recipeSchema, overrides);
   const run = await runAround(folder);
@@ -106,13 +117,11 @@ async function recipeOfFolder(
   }
   const own = findPath(folder);
   const card = await readModelCard(own);
-  const text = card === null ? "" : JSON.stringify(card.settings);
-  return parseConfig(
-    text,
-    card === null ? "defaults" : join(own, cardFile),
-    recipeSchema,
-    overrides,
-  );
+  if (card !== null)
+    return parseConfig(JSON.stringify(card.settings), join(own, cardFile), recipeSchema, overrides);
+  const { recipe, notes } = await folderRecipe(own);
+  notes.forEach(say);
+  return parseConfig(JSON.stringify(recipe), own, recipeSchema, overrides);
 }
 
 /** The run that a checkpoint belongs to: `<run>/checkpoints/step-N`. */

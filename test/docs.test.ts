@@ -4,6 +4,13 @@ import { dirname, join, resolve } from "node:path";
 import { expect, test } from "vitest";
 import { benchmarkPage } from "../scripts/benchmark-page.ts";
 import { metricPage } from "../scripts/metric-page.ts";
+import {
+  configOf,
+  gigabytesOf,
+  numParametersOf,
+  sizes,
+  withSizes,
+} from "../scripts/model-sizes.ts";
 import { recipePage } from "../scripts/recipe-page.ts";
 import { loadRecipe } from "../src/recipe.ts";
 
@@ -23,6 +30,42 @@ test("docs/metrics.md is what scripts/recipe-docs.ts writes", async () => {
 
 test("docs/benchmarks.md is what scripts/recipe-docs.ts writes", async () => {
   expect(readFileSync(join(root, "docs/benchmarks.md"), "utf8")).toBe(await benchmarkPage());
+});
+
+test("the sizes in docs/models.md are what scripts/recipe-docs.ts writes", () => {
+  const page = readFileSync(join(root, "docs/models.md"), "utf8");
+  // Columns are padded there.
+  const plain = (text: string) => text.replaceAll(/ +/g, " ").replaceAll(/-{3,}/g, "---");
+  expect(plain(page)).toBe(plain(withSizes(page)));
+});
+
+test("published sizes have as many parameters as were published", () => {
+  const counts = new Map(sizes.map((size) => [size.name, numParametersOf(configOf(size))]));
+  expect(counts.get("Qwen2-VL-2B")).toBe(2_208_985_600);
+  expect(counts.get("Qwen2.5-VL-3B, ViGoRL-3B")).toBe(3_754_622_976);
+  expect(counts.get("Qwen2.5-VL-32B")).toBe(33_452_718_336);
+  expect(counts.get("Qwen3-VL-4B")).toBe(4_437_815_808);
+  expect(counts.get("Qwen3-VL-8B")).toBe(8_767_123_696);
+});
+
+const vigorl = ["visual-search", "spatial", "web-grounding", "web-action", "lora-24gb"];
+test.each(vigorl)("recipes/vigorl-3b-%s.yaml resolves to the published numbers", (name) => {
+  const file = join(root, `recipes/vigorl-3b-${name}.yaml`);
+  const { rl, tools, prompts, data, lora } = loadRecipe(file, []);
+  const several = ["visual-search", "lora-24gb"].includes(name);
+  expect(Object.keys(tools)).toEqual(several ? ["zoom"] : []);
+  expect(rl).toMatchObject({ groupSize: several ? 8 : 5, klCoef: 0.01, trainable: "language" });
+  expect(rl).toMatchObject({ clipLow: 0.2, clipHigh: 0.28, steps: 500 });
+  expect(prompts.system).toBeNull();
+  expect([data.train.length > 0, data.heldout.length > 0]).toEqual([true, true]);
+  const multi = loadRecipe(file, [{ path: "profile", value: "repo-multi" }]);
+  expect(Object.keys(multi.tools)).toEqual(["zoom"]);
+  if (lora === null) expect([rl.learningRate, rl.promptsPerStep]).toEqual([1e-6, 128]);
+  else {
+    const size = sizes.find((one) => one.name.startsWith("Qwen2.5-VL-3B"))!;
+    const plan = { trainable: "language", reference: true, recompute: true, lora } as const;
+    expect(gigabytesOf(configOf(size), { ...plan, logitsBytes: 2 ** 31 })).toBeLessThan(22);
+  }
 });
 
 test.each(pages)("%s links to files that are there", (page) => {

@@ -15,10 +15,11 @@ import time
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import numpy
 import torch
 import transformers
 from transformers import Qwen2_5_VLForConditionalGeneration
+
+from prompts import read_prompts
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--model", required=True)
@@ -42,23 +43,7 @@ model.generation_config.pad_token_id = 0
 
 
 def inputs_of(round_number):
-    """Left-padded prompts of one round, with their images."""
-    with open(f"{args.rounds}/{round_number}.json") as file:
-        stored = json.load(file)
-    pixels = numpy.fromfile(f"{args.rounds}/{round_number}.f32", dtype=numpy.float32)
-    grids = torch.tensor(stored["grids"])
-    longest = max(len(ids) for ids in stored["ids"])
-    padded = [[0] * (longest - len(ids)) + ids for ids in stored["ids"]]
-    mask = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in stored["ids"]]
-    input_ids = torch.tensor(padded)
-    inputs = {
-        "input_ids": input_ids,
-        "attention_mask": torch.tensor(mask),
-        "mm_token_type_ids": (input_ids == args.pad).int(),
-        "pixel_values": torch.from_numpy(pixels).view(int(grids.prod(-1).sum()), -1),
-        "image_grid_thw": grids,
-    }
-    return {name: value.to(args.device) for name, value in inputs.items()}
+    return read_prompts(f"{args.rounds}/{round_number}", args.pad, args.device)
 
 
 def new_tokens(inputs, output):

@@ -61,6 +61,7 @@ export function askVerb(): Verb {
         overrides: context.overrides,
         signal: context.signal,
       });
+      model.notes.forEach(context.say);
       try {
         const how = { seed, kind };
         return "file" in asked

@@ -45,12 +45,15 @@ export function evalVerb(): Verb {
       const overrides = [...benchmarkOverrides(options), ...context.overrides];
       if (options.leaks !== undefined) return leaks(recipePath, options, { ...context, overrides });
       const { recipeToEvaluate } = await import("../recipe-of-model.ts");
+      const found: string[] = [];
       const load = async (...asked: Parameters<typeof recipeToEvaluate>) => {
         const { recipe, notes } = await recipeToEvaluate(...asked);
         notes.forEach(context.say);
+        found.push(...notes);
         return recipe;
       };
-      const stage = await recipeRun({ ...context, overrides }, recipePath, options, load);
+      const run = await recipeRun({ ...context, overrides }, recipePath, options, load);
+      const stage = { ...run, notes: found };
       if (options.dryRun === true) return dryRun(stage.recipe, "eval", context, keys);
       return runEval(stage, context);
     },

@@ -39,20 +39,21 @@ export function serveVerb(): Verb {
       };
       const apiKey = keyOf(options.apiKeyEnv);
       const { recipeFor } = await import("../recipe-of-model.ts");
-      const recipe = await recipeFor({
-        model: path,
-        url: textOf(options.url),
-        recipe: textOf(options.recipe),
-        overrides: context.overrides,
-      });
+      const asked = { model: path, url: textOf(options.url), recipe: textOf(options.recipe) };
+      const recipe = await recipeFor({ ...asked, overrides: context.overrides }, context.say);
       if (options.dryRun === true) return dryRun(recipe, "serve", context, keys);
       const { needsOf, openPlanned, planEngine } = await import("../engine-plan.ts");
       const { engineLabel, numPlaces } = await import("../engine/open.ts");
       const needs = { ...needsOf("sample", recipe), purpose: "serve" };
       const plan = await planEngine(recipe, recipe.engine, needs, { signal: context.signal });
+      const { memoryLines } = await import("../engine-memory.ts");
+      if (plan.memory !== undefined) memoryLines(plan.memory).forEach(context.say);
       const label = engineLabel(plan.engine);
       const name = String(options.name ?? basename(path === undefined ? label : resolve(path)));
       const { readModelCard } = await import("../task/model-card.ts");
+      const { publishedSampling } = await import("../folder-recipe.ts");
+      const card = await readModelCard(plan.folder);
+      const sampling = card === null ? (await publishedSampling(plan.folder)).sampling : {};
       const { createApp } = await import("../serve/app.ts");
       const { startServer } = await import("../serve/server.ts");
       const engine = await openPlanned(plan);
@@ -61,7 +62,8 @@ export function serveVerb(): Verb {
           sampler: engine,
           format: plan.episode,
           model: name,
-          card: await readModelCard(plan.folder),
+          card,
+          sampling,
           limits: { ...limits, ...samplesAtOnce(numPlaces(plan.engine)) },
           ...(apiKey === undefined ? {} : { apiKey }),
           ...corsOf(textOf(options.cors)),

@@ -39,6 +39,8 @@ export const manifestSchema = z.strictObject({
   gitCommit: z.string().nullable(),
   /** SHA-256 of each dataset and of the start weights, by path. */
   dataHashes: z.record(z.string(), z.string()),
+  /** What of the recipe comes from the files that the model was published with. */
+  notes: z.array(z.string()).optional(),
   /** The command that began it, and the folder it was given in, which relative paths count from. */
   command: z.string().optional(),
   cwd: z.string().optional(),
@@ -55,6 +57,7 @@ export interface RunDescription {
   readonly name: string;
   readonly seed: number;
   readonly recipe: unknown;
+  readonly notes?: readonly string[];
   readonly engine?: unknown;
   readonly chat?: Manifest["chat"];
   readonly versions?: Readonly<Record<string, string>>;
@@ -209,6 +212,7 @@ export async function createRunFolder(
     versions: { vigorl: ownVersion(), node: process.version, ...description.versions },
     gitCommit: await gitCommit(),
     dataHashes: { ...description.dataHashes },
+    ...(description.notes?.length ? { notes: [...description.notes] } : {}),
     ...(description.command === undefined ? {} : { command: description.command }),
     cwd: process.cwd(),
   };

@@ -65,6 +65,8 @@ export interface ResolveOptions {
   readonly trainable?: "all" | "language";
   /** An adapter is trained in place of the weights. */
   readonly lora?: LoraStart;
+  /** How what is trained is remembered, for which memory is kept free. */
+  readonly learning?: Learning;
   readonly signal?: AbortSignal;
 }
 

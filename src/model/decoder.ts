@@ -19,6 +19,7 @@ import { PlainAttention } from "./cache-attention-plain.ts";
 import { RowAttention } from "./cache-attention-rows.ts";
 import type { AttendLayer, CacheAttention, DecodeRow, DecodeStep } from "./cache-attention.ts";
 import { DecodeTapes, DRAW_COLUMNS, type Decoded } from "./decode-tapes.ts";
+import { HalfLanguage } from "./fused-half.ts";
 import { PackedLanguage } from "./fused-packed.ts";
 import { PlainLanguage } from "./fused-plain.ts";
 import type { FusedLanguage } from "./fused.ts";
@@ -29,19 +30,10 @@ import { withDeepstack, type Deepstack } from "./language.ts";
 import { PrefillTapes } from "./prefill-tapes.ts";
 import type { VisionLanguageModel } from "./vision-language-model.ts";
 
-/** Positions of a piece where products of other shapes round differently. */
-const PIECE_LENGTH = 64;
-
 export class Decoder {
   readonly cache: KvCache;
   /** Most rows of a step. */
   readonly numRows: number;
-  /**
-   * Positions of the pieces that prompts are to be prefilled in, so that a piece comes to the same bits
-   * whatever follows it; what was decoded differs from that in rounding. Null where the bits are the
-   * same however a sequence is cut, and on devices where they are not promised to be.
-   */
-  readonly pieceLength: number | null;
   /** Whether `prefill` takes sequences of several slots at once. */
   readonly takesMany: boolean;
   /** Whether steps can draw what they decode, by `decodeDrawing`. */
@@ -74,6 +66,8 @@ export class Decoder {
       readonly form?: CacheForm;
       /** `weights` of another decoder of this model, whose copies serve both; taken over. */
       readonly weights?: Tensor;
+      /** Packed weights take the place of the model's, which cannot change any more. */
+      readonly replaces?: boolean;
     },
   ) {
     this.#model = model;
@@ -89,15 +83,9 @@ export class Decoder {
     this.#attentionIndex = Array.from({ length: text.numLayers }, (_, layer) =>
       isDelta(text, layer) ? -1 : next++,
     );
-    // Delta nets solve many positions at once, and round by how many there are.
-    const isExact = form === "packed" && this.states === undefined;
-    this.pieceLength = isExact || device !== "cpu" ? null : PIECE_LENGTH;
-    this.takesMany = form !== "matrices";
     this.draws = form === "packed" && model.config.text.experts === undefined;
-    this.#fused =
-      form === "packed"
-        ? new PackedLanguage(model, options.weights)
-        : new PlainLanguage(model, form === "rows" ? "apart" : "grouped", options.weights);
+    this.#fused = fusedLanguage(model, form, options);
+    this.takesMany = form === "rows" || (form === "packed" && dtype === "float32");
     // The plain form of attention over rows asks the host how long they are.
     const { headDim } = model.config.text;
     this.#canTape = this.#fused.canTape && (form !== "rows" || hasVarlen(dtype, device, headDim));
@@ -107,9 +95,14 @@ export class Decoder {
     const isFixed = model.config.text.experts === undefined && this.states === undefined;
     if (form === "matrices" && isFixed)
       this.#prompts = new PrefillTapes(model, (x, attend) =>
-        this.#prompt(x, this.#mixer(attend), lastRow),
+        this.#prompt(x, this.#mixer(attend, false), lastRow),
       );
     this.#tapes = noGrad(() => this.#newTapes());
+  }
+
+  /** See `FusedLanguage`. */
+  get pieceLength(): number | null {
+    return this.#fused.pieceLength;
   }
 
   /** The decoder's own copies of the weights, one after another. */
@@ -139,11 +132,13 @@ export class Decoder {
       throw new Error(`${lengths.length} sequences for ${where.length} slots`);
     const places = where.map(({ slot, offset }, s) => ({ slot, offset, length: lengths[s] }));
     this.cache.checkRoom(Math.max(...places.map(({ offset, length }) => offset + length)));
+    this.cache.willWrite(places.map(({ slot }) => slot));
     return noGrad(() =>
       scope(() => {
         const factors = this.#model.textRotary.at(batch.axes);
-        const x = this.#model.embed(batch, features);
-        const deepstack = this.#model.deepstack(batch, features);
+        const x = this.#wide(this.#model.embed(batch, features));
+        const deep = this.#model.deepstack(batch, features);
+        const deepstack = deep && { ...deep, levels: deep.levels.map((one) => this.#wide(one)) };
         const [{ slot, offset }] = places;
         const canTape = offset === 0 && deepstack === undefined;
         const taped = canTape ? this.#prompts?.run(x, factors) : undefined;
@@ -152,7 +147,7 @@ export class Decoder {
           return taped.logits;
         }
         const attend = this.#present().attention.prefill(places, factors);
-        const mix = this.#mixer(attend, this.states?.prefill(places));
+        const mix = this.#mixer(attend, false, this.states?.prefill(places));
         return this.#prompt(x, mix, lastRowsOf(lengths, x), deepstack);
       }),
     );
@@ -261,11 +256,15 @@ export class Decoder {
   }
 
   /** What attention or a delta net of a layer makes of x [N, hidden]: [N, H · D]. */
-  #mixer(attend: AttendLayer, mixStates?: MixLayer): (layer: number, x: Tensor) => Tensor {
+  #mixer(
+    attend: AttendLayer,
+    step: boolean,
+    mixStates?: MixLayer,
+  ): (layer: number, x: Tensor) => Tensor {
     return (layer, x) => {
       const index = this.#attentionIndex[layer];
       if (index < 0) return mixStates!(layer, this.#fused.deltaInputs(layer, x));
-      const mixed = attend(index, this.#fused.heads(layer, x));
+      const mixed = attend(index, this.#fused.heads(layer, x, step));
       const gates = this.#fused.gates(layer, x);
       return gates === undefined ? mixed : mixed.mul(gates);
     };
@@ -290,22 +289,39 @@ export class Decoder {
         return withDeepstack(this.#rest(layer, mixed, input), layer, deepstack);
       });
     }
-    return this.#fused.logits(lastAlone ? x : last(x));
+    return this.#fused.logits(lastAlone ? x : last(x), false);
   }
 
   /** The operators of a step; its logits. */
   #step({ tokens, attend }: DecodeStep): Tensor {
-    const mix = this.#mixer(attend, this.states?.step(tokens.size(0)));
-    let x = this.#model.language.embedTokens.indexSelect(0, tokens);
+    const mix = this.#mixer(attend, true, this.states?.step(tokens.size(0)));
+    let x = this.#wide(this.#model.language.embedTokens.indexSelect(0, tokens));
     for (let layer = 0; layer < this.#model.config.text.numLayers; layer++)
-      x = this.#fused.mlp(layer, this.#fused.output(layer, mix(layer, x), x), true);
-    return this.#fused.logits(x);
+      x = this.#fused.mlp(layer, this.#fused.output(layer, mix(layer, x), x, true), true);
+    return this.#fused.logits(x, true);
   }
 
   /** What follows attention in a layer of a prompt. */
   #rest(layer: number, mixed: Tensor, residual: Tensor): Tensor {
-    return this.#fused.mlp(layer, this.#fused.output(layer, mixed, residual), false);
+    return this.#fused.mlp(layer, this.#fused.output(layer, mixed, residual, false), false);
   }
+
+  /** Rows as our own operators take them, where they do the work. */
+  #wide(x: Tensor): Tensor {
+    return this.cache.form === "packed" ? x.to("float32") : x;
+  }
+}
+
+function fusedLanguage(
+  model: VisionLanguageModel,
+  form: CacheForm,
+  { weights, replaces }: { readonly weights?: Tensor; readonly replaces?: boolean },
+): FusedLanguage {
+  if (form !== "packed")
+    return new PlainLanguage(model, form === "rows" ? "apart" : "grouped", weights);
+  return model.dtype === "float32"
+    ? new PackedLanguage(model, weights, replaces)
+    : new HalfLanguage(model, weights);
 }
 
 function lastRow(x: Tensor): Tensor {

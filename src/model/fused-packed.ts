@@ -16,9 +16,16 @@ import { effectiveWeight } from "./adapter.ts";
 import type { TextConfig } from "./config.ts";
 import { deltaInputs, deltaInputWidth } from "./delta-net.ts";
 import { mixture, route } from "./experts.ts";
-import { gateRows, headsProjection, headsWidth, normHeads_, type FusedLanguage } from "./fused.ts";
+import {
+  gateRows,
+  headsProjection,
+  headsWidth,
+  normHeads_,
+  PIECE_LENGTH,
+  type FusedLanguage,
+} from "./fused.ts";
 import { activeOf, attentionOf, deltaOf, type LanguageLayer } from "./language.ts";
-import { aligned, gainOf, type Mlp } from "./layers.ts";
+import { aligned, gainOf, giveUp, type Mlp } from "./layers.ts";
 import type { VisionLanguageModel } from "./vision-language-model.ts";
 
 interface PackedLayer {
@@ -46,14 +53,20 @@ interface Size extends Omit<PackedWeights, "panels"> {
 export class PackedLanguage implements FusedLanguage {
   readonly block: Tensor;
   readonly canTape: boolean;
+  readonly pieceLength: number | null;
   readonly #model: VisionLanguageModel;
   readonly #layers: readonly PackedLayer[];
   readonly #head: PackedWeights;
   readonly #panels: readonly Tensor[];
   readonly #normEps: number;
+  readonly #replaces: boolean;
 
-  /** @param block of another one of this model, whose copies are used; taken over. Else to be filled. */
-  constructor(model: VisionLanguageModel, block?: Tensor) {
+  /**
+   * @param block of another one of this model, whose copies are used; taken over. Else to be filled.
+   * @param replaces packed weights take the place of the model's, which cannot change any more
+   */
+  constructor(model: VisionLanguageModel, block?: Tensor, replaces = false) {
+    this.#replaces = replaces;
     const { text } = model.config;
     const { layers } = model.language;
     const own = layers.map((layer) => layerSizes(layer, text));
@@ -62,6 +75,8 @@ export class PackedLanguage implements FusedLanguage {
     const shapes = all.map(({ width, depth, gated }) => packedShape(width, depth, gated));
     this.#model = model;
     this.#normEps = text.rmsNormEps;
+    // Delta nets solve many positions at once, and round by how many there are.
+    this.pieceLength = text.delta === undefined ? null : PIECE_LENGTH;
     this.canTape = text.experts === undefined;
     const options = { dtype: model.dtype, device: model.device };
     this.block = block?.keep() ?? allocateBlock(shapes, options);
@@ -91,10 +106,12 @@ export class PackedLanguage implements FusedLanguage {
             packMlp(packed.shared, effectiveMlp(mlp), after);
             packWeights(packed.shared.gate, { weight: effectiveWeight(gate).mul(after) });
           }
+          if (this.#replaces) giveUpLayer(layer);
         });
       scope(() =>
         packWeights(this.#head, { weight: language.head.mul(gainOf(language.norm, text)) }),
       );
+      if (this.#replaces && language.head !== language.embedTokens) language.head.dispose();
     });
   }
 
@@ -231,6 +248,16 @@ function packMixer(
   if (gates !== undefined)
     packWeights(gates, { weight: gateRows(effectiveWeight(attention.q), text).mul(gain) });
   packWeights(output, { weight: effectiveWeight(attention.o) });
+}
+
+function giveUpLayer({ mixer, mlp }: LanguageLayer): void {
+  if ("kernel" in mixer) giveUp([...deltaInputs(mixer), mixer.out]);
+  else giveUp([mixer.q, mixer.k, mixer.v, mixer.o]);
+  if (!("router" in mlp)) return giveUp([mlp.gate, mlp.up, mlp.down]);
+  for (const part of [mlp.router, mlp.gateUp, mlp.down]) part.dispose();
+  if (mlp.shared === undefined) return;
+  const { gate, up, down } = mlp.shared.mlp;
+  giveUp([gate, up, down, mlp.shared.gate]);
 }
 
 type MlpWeights = Record<"gate" | "up" | "down", Tensor>;

@@ -17,6 +17,7 @@ import {
   headsProjection,
   headsWidth,
   normHeads_,
+  PIECE_LENGTH,
   type FusedLanguage,
   type HeadOrder,
 } from "./fused.ts";
@@ -47,7 +48,8 @@ interface Sides {
 }
 
 interface PlainMlp {
-  readonly gateUp: Tensor;
+  /** One matrix where the two lie together, else both. */
+  readonly gateUp: readonly Tensor[];
   readonly down: Tensor;
 }
 
@@ -61,6 +63,7 @@ interface Shared {
 export class PlainLanguage implements FusedLanguage {
   readonly block: Tensor;
   readonly canTape = true;
+  readonly pieceLength: number | null;
   readonly #model: VisionLanguageModel;
   readonly #order: HeadOrder;
   readonly #layers: readonly PlainLayer[];
@@ -71,6 +74,7 @@ export class PlainLanguage implements FusedLanguage {
   constructor(model: VisionLanguageModel, order: HeadOrder, block?: Tensor) {
     this.#order = order;
     const { dtype, device, language } = model;
+    this.pieceLength = device === "cpu" ? PIECE_LENGTH : null;
     const { text } = model.config;
     const shared = language.layers.map((layer) => sharing(layer, text, order));
     const shapes = language.layers.flatMap((layer, i) => {
@@ -103,11 +107,12 @@ export class PlainLanguage implements FusedLanguage {
       };
       const output = outputOf(mixer).weight.t().keep();
       if ("router" in mlp) return { heads, bias, gates, output, sides };
-      const gateUp = scope(() =>
-        whole(mlp.gate.weight, 2 * text.intermediateSize)
-          .t()
-          .keep(),
-      );
+      const gateUp = scope(() => {
+        const joined = model.joinsGates
+          ? [whole(mlp.gate.weight, 2 * text.intermediateSize)]
+          : [mlp.gate.weight, mlp.up.weight];
+        return joined.map((part) => part.t().keep());
+      });
       const down = mlp.down.weight.t().keep();
       return { heads, bias, gates, output, sides, mlp: { gateUp, down } };
     });
@@ -174,7 +179,9 @@ export class PlainLanguage implements FusedLanguage {
     }
     const { sides, mlp: own } = this.#layers[layer];
     const { gateUp, down } = own!;
-    const middle = swiglu(beside(sides.gateUp, inner.mm(gateUp), inner));
+    const parts = gateUp.map((part) => inner.mm(part));
+    const wide = parts.length === 1 ? parts[0] : cat(parts, 1);
+    const middle = swiglu(beside(sides.gateUp, wide, inner));
     return beside(sides.down, this.#addTo(x, middle, down), middle);
   }
 
@@ -189,7 +196,7 @@ export class PlainLanguage implements FusedLanguage {
         bias,
         gates,
         output,
-        mlp?.gateUp,
+        ...(mlp?.gateUp ?? []),
         mlp?.down,
         ...Object.values(sides),
       ])

@@ -72,6 +72,14 @@ export class SideProduct {
     });
   }
 
+  /** The two matrices. */
+  get down(): Tensor {
+    return this.#down;
+  }
+  get up(): Tensor {
+    return this.#up;
+  }
+
   /** Adds to outputs y [N, W] of rows x [N, C]. */
   add(y: Tensor, x: Tensor): Tensor {
     return y.addmm(x.mm(this.#down), this.#up);

@@ -1,7 +1,7 @@
 /**
- * The language model's weights as generation wants them, in two forms with one face: packed for our own
- * products, on a CPU in float32, and matrices for libtorch's everywhere else. Both hold copies in which
- * projections that share an input are one. Rows of q, k and v lie by key-value head, its G query heads
+ * The language model's weights as generation wants them, in three forms with one face: packed for our own
+ * products, on a CPU in float32; as they lie, on a CPU in bfloat16; and matrices for libtorch's products
+ * everywhere else. Projections that share an input are one. Rows of q, k and v lie by key-value head, its G query heads
  * first, then its key, then its value, so that a step's result is a batch of small matrices as it comes;
  * for a cache of rows they lie side by side: all queries, all keys, all values.
  * Within a query or key head the two halves that rotate together are interleaved into pairs (a
@@ -21,25 +21,35 @@ export interface FusedLanguage {
   readonly block: Tensor;
   /** Takes over the model's present weights, in place. */
   refresh(): void;
-  /** Heads of the normed input of a layer with attention, [N, KV · (G + 2) · D]. */
-  heads(layer: number, x: Tensor): Tensor;
+  /**
+   * Heads of the normed input of a layer with attention, [N, KV · (G + 2) · D]. Here and below, rows of a
+   * `step` are the same ones every time, so that it may run from a tape, and what a row comes to does not
+   * depend on the others.
+   */
+  heads(layer: number, x: Tensor, step: boolean): Tensor;
   /** Gates on what its attention gives, [N, H · D], between 0 and 1; undefined where there are none. */
   gates(layer: number, x: Tensor): Tensor | undefined;
   /** What the delta net of a layer reads of its normed input, [N, width of `deltaInputs`]. */
   deltaInputs(layer: number, x: Tensor): Tensor;
   /** The output projection of what a layer mixed, [N, H · D], added to `residual` [N, hidden]. */
-  output(layer: number, mixed: Tensor, residual: Tensor): Tensor;
-  /**
-   * SwiGLU, or experts, of the normed input [N, hidden], added to it. Rows of a `step` are the same ones
-   * every time, so that it may run from a tape.
-   */
+  output(layer: number, mixed: Tensor, residual: Tensor, step: boolean): Tensor;
+  /** SwiGLU, or experts, of the normed input [N, hidden], added to it. */
   mlp(layer: number, x: Tensor, step: boolean): Tensor;
   /** Whether a step runs the same operators every time, whatever its rows hold. */
   readonly canTape: boolean;
+  /**
+   * Positions of the pieces that prompts are to be prefilled in, so that a piece comes to the same bits
+   * whatever follows it; what was decoded differs from that in rounding. Null where the bits are the
+   * same however a sequence is cut, and on devices where they are not promised to be.
+   */
+  readonly pieceLength: number | null;
   /** Logits [N, V] of the last layer's output. */
-  logits(x: Tensor): Tensor;
+  logits(x: Tensor, step: boolean): Tensor;
   dispose(): void;
 }
+
+/** Positions of a piece where libtorch's products of other shapes round differently. */
+export const PIECE_LENGTH = 64;
 
 /** How the heads of a row lie: by key-value head, or all queries, then all keys, then all values. */
 export type HeadOrder = "grouped" | "apart";

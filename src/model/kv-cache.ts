@@ -3,8 +3,8 @@
  * never change while slots come and go, which is what makes a row's bits independent of its neighbours.
  * Legend: S slots, KV key-value heads, P positions a slot has room for, D head size.
  */
-import { allocateBlock, divideBlock } from "../torch/arena.ts";
-import { hasKernelsFor } from "../torch/kernels.ts";
+import { allocateZeros, divideBlock } from "../torch/arena.ts";
+import { hasHalfKernelsFor, hasKernelsFor } from "../torch/kernels.ts";
 import type { Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { tensor, type Device, type DType } from "../torch/tensor.ts";
@@ -34,9 +34,20 @@ type Part = "keys" | "values";
 export type CacheForm = "packed" | "rows" | "matrices";
 
 /** The form for tensors of this kind. */
-export function cacheFormFor(dtype: DType, device: Device, headDim: number): CacheForm {
-  if (hasKernelsFor(dtype, device)) return "packed";
+export function cacheFormFor(
+  dtype: DType,
+  device: Device,
+  { headDim, delta }: Pick<TextConfig, "headDim" | "delta">,
+): CacheForm {
+  // What goes on beside delta nets in bfloat16 is libtorch's.
+  const readsHalves = hasHalfKernelsFor(dtype, device) && delta === undefined;
+  if (hasKernelsFor(dtype, device) || readsHalves) return "packed";
   return hasVarlen(dtype, device, headDim) ? "rows" : "matrices";
+}
+
+/** What keys and values are kept in: our own attention takes float32. */
+export function cacheDtypeFor(form: CacheForm, dtype: DType): DType {
+  return form === "packed" ? "float32" : dtype;
 }
 
 export interface KvOptions {
@@ -73,6 +84,10 @@ export class KvCache {
   readonly #headDim: number;
   readonly #dtype: DType;
   readonly #device: Device;
+  /** Large models read their weights in every step, beside which the cache is little. */
+  readonly #pages: "huge" | "usual";
+  /** Slots that something was written to, the first of all. */
+  #numWritten = 0;
 
   constructor(config: TextConfig, options: KvOptions) {
     const { numSlots, maxPositions, dtype, device } = options;
@@ -81,9 +96,10 @@ export class KvCache {
     this.numHeads = config.numKeyValueHeads;
     this.#numLayers = numAttentionLayers(config);
     this.#headDim = config.headDim;
-    this.#dtype = dtype;
     this.#device = device;
-    this.form = options.form ?? cacheFormFor(dtype, device, config.headDim);
+    this.form = options.form ?? cacheFormFor(dtype, device, config);
+    this.#dtype = cacheDtypeFor(this.form, dtype);
+    this.#pages = this.#dtype === dtype ? "huge" : "usual";
     const isOneProduct = device !== "cpu" && config.numHeads / config.numKeyValueHeads <= 2;
     this.bucket = this.form !== "matrices" || isOneProduct ? 16 : 128;
     this.#maxCells = options.maxCells ?? Infinity;
@@ -129,6 +145,11 @@ export class KvCache {
     return this.#block.select(0, layer).view([this.numOpen * this.capacity, width]);
   }
 
+  /** Has to be told of slots before they are written to: what only others hold takes no memory. */
+  willWrite(slots: readonly number[]): void {
+    for (const slot of slots) this.#numWritten = Math.max(this.#numWritten, slot + 1);
+  }
+
   /** Writes the first T positions of a slot, [layers, 2, KV, T, D], keys first. Of matrices. */
   write(slot: number, keysValues: Tensor): void {
     this.#block.select(2, slot).narrow(3, 0, keysValues.size(3)).copy_(keysValues);
@@ -139,6 +160,7 @@ export class KvCache {
     const targets = to.filter((slot) => slot !== from);
     if (targets.length === 0 || length === 0) return;
     this.checkRoom(length);
+    this.willWrite(targets);
     noGrad(() =>
       scope(() => {
         const held = this.#beginnings(this.#block, length);
@@ -179,8 +201,10 @@ export class KvCache {
     this.#block = this.#empty();
     noGrad(() =>
       scope(() => {
-        const kept = this.form === "rows" ? before.narrow(1, 0, this.numOpen) : before;
-        this.#beginnings(this.#block, held).copy_(this.#beginnings(kept, held));
+        const axis = this.form === "rows" ? 1 : 2;
+        const numKept = this.form === "rows" ? this.numOpen : this.#numWritten;
+        const [from, to] = [before, this.#block].map((block) => block.narrow(axis, 0, numKept));
+        this.#beginnings(to, held).copy_(this.#beginnings(from, held));
       }),
     );
     before.dispose();
@@ -248,10 +272,10 @@ export class KvCache {
       this.form === "rows"
         ? [this.#numLayers, numOpen, capacity, 2, numHeads, this.#headDim]
         : [this.#numLayers, 2, numSlots, numHeads, capacity, this.#headDim];
-    const block = allocateBlock([shape], { dtype: this.#dtype, device: this.#device });
+    const options = { dtype: this.#dtype, device: this.#device };
+    const block = allocateZeros([shape], options, this.#pages);
     const [whole] = divideBlock(block, [shape]);
     block.dispose();
-    noGrad(() => scope(() => whole.zero_()));
     return whole;
   }
 }

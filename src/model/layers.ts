@@ -75,6 +75,11 @@ export function gainOf(
   return centredNorms ? weight.to("float32").add(1) : weight;
 }
 
+/** Frees the matrices of layers that nobody will multiply with any more. */
+export function giveUp(layers: readonly (Linear | undefined)[]): void {
+  for (const layer of layers) layer?.weight.dispose();
+}
+
 /** Rows of x through a linear layer and its adapter. */
 export function project(x: Tensor, layer: Linear): Tensor {
   const y = linear(x, layer.weight, layer.bias);

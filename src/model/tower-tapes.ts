@@ -29,9 +29,10 @@ export class TowerTapes {
   readonly #byGrid = new Map<string, Recorded>();
   #stale = false;
 
-  constructor(model: VisionLanguageModel) {
+  /** @param replaces packed weights take the place of the model's, which cannot change any more */
+  constructor(model: VisionLanguageModel, replaces = false) {
     this.#model = model;
-    if (hasKernelsFor(model.dtype, model.device)) this.#packed = new PackedTower(model);
+    if (hasKernelsFor(model.dtype, model.device)) this.#packed = new PackedTower(model, replaces);
   }
 
   /** Says that the tower's weights have changed; they are taken over when they are next needed. */

@@ -57,6 +57,8 @@ export class VisionLanguageModel {
   readonly folder: string | undefined;
   readonly vision: VisionTower;
   readonly language: LanguageModel;
+  /** The gate and the up of each SwiGLU of the language model lie together, as one matrix. */
+  readonly joinsGates: boolean;
   /** Every layer that an adapter may change, by its path as parameters are named. */
   readonly linears: ReadonlyMap<string, Linear>;
   /** Disposed of with the model. */
@@ -65,8 +67,8 @@ export class VisionLanguageModel {
   readonly visionRotary: Rotary;
 
   /**
-   * Takes ownership of the tensors in `params`. The gates and ups of the language model move, so that
-   * each two are one.
+   * Takes ownership of the tensors in `params`. On a GPU, which has to launch each product, the gates and
+   * ups of the language model move, so that each two are one.
    * @param isLaid they have been moved already: the tensors are those of another model
    */
   constructor(config: ModelConfig, params: Parameters, folder?: string, isLaid = false) {
@@ -80,7 +82,8 @@ export class VisionLanguageModel {
     const { dtype, device } = getParameter(this.params, "model.embed_tokens.weight");
     this.dtype = dtype;
     this.device = device;
-    if (!isLaid) joinGates(this.params);
+    this.joinsGates = device !== "cpu";
+    if (this.joinsGates && !isLaid) joinGates(this.params);
     for (const parameter of this.params.values()) parameter.keep();
     const linears = new Map<string, Linear>();
     const take: Take<Tensor> = (name) => getParameter(this.params, name);

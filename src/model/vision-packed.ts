@@ -12,7 +12,7 @@ import {
 import { noGrad, scope } from "../torch/scope.ts";
 import { effectiveWeight } from "./adapter.ts";
 import { patchDim, mergeUnit } from "./config.ts";
-import { normed, type Linear, type Norm } from "./layers.ts";
+import { giveUp, normed, type Linear, type Norm } from "./layers.ts";
 import type { Grid } from "./rope.ts";
 import type { VisionLanguageModel } from "./vision-language-model.ts";
 import {
@@ -44,7 +44,8 @@ export class PackedTower implements TowerProducts {
   readonly #blocks: readonly PackedBlock[];
   readonly #mergers: readonly PackedMerger[];
 
-  constructor(model: VisionLanguageModel) {
+  /** @param replaces packed weights take the place of the model's, which cannot change any more */
+  constructor(model: VisionLanguageModel, replaces = false) {
     const { vision } = model.config;
     const { hiddenSize, intermediateSize, outHiddenSize } = vision;
     const units = hiddenSize * mergeUnit(vision);
@@ -60,11 +61,15 @@ export class PackedTower implements TowerProducts {
       into: unfilled(units, units),
       out: unfilled(outHiddenSize, units),
     }));
-    this.refresh();
+    this.#pack(replaces);
   }
 
   /** Takes over the model's present weights, in place. */
   refresh(): void {
+    this.#pack(false);
+  }
+
+  #pack(replaces: boolean): void {
     const { vision: tower, config } = this.#model;
     const { hiddenSize, numHeads } = config.vision;
     noGrad(() => {
@@ -76,12 +81,14 @@ export class PackedTower implements TowerProducts {
           const inner = gate === undefined ? [up] : [gate, up];
           packWeights(packed.up, ...inner.map((linear) => scaled(whole(linear), norm2)));
           packWeights(packed.down, whole(down));
+          if (replaces) giveUp([qkv, proj, gate, up, down]);
         });
       scope(() => packWeights(this.#embed, patchMatrix(tower, config.vision)));
       for (const [i, { into, out }] of this.#mergers.entries())
         scope(() => {
           packWeights(into, whole(tower.mergers[i].into));
           packWeights(out, whole(tower.mergers[i].out));
+          if (replaces) giveUp([tower.mergers[i].into, tower.mergers[i].out]);
         });
     });
   }

@@ -18,7 +18,7 @@ import { Admission, type AdmissionLimits } from "./admission.ts";
 import { ApiError, schemaError, toApiError } from "./api-error.ts";
 import { askRequestSchema } from "./ask-request.ts";
 import { Budget } from "./budget.ts";
-import { paramsOf, type Choice } from "./completion.ts";
+import { paramsOf, type Choice, type SamplingDefaults } from "./completion.ts";
 import type { QueueLimits } from "./event-queue.ts";
 import { ServerMetrics } from "./metrics.ts";
 import { openApi } from "./openapi.ts";
@@ -45,6 +45,8 @@ export interface AppOptions {
   /** What the model says it is for: told beside its name, and questions beyond it are doubted. */
   readonly card?: ModelCard | null;
   readonly limits?: Partial<ServeLimits>;
+  /** How completions are sampled where a request does not say it; at temperature 1 where absent. */
+  readonly sampling?: SamplingDefaults;
   /** Gets errors that are not the client's. */
   readonly onError?: (error: unknown) => void;
 }
@@ -163,7 +165,7 @@ export function createApp(options: AppOptions): Hono {
           return replyToPlayed(c, request, { ...playing, ...asked }, ticket);
         const desks = { ...prompts, ...asked };
         const prompt = await toPrompt(request, desks, ticket.share, c.req.raw.signal);
-        const params = paramsOf(request, prompt, max_model_len);
+        const params = paramsOf(request, prompt, max_model_len, options.sampling);
         const { messages, ...wishes } = request;
         const turn = isOffering(request)
           ? messages.filter(({ role }) => role === "assistant").length

@@ -38,11 +38,19 @@ export interface Choice {
   readonly weightsVersion: number;
 }
 
+/** Of a model, where a request leaves it open. */
+export interface SamplingDefaults {
+  readonly temperature?: number;
+  readonly topP?: number;
+  readonly topK?: number;
+}
+
 /** The parameters of every choice; choice i > 0 draws from a seed derived from the request's and i. */
 export function paramsOf(
   request: CompletionRequest,
   prompt: readonly Chunk[],
   maxPositions: number,
+  { temperature = 1, topP = 1, topK = 0 }: SamplingDefaults = {},
 ): SampleParams[] {
   const used = numPositions(prompt);
   const room = maxPositions - used;
@@ -56,9 +64,9 @@ export function paramsOf(
   const { stop } = request;
   return Array.from({ length: request.n ?? 1 }, (_, i) => ({
     maxTokens: asked,
-    temperature: request.temperature ?? 1,
-    topP: request.top_p ?? 1,
-    topK: Math.max(0, request.top_k ?? 0),
+    temperature: request.temperature ?? temperature,
+    topP: request.top_p ?? topP,
+    topK: Math.max(0, request.top_k ?? topK),
     stop: typeof stop === "string" ? [stop] : (stop ?? []),
     seed: i === 0 ? seed : deriveSeed(seed, i),
   }));

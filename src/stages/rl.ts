@@ -1,6 +1,7 @@
 /** GRPO as a stage of a recipe. */
 import { VigorlError } from "../core/errors.ts";
 import { oneWriter } from "../core/run-lock.ts";
+import { sayMemory } from "../engine-memory.ts";
 import { plainText } from "../core/plain-text.ts";
 import { needsOf, openPlannedLearner, planEngine } from "../engine-plan.ts";
 import type { EngineConfig } from "../engine/open.ts";
@@ -11,7 +12,6 @@ import type { StageOptions } from "./stage.ts";
 import {
   cardFiles,
   drawn,
-  sayMemory,
   trained,
   validationOf,
   validationTasks,
@@ -38,7 +38,7 @@ async function runRl(
       { hint: "set lora.dropout to 0 for rl, or rl.parity.enabled to false" },
     );
   const plan = await planEngine(recipe, engine, needsOf("rl", recipe), { trainable, signal });
-  await sayMemory(options, plan, "rl");
+  sayMemory(options, plan);
   const heldout = await validationTasks(recipe, "rl");
   const inputs = await checkInputs(options, plan, [...tasks, ...heldout]);
   const learner = await openPlannedLearner(plan);

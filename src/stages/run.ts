@@ -69,7 +69,7 @@ export async function checkInputs(
 
 /** Opens a stage's run folder: a new one, or with `resume` the one that was stopped. */
 export async function openRun(
-  { path, recipe, overwrite, lock, command }: Omit<StageOptions, "signal" | "quiet">,
+  { path, recipe, overwrite, lock, command, notes }: Omit<StageOptions, "signal" | "quiet">,
   verb: string,
   { engine, episode }: Pick<EnginePlan, "engine" | "episode">,
   { stopped, dataHashes, changes }: Inputs,
@@ -89,7 +89,7 @@ export async function openRun(
   const made = { verb, command, name, seed, chat };
   const run = await createRunFolder(
     path,
-    { ...made, recipe: asJson(recipe), engine, versions, dataHashes },
+    { ...made, recipe: asJson(recipe), notes, engine, versions, dataHashes },
     { overwrite },
   );
   return { run: writable(run, recipe, lock), resume: false };

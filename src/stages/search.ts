@@ -3,6 +3,7 @@ import { VigorlError } from "../core/errors.ts";
 import { writeFileAtomic } from "../core/files.ts";
 import { Progress } from "../core/progress.ts";
 import { oneWriter } from "../core/run-lock.ts";
+import { sayMemory } from "../engine-memory.ts";
 import { needsOf, openPlanned, planEngine } from "../engine-plan.ts";
 import { processorFolder, type EngineConfig } from "../engine/open.ts";
 import type { TaskSet } from "../recipe.ts";
@@ -44,6 +45,7 @@ async function grow(
     { signal },
     teacher === undefined ? undefined : processorFolder(engine),
   );
+  sayMemory(options, plan);
   const { episode } = plan;
   const searched = tasks.map(({ task, records }) => ({
     task,

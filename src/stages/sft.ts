@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { VigorlError } from "../core/errors.ts";
 import { hashFile } from "../core/files.ts";
 import { oneWriter } from "../core/run-lock.ts";
+import { sayMemory } from "../engine-memory.ts";
 import {
   needsOf,
   openPlannedLearner,
@@ -20,7 +21,6 @@ import type { StageOptions } from "./stage.ts";
 import {
   cardFiles,
   drawn,
-  sayMemory,
   trained,
   validationOf,
   validationTasks,
@@ -51,7 +51,7 @@ async function runSft(
     collects ? { ...needs, capabilities: [...needs.capabilities, "tokenExact"] } : needs,
     { trainable, signal },
   );
-  await sayMemory(options, plan, "sft");
+  sayMemory(options, plan);
   const collecting =
     collector === undefined ? undefined : await planCollector(options, collector, plan);
   const heldout = await validationTasks(recipe, "sft");

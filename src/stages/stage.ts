@@ -17,6 +17,8 @@ export interface StageOptions {
   readonly signal: AbortSignal;
   /** The command that asked for it. */
   readonly command?: string;
+  /** What of the recipe comes from the files that the model was published with. */
+  readonly notes?: readonly string[];
   /** Who times a stage; what it throws ends the stage. */
   readonly watch?: Watch;
   /** The lock of the run folder, held by the stage itself. */

@@ -1,10 +1,8 @@
-/** What `sft` and `rl` have in common as stages: memory, validation, curves, progress, and the weights of the run. */
+/** What `sft` and `rl` have in common as stages: validation, curves, progress, and the weights of the run. */
 import { cardOfRun } from "../card-of-run.ts";
 import { Progress } from "../core/progress.ts";
 import { RunFolder } from "../core/run-folder.ts";
 import type { EnginePlan } from "../engine-plan.ts";
-import { memoryOf } from "../engine/open.ts";
-import { learningOf, memoryLine } from "../engine-memory.ts";
 import { loadValidation, type Recipe, type TaskSet } from "../recipe.ts";
 import { recordWeights } from "../run-weights.ts";
 import { cardFile } from "../task/model-card.ts";
@@ -20,17 +18,6 @@ export interface Trained extends Staged {
   readonly steps: number;
   /** Its validations got no better. */
   readonly isStoppedEarly: boolean;
-}
-
-/** A line about the memory that training will take. */
-export async function sayMemory(
-  { recipe, quiet }: StageOptions,
-  { engine }: EnginePlan,
-  verb: "sft" | "rl",
-): Promise<void> {
-  if (quiet) return;
-  const memory = await memoryOf(engine, learningOf(recipe, verb));
-  if (memory !== undefined) process.stderr.write(`${memoryLine(memory)}\n`);
 }
 
 /** What every checkpoint of a run holds beside its weights: what the model is for. */

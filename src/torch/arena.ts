@@ -3,25 +3,55 @@
  * one block: the processor has fewer pages to look up, above all where the system gives it large ones.
  */
 import { native } from "./native.ts";
-import { empty, type Tensor } from "./ops.ts";
+import { empty, Tensor, zeros } from "./ops.ts";
 import { noGrad, scope } from "./scope.ts";
-import { dtypeBytes, type Device, type DType } from "./dtype.ts";
+import { dtypeBytes, dtypeCodes, type Device, type DType } from "./dtype.ts";
 
 /** Bytes. */
 const HUGE_PAGE = 2 ** 21;
 
+interface BlockOptions {
+  readonly dtype: DType;
+  readonly device: Device;
+}
+
 /** A block for tensors of these shapes, not filled with anything. Kept. */
 export function allocateBlock(
   shapes: readonly (readonly number[])[],
-  options: { dtype: DType; device: Device },
+  options: BlockOptions,
+): Tensor {
+  return blockOf(shapes, options, "huge", (size) => empty([size], options));
+}
+
+/**
+ * A block of zeros, which on a CPU takes memory page by page as it is written to. Kept.
+ * @param pages of the usual size take little where little is written here and there
+ */
+export function allocateZeros(
+  shapes: readonly (readonly number[])[],
+  options: BlockOptions,
+  pages: "huge" | "usual",
+): Tensor {
+  return blockOf(shapes, options, pages, (size) =>
+    options.device === "cpu"
+      ? new Tensor(native.zeroPages([size], dtypeCodes[options.dtype]))
+      : zeros([size], options),
+  );
+}
+
+function blockOf(
+  shapes: readonly (readonly number[])[],
+  options: BlockOptions,
+  kind: "huge" | "usual",
+  allocate: (size: number) => Tensor,
 ): Tensor {
   const size = shapes.reduce((sum, shape) => sum + sizeOf(shape), 0);
   const perPage = HUGE_PAGE / dtypeBytes[options.dtype];
   // Room to begin at a page and to end with one.
-  const pages = size < perPage / 2 ? 0 : Math.ceil(size / perPage) + 1;
+  const pages = kind === "usual" || size < perPage / 2 ? 0 : Math.ceil(size / perPage) + 1;
   return noGrad(() =>
     scope(() => {
-      const raw = empty([Math.max(size, pages * perPage)], options);
+      const raw = allocate(Math.max(size, pages * perPage));
       const before = pages === 0 ? 0 : native.hugePages(raw.id, HUGE_PAGE);
       return raw.narrow(0, before / dtypeBytes[options.dtype], size).keep();
     }),

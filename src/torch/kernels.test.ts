@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { manualSeed, numThreads, setNumThreads } from "./device.ts";
 import { hasKernels, kernels } from "./kernels.ts";
 import { plainAttention, plainRmsNorm, plainSwiglu } from "./nn.ts";
-import { randn, zeros, type Tensor } from "./ops.ts";
+import { cat, randn, zeros, type Tensor } from "./ops.ts";
 import { scope } from "./scope.ts";
 import { tensor } from "./tensor.ts";
 
@@ -38,6 +38,29 @@ function expectSame(
 }
 
 describe.each([1, 6, 16, 40, 129])("at width %i", (width) => {
+  it("products with halves are those of the same weights in float32, row by row to the bit", () => {
+    expect.hasAssertions();
+    scope(() => {
+      const weights = [19, 1, 24].map((out) => randn([out, width]).to("bfloat16"));
+      const bias = randn([44]);
+      const x = randn([15, width]);
+      const wanted = cat(
+        weights.map((weight) => x.matmul(weight.to("float32").t())),
+        1,
+      ).add(bias);
+      const given = kernels.halfLinear(x, weights, { bias });
+      expectClose(given, wanted);
+      const order = Int32Array.from({ length: 44 }, (_, i) => (i * 5) % 44);
+      const columns = tensor(order, { dtype: "int32" });
+      const moved = kernels.halfLinear(x, weights, { bias, columns });
+      expect(moved.indexSelect(1, columns.to("int64")).toNumbers()).toEqual(given.toNumbers());
+      for (const count of [1, 2, 3, 7]) {
+        const some = kernels.halfLinear(x.narrow(0, 4, count), weights, { bias });
+        expect(some.toNumbers()).toEqual(given.narrow(0, 4, count).toNumbers());
+      }
+    });
+  });
+
   it("RMS norm is libtorch's", () => {
     expect.hasAssertions();
     scope(() => {

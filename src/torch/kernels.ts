@@ -1,6 +1,6 @@
 /**
- * Operators of our own, from kernels.cpp, heads.cpp, attend.cpp and draw.cpp in native/, and for a GPU
- * from cuda.cpp: one pass over memory where libtorch takes many. `nn.ts` and the models call them where
+ * Operators of our own, from kernels.cpp, heads.cpp, halves.cpp, attend.cpp and draw.cpp in native/, and
+ * for a GPU from cuda.cpp: one pass over memory where libtorch takes many. `nn.ts` and the models call them where
  * they exist and libtorch's own operators elsewhere. Products on packed weights are in `packed-linear.ts`.
  * Legend: N rows, H query heads, KV key-value heads, G = H / KV, D head size, S slots, P positions.
  */
@@ -13,6 +13,7 @@ const ops = {
   swiglu: native.op("vigorl::swiglu"),
   heads: native.op("vigorl::heads"),
   takeRows: native.op("vigorl::take_rows"),
+  halfLinear: native.op("vigorl::half_linear"),
   attendCached: native.op("vigorl::attend_cached"),
   drawTokens: native.op("vigorl::draw_tokens"),
   headsFlat: native.op("vigorl::heads_flat"),
@@ -27,6 +28,11 @@ export function hasKernels({ dtype, device }: Tensor): boolean {
 
 export function hasKernelsFor(dtype: DType, device: Device): boolean {
   return dtype === "float32" && device === "cpu";
+}
+
+/** Whether `halfLinear` takes weights of this kind. */
+export function hasHalfKernelsFor(dtype: DType, device: Device): boolean {
+  return dtype === "bfloat16" && device === "cpu";
 }
 
 export const kernels = {
@@ -58,6 +64,24 @@ export const kernels = {
   /** Rows [N, C] of x at int64 [N], ascending and each at most once. */
   takeRows: (x: Tensor, rows: Tensor): Tensor =>
     new Tensor(native.call(ops.takeRows, x.id, rows.id) as number),
+
+  /**
+   * Rows x [N, in] times matrices [any, in] of bfloat16 one below another, each read once for all rows:
+   * [N, Σ out]. A row's bits do not depend on how many rows there are.
+   * @param bias float32 [Σ out]
+   * @param columns int32 [Σ out]: where each output stands in a row; in order where absent
+   */
+  halfLinear(
+    x: Tensor,
+    weights: readonly Tensor[],
+    { bias, columns }: { readonly bias?: Tensor; readonly columns?: Tensor } = {},
+  ): Tensor {
+    const ids = weights.map(({ id }) => id);
+    const { halfLinear } = ops;
+    return new Tensor(
+      native.call(halfLinear, x.id, ids, bias?.id ?? null, columns?.id ?? null) as number,
+    );
+  },
 
   /**
    * Rows are new positions of slots: stores the key and value of each and attends to all that its slot

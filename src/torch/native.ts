@@ -26,6 +26,8 @@ export interface Native {
     dtype: number,
     device?: string,
   ): number;
+  mapFile(fd: number, offset: number, shape: readonly number[], dtype: number): number;
+  zeroPages(shape: readonly number[], dtype: number): number;
   setBytes(id: number, data: ArrayBufferView): void;
   getBytes(id: number, into: ArrayBufferView): void;
   hugePages(id: number, size: number): number;

@@ -57,6 +57,32 @@ describe("safetensors", () => {
     });
   });
 
+  it("gives the file's own memory, which outlives it and is written to by nobody", () => {
+    const file = join(folder, "mapped.safetensors");
+    scope(() => {
+      const values = Array.from({ length: 5000 }, (_, i) => i);
+      const odd = tensor([1, 2, 3], { dtype: "uint8" });
+      writeSafetensors(
+        file,
+        new Map([
+          ["odd", odd],
+          ["values", tensor(values)],
+        ]),
+        {},
+      );
+      const bytes = readFileSync(file);
+      const opened = openSafetensors(file);
+      const [one, other] = [opened.read("values"), opened.read("values")];
+      opened.close();
+      one.mul_(2);
+      expect(other.toNumbers()).toEqual(values);
+      expect(readFileSync(file).equals(bytes)).toBe(true);
+      rmSync(file);
+      expect(one.toNumbers()).toEqual(values.map((value) => 2 * value));
+      expect(other.toNumbers()).toEqual(values);
+    });
+  });
+
   it("writes and reads shards, and leaves no half-written files", () => {
     scope(() => {
       const tensors = new Map<string, Tensor>(

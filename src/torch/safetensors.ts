@@ -1,6 +1,7 @@
 /**
  * Reading safetensors: one file, a folder with `model.safetensors`, or a sharded folder with its
- * index. Headers are read at once and distrusted; tensors are read one by one when asked for.
+ * index. Headers are read at once and distrusted; tensors are mapped one by one when asked for, and
+ * copied only to another dtype or device.
  * Left out: the 8-bit floats and unsigned wide integers, which libtorch 1.13 cannot hold.
  */
 import { closeSync, existsSync, fstatSync, readSync, statSync } from "node:fs";
@@ -13,7 +14,7 @@ import { openRegularSync, readRegularSync } from "../core/regular-file.ts";
 import { dtypeBytes, type Device, type DType } from "./dtype.ts";
 import type { Tensor } from "./ops.ts";
 import { scope } from "./scope.ts";
-import { tensorFromBytes } from "./tensor.ts";
+import { tensorFromFile } from "./tensor.ts";
 
 export interface TensorInfo {
   dtype: DType;
@@ -27,7 +28,10 @@ export interface Safetensors {
   readonly names: readonly string[];
   readonly metadata: Readonly<Record<string, string>>;
   info(name: string): TensorInfo;
-  /** Reads one tensor. Throws VigorlError("input") for an unknown name, naming the file. */
+  /**
+   * One tensor. As it is stored and on the CPU it is the file's memory: it outlives `close`, and what is
+   * written to it stays here. Throws VigorlError("input") for an unknown name, naming the file.
+   */
   read(name: string, options?: { dtype?: DType; device?: Device }): Tensor;
   close(): void;
 }
@@ -47,8 +51,6 @@ export const safetensorsDtypes: Readonly<Record<string, DType>> = {
 };
 
 const maxHeaderBytes = 100_000_000; // the limit of the format's reference implementation
-/** The largest array of bytes that every supported Node makes. */
-const maxTensorBytes = 2 ** 32;
 const size = z.int().nonnegative();
 const entrySchema = z.strictObject({
   dtype: z.string(),
@@ -98,15 +100,12 @@ function openFile(file: string): Safetensors {
     metadata: header.metadata,
     info,
     read: (name, { dtype, device } = {}) => {
-      const { offset, numBytes, shape, dtype: stored } = info(name);
+      const { offset, shape, dtype: stored } = info(name);
       if (!open) throw refuse(file, `tensor ${name}: the file was closed`);
-      if (numBytes > maxTensorBytes)
-        throw refuse(file, `tensor ${name}: ${numBytes} bytes, of which 4 GiB can be read`);
-      const bytes = new Uint8Array(numBytes);
-      readFully(fd, bytes, offset, file, name);
       return scope(() => {
-        const made = tensorFromBytes(bytes, shape, stored);
-        return dtype === undefined && device === undefined ? made : made.to({ dtype, device });
+        const made = tensorFromFile(fd, offset, shape, stored);
+        const isAsked = (dtype ?? stored) === stored && (device ?? "cpu") === "cpu";
+        return isAsked ? made : made.to({ dtype, device });
       });
     },
     close: () => {

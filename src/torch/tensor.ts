@@ -59,6 +59,21 @@ export function tensorFromBytes(
   return new Tensor(native.fromBytes(bytes, shape, dtypeCode(dtype)!, device));
 }
 
+/**
+ * A tensor on the CPU over the bytes of an open file, which has them: mapped, so that they are read when
+ * they are first touched, and for as long as the tensor lives. Nothing is ever written to the file. Whoever
+ * shortens it in place ends this process.
+ * @param offset in bytes
+ */
+export function tensorFromFile(
+  fd: number,
+  offset: number,
+  shape: readonly number[],
+  dtype: DType,
+): Tensor {
+  return new Tensor(native.mapFile(fd, offset, shape, dtypeCodes[dtype]));
+}
+
 interface Flat {
   array: ArrayBufferView;
   shape: readonly number[];

@@ -1,5 +1,5 @@
 /** What the local engine can do: everything, in one process. */
-import type { Capability } from "../capabilities.ts";
+import { samplingOnly, type Capability } from "../capabilities.ts";
 
 export const localCapabilities: Readonly<Record<Capability, boolean>> = {
   learn: true,
@@ -10,4 +10,11 @@ export const localCapabilities: Readonly<Record<Capability, boolean>> = {
   reference: true,
   blind: true,
   images: true,
+};
+
+/** Of one that is opened only to sample: its weights may have given way to packed ones. */
+export const samplingCapabilities: typeof localCapabilities = {
+  ...samplingOnly,
+  tokenExact: true,
+  temperature: true,
 };

@@ -22,7 +22,7 @@ export const localSchema = z.strictObject({
     .enum(["auto", "float32", "bfloat16"])
     .default("auto")
     .describe(
-      "arithmetic; auto: bfloat16 on a GPU for models above hidden size 512 that are stored in half precision, else float32",
+      "arithmetic; auto: for models above hidden size 512 that are stored in half precision bfloat16, on a CPU only where nothing is learned; else float32",
     ),
   maxPositions: autoOr(z.int().min(1)).describe(
     "longest sequence, prompt and answer together; auto: what the model allows and the cache's memory holds",

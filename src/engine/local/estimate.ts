@@ -17,8 +17,8 @@ import { CHUNK } from "../../model/delta-rule.ts";
 import { modulePaths } from "../../model/families/family.ts";
 import type { Take } from "../../model/layers.ts";
 import { isVision, parameterShapes, structure } from "../../model/parameters.ts";
-import { dtypeBytes, type DType } from "../../torch/dtype.ts";
-import { hasKernelsFor } from "../../torch/kernels.ts";
+import { dtypeBytes, type Device, type DType } from "../../torch/dtype.ts";
+import { hasHalfKernelsFor, hasKernelsFor } from "../../torch/kernels.ts";
 import type { Learning } from "../kind.ts";
 import { LOGITS_COPIES } from "./learner.ts";
 import type { LocalSizes } from "./sizes.ts";
@@ -37,28 +37,57 @@ export interface LearningPlan extends Learning {
   readonly logitsBytes: number;
 }
 
+/** What an engine holds besides keys and values depends on these of its sizes. */
+export type Held = Pick<
+  LocalSizes,
+  | "device"
+  | "dtype"
+  | "weightsBytes"
+  | "samplers"
+  | "learns"
+  | "tokensPerMicroBatch"
+  | "featureBytes"
+>;
+
 /** Everything, the largest consequences of a recipe's keys first where they matter. */
 export function estimate(config: ModelConfig, sizes: LocalSizes, plan?: LearningPlan): Share[] {
-  const { dtype, device } = sizes;
-  const shares: Share[] = [
-    { what: "weights", bytes: sizes.weightsBytes, keys: "engine.dtype" },
-    { what: "the generator's copies", bytes: copiesBytes(config, sizes), keys: "" },
-    ...(plan === undefined ? [] : learningShares(config, dtype, device, sizes, plan)),
-    { what: "keys and values, at most", bytes: sizes.cacheBytes, keys: "engine.memory.cacheGiB" },
+  const cache = {
+    what: "keys and values, at most",
+    bytes: sizes.cachePeakBytes,
+    keys: "engine.memory.cacheGiB",
+  };
+  return [...heldShares(config, sizes, plan), cache].filter(({ bytes }) => bytes > 0);
+}
+
+/** Everything but keys and values. */
+export function heldShares(config: ModelConfig, held: Held, plan?: LearningPlan): Share[] {
+  const { dtype, device } = held;
+  return [
+    { what: "the process and its libraries", bytes: processBytes(device), keys: "" },
+    { what: "weights", bytes: held.weightsBytes, keys: "engine.dtype" },
+    { what: "the generator's copies", bytes: copiesBytes(config, held, plan), keys: "" },
+    ...(plan === undefined ? [] : learningShares(config, dtype, device, held, plan)),
     {
       what: "features of images, at most",
-      bytes: sizes.featureBytes * sizes.samplers,
+      bytes: held.featureBytes * held.samplers,
       keys: "engine.memory.imagesGiB",
     },
   ];
-  return shares.filter(({ bytes }) => bytes > 0);
+}
+
+/** What Node and libtorch take on a CPU before there is a model; `bench/memory.ts` measures it. */
+const PROCESS_BYTES = 0.4 * 2 ** 30;
+
+/** Of a GPU's memory the context takes none that is counted as free. */
+function processBytes(device: Device): number {
+  return device === "cpu" ? PROCESS_BYTES : 0;
 }
 
 function learningShares(
   config: ModelConfig,
   dtype: DType,
-  device: string,
-  sizes: LocalSizes,
+  device: Device,
+  sizes: Held,
   plan: LearningPlan,
 ): Share[] {
   const { lora, moments = "float32", masters = "float32", stateOn = "device" } = plan;
@@ -168,11 +197,24 @@ function deltaBytes(delta: DeltaConfig, half: number): number {
   return half * (5 * convolvedWidth(delta) + 2 * values) + 4 * (rule + 5 * CHUNK * numValueHeads);
 }
 
-/** Packed weights of the language model, or the projections to heads in another order. */
-function copiesBytes(config: ModelConfig, { dtype, device }: LocalSizes): number {
+/**
+ * Packed weights, of which only the tied head is more than what they take the place of where nothing
+ * learns; the adapter's, packed, beside weights that are read as they lie; else the projections to heads
+ * in another order.
+ */
+function copiesBytes(
+  config: ModelConfig,
+  { dtype, device, learns, samplers }: Held,
+  plan?: LearningPlan,
+): number {
+  const { text, tieWordEmbeddings } = config;
+  const packed = hasKernelsFor(dtype, device);
+  if (packed && !learns && samplers === 1)
+    return tieWordEmbeddings ? text.vocabSize * text.hiddenSize * dtypeBytes[dtype] : 0;
+  if (hasHalfKernelsFor(dtype, device) && text.delta === undefined)
+    return plan?.lora === undefined ? 0 : dtypeBytes.float32 * numTrained(config, plan);
   const heads = new Set(["q_proj", "k_proj", "v_proj"]);
   for (const part of ["qkv", "z", "b", "a"]) heads.add(`in_proj_${part}`);
-  const packed = hasKernelsFor(dtype, device);
   let total = 0;
   for (const [name, [out, width]] of linearShapes(config))
     if (packed ? true : heads.has(name.split(".").at(-1)!)) total += out * width;

@@ -26,9 +26,15 @@ export class FeatureCache {
   private readonly features = new Map<string, Tensor>();
   private bytes = 0;
 
-  constructor(model: VisionLanguageModel, preprocessor: PreprocessorConfig, maxBytes: number) {
+  /** @param replaces packed weights of the tower take the place of the model's */
+  constructor(
+    model: VisionLanguageModel,
+    preprocessor: PreprocessorConfig,
+    maxBytes: number,
+    replaces = false,
+  ) {
     this.model = model;
-    this.tower = new TowerTapes(model);
+    this.tower = new TowerTapes(model, replaces);
     this.preprocessor = preprocessor;
     this.maxBytes = maxBytes;
   }

@@ -24,7 +24,7 @@ export const localKind: EngineKind<typeof localSchema> = {
   processorFolder: (config) => findModelFolder(weightsOf(config).model),
   adapterFolder: (config) => weightsOf(config).adapter,
   onWeights: ({ adapter: _, ...config }, model) => ({ ...config, model }),
-  async resolve(config, { trainable, lora }) {
+  async resolve(config, { trainable, lora, learning }) {
     const { model: named, adapter } = weightsOf(config);
     const model = findModelFolder(named);
     if (adapter !== undefined && trainable !== undefined && lora === undefined)
@@ -35,7 +35,8 @@ export const localKind: EngineKind<typeof localSchema> = {
           hint: `go on with the adapter by a lora section, or merge it first: ${programName} merge`,
         },
       );
-    const options = { ...(await optionsOf(config)), trainable };
+    const learns = trainable !== undefined;
+    const options = { ...(await optionsOf(config)), learns, trainable, lora, learning };
     const { localSizes } = await import("./sizes.ts");
     const sizes = await localSizes(model, options);
     return {
@@ -62,24 +63,21 @@ export const localKind: EngineKind<typeof localSchema> = {
   },
   async memory(config, learning) {
     const { model } = weightsOf(config);
-    const options = { ...(await optionsOf(config)), trainable: learning?.trainable };
-    const { freeMemory, localSizes, LOGITS_BYTES } = await import("./sizes.ts");
+    const learns = learning !== undefined;
+    const options = { ...(await optionsOf(config)), learns, learning };
+    const { freeMemory, learningPlan, localSizes } = await import("./sizes.ts");
     const { estimate } = await import("./estimate.ts");
     const { readModelConfig } = await import("../../model/folder.ts");
     const sizes = await localSizes(model, options);
     const { device } = sizes;
-    const plan = learning && {
-      ...learning,
-      recompute: config.gradientCheckpointing,
-      logitsBytes: LOGITS_BYTES[device === "cpu" ? "cpu" : "gpu"],
-    };
-    const shares = estimate(await readModelConfig(model), sizes, plan);
+    const shares = estimate(await readModelConfig(model), sizes, learningPlan(options, device));
     return { shares, device, freeBytes: freeMemory(device) };
   },
-  async open(config, { trainable, lora }) {
+  async open(config, { trainable, lora, learning }) {
     const { openLocalEngine } = await import("./client.ts");
     const { model, adapter } = weightsOf(config);
-    const options = { ...(await optionsOf(config)), trainable, lora, adapter };
+    const learns = trainable !== undefined;
+    const options = { ...(await optionsOf(config)), learns, learning, trainable, lora, adapter };
     return openLocalEngine(model, options);
   },
 };

@@ -23,7 +23,7 @@ import { FeatureCache } from "./feature-cache.ts";
 import { forward, forwardBackward, type LearnerSettings, type Sighted } from "./learner.ts";
 import { LocalAdapter } from "./local-adapter.ts";
 import { Optimizer } from "./optimizer.ts";
-import { localCapabilities } from "./capabilities.ts";
+import { localCapabilities, samplingCapabilities } from "./capabilities.ts";
 import type { Share, WorkerOptions } from "./protocol.ts";
 import { LOGITS_BYTES } from "./sizes.ts";
 import { openSampling, useThreads, type SamplingModel } from "./sampling.ts";
@@ -51,6 +51,7 @@ export class LocalModel {
   /** Calls of `forwardBackward` since the last step. */
   private numPasses = 0;
   private readonly featureBytes: number;
+  private readonly learns: boolean;
   private readonly numConsumers: number;
 
   /** Takes ownership of the model. */
@@ -69,11 +70,13 @@ export class LocalModel {
       preprocessor,
     };
     this.policy = { model, features };
-    this.optimizer = new Optimizer(
-      adapter === null ? model.setTrainable(trainable) : adapter.adapter.setTrainable(model),
-    );
+    this.learns = options.learns ?? true;
+    const trained = (): Parameters =>
+      adapter === null ? model.setTrainable(trainable) : adapter.adapter.setTrainable(model);
+    this.optimizer = new Optimizer(this.learns ? trained() : new Map());
     this.numConsumers = options.samplers - 1;
-    this.capabilities = { name: "local", ...localCapabilities, maxPositions };
+    const can = this.learns ? localCapabilities : samplingCapabilities;
+    this.capabilities = { name: "local", ...can, maxPositions };
   }
 
   /** Offers the weights to the other workers that are to sample; null where there are none. */
@@ -89,6 +92,7 @@ export class LocalModel {
   }
 
   forward(data: readonly Datum[], options: ForwardOptions): DatumOutput[] {
+    this.requireLearning("forward");
     const run = (weights: Sighted) => forward(weights, data, options, this.settings);
     if (options.weights !== "reference") return run(this.policy);
     if (this.reference === null)
@@ -101,6 +105,7 @@ export class LocalModel {
   }
 
   forwardBackward(data: readonly Datum[], loss: Loss): StepOutput {
+    this.requireLearning("forwardBackward");
     const { gradients, weightsVersion } = this.optimizer;
     const run = () =>
       forwardBackward(this.policy, data, loss, this.settings, () => gradients.collect());
@@ -111,6 +116,7 @@ export class LocalModel {
   }
 
   optimStep(params: OptimParams): OptimOutput {
+    this.requireLearning("optimStep");
     this.numPasses = 0;
     const gradNorm = this.optimizer.step(params);
     if (this.settings.trainable === "all") this.policy.features.clear();
@@ -118,6 +124,7 @@ export class LocalModel {
   }
 
   setReference(): void {
+    this.requireLearning("setReference");
     const before = this.reference;
     if (this.adapter === null) {
       const model = this.policy.model.clone();
@@ -133,6 +140,7 @@ export class LocalModel {
   }
 
   async save(folder: string, optimizer: boolean): Promise<void> {
+    this.requireLearning("save");
     const extra = optimizer ? (beside: string) => this.optimizer.save(beside) : undefined;
     if (this.adapter !== null) await this.adapter.save(folder, extra);
     else await saveModelFolder(this.policy.model, folder, { extra });
@@ -140,6 +148,7 @@ export class LocalModel {
 
   /** Returns the number of optimizer steps that the loaded weights have seen: 0 without its state. */
   async load(folder: string, optimizer: boolean): Promise<number> {
+    this.requireLearning("load");
     await (this.adapter === null ? this.loadWeights(folder) : this.adapter.load(folder));
     const { features } = this.policy;
     if (this.adapter?.adapter.sees !== false) features.clear();
@@ -154,6 +163,10 @@ export class LocalModel {
     this.optimizer.reset();
     this.forSampling.decoder.dispose();
     this.policy.model.dispose();
+  }
+
+  private requireLearning(call: string): void {
+    if (!this.learns) throw new VigorlError("usage", `${call}: this engine was opened to sample`);
   }
 
   private async loadWeights(folder: string): Promise<void> {

@@ -8,6 +8,7 @@ import type { ModelImage } from "../../image/model-image.ts";
 import type { LayerRank } from "../../model/adapter.ts";
 import type { ModelConfig } from "../../model/config.ts";
 import type { Device, DType } from "../../torch/tensor.ts";
+import type { Learning } from "../kind.ts";
 import type { LoraStart } from "../lora.ts";
 import type { LocalSizes } from "./sizes.ts";
 import type {
@@ -38,6 +39,13 @@ export interface LocalOptions {
   readonly samplers?: number;
   /** Longest sequence, prompt and answer together. */
   readonly maxPositions?: number;
+  /**
+   * Default true. An engine that only samples keeps nothing for learning; where one sampler's weights are
+   * packed, in float32 on a CPU, these take the place of the model's.
+   */
+  readonly learns?: boolean;
+  /** What its memory is planned for, where it learns; default: `trainable` and `lora`, all else plain. */
+  readonly learning?: Learning;
   /** `language` freezes the vision tower and keeps its features. Default "all". */
   readonly trainable?: "all" | "language";
   /** Folder of an adapter that belongs to the model. */
@@ -151,7 +159,10 @@ export type FromWorker =
 
 /** Options with nothing left open that a worker reads. */
 export type WorkerOptions = LocalSizes &
-  Pick<LocalOptions, "trainable" | "logitsBytes" | "gradientCheckpointing" | "adapter" | "lora">;
+  Pick<
+    LocalOptions,
+    "learns" | "trainable" | "logitsBytes" | "gradientCheckpointing" | "adapter" | "lora"
+  >;
 
 /** What a worker is started with. */
 export interface WorkerStart {

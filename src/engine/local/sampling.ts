@@ -48,6 +48,7 @@ export async function openSampling(
   const { maxPositions, numSlots: numRows, spareSlots, maxCells } = options;
   const { samplingThreads, threads } = options;
   const numSlots = numRows + spareSlots;
+  const replaces = options.learns === false && options.samplers === 1;
   return {
     model,
     preprocessor,
@@ -55,8 +56,8 @@ export async function openSampling(
     samplingThreads,
     threads,
     config: model.config,
-    decoder: new Decoder(model, { numSlots, numRows, maxPositions, maxCells, weights }),
-    features: new FeatureCache(model, preprocessor, options.featureBytes),
+    decoder: new Decoder(model, { numSlots, numRows, maxPositions, maxCells, weights, replaces }),
+    features: new FeatureCache(model, preprocessor, options.featureBytes, replaces),
     eosIds,
     tokenBytes: tokenizer === undefined ? undefined : tokenBytes(tokenizer),
   };

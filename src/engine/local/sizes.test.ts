@@ -31,6 +31,8 @@ const large = (more: Partial<Situation> = {}): Situation => ({
   freeBytes: 80 * GIB,
   threads: 16,
   hasRows: () => false,
+  cacheDtype: (dtype) => dtype,
+  heldBytes: ({ weightsBytes }) => 2 * weightsBytes,
   folder: "qwen",
   ...more,
 });
@@ -145,6 +147,17 @@ test("what memory has left over keeps what was computed, within a bound", () => 
     0,
   );
   expect(sizesIn(large(), asked).spareSlots).toBe(0);
+});
+
+test("on a CPU, halves are for sampling alone, and more is kept free for what is learned", () => {
+  const cpu = large({ device: "cpu", freeBytes: 64 * GIB });
+  expect(sizesIn(cpu, { learns: false }).dtype).toBe("bfloat16");
+  expect(sizesIn(cpu, { learns: true }).dtype).toBe("float32");
+  const heldBytes = ({ learns }: { learns: boolean }) => (learns ? 60 : 8) * GIB;
+  const caches = [true, false].map(
+    (learns) => sizesIn({ ...cpu, heldBytes }, { learns }).cacheBytes,
+  );
+  expect(caches).toEqual([3.2 * GIB, 28 * GIB]);
 });
 
 test("what does not fit is refused with the key that changes it", () => {

@@ -9,13 +9,15 @@ import { VigorlError } from "../../core/errors.ts";
 import { numAttentionLayers, type ModelConfig } from "../../model/config.ts";
 import { stateBytes } from "../../model/delta-states.ts";
 import { familyOf } from "../../model/families/table.ts";
-import { cacheFormFor } from "../../model/kv-cache.ts";
+import { cacheDtypeFor, cacheFormFor } from "../../model/kv-cache.ts";
 import { readModelConfig } from "../../model/folder.ts";
 import { readPreprocessor, requireSamePatches } from "../../model/profile.ts";
 import { cudaMemory, numThreads, resolveDevice } from "../../torch/device.ts";
 import { dtypeBytes, type Device, type DType } from "../../torch/dtype.ts";
 import { hasKernelsFor } from "../../torch/kernels.ts";
 import { openSafetensors } from "../../torch/safetensors.ts";
+import type { Learning } from "../kind.ts";
+import { heldShares, type Held, type LearningPlan } from "./estimate.ts";
 import type { LocalOptions } from "./protocol.ts";
 
 export const GIB = 2 ** 30;
@@ -31,21 +33,18 @@ const DEFAULT_TOKENS_PER_MICRO_BATCH = 4096;
 const DEFAULT_FEATURE_BYTES = GIB / 2;
 /** A slot that holds a 4K screenshot (some 10,500 positions) and a conversation about it. */
 const ROOMY_POSITIONS = 12_288;
-/** A cache that grows by a quarter stands beside the smaller one for a moment. */
-const GROWTH_PEAK = 1.8;
 /** Most slots of a cache of rows, its positions a slot at least, and what it takes while it grows. */
 const MOST_ROW_SLOTS = 256;
 const LEAST_ROW_POSITIONS = 512;
 const ROW_GROWTH_PEAK = 2;
+/** A cache that grows by a quarter stands beside the smaller one for a moment. */
+const GROWTH_PEAK = 1.8;
+/** States of delta nets: a slot's own, and one that is kept beside it. */
+const STATES_A_SLOT = 2;
 /** A search of 64 trees prefills 62,000 positions without any, 50,000 with one, 39,000 with three. */
 const SPARE_SLOTS_A_SLOT = 3;
 /** Bound on what slots beyond those at work may come to hold, where such cost nothing but memory. */
 const SPARE_SLOT_BYTES = GIB / 4;
-/** States of delta nets: a slot's own, and one that is kept beside it. */
-const STATES_A_SLOT = 2;
-/** Copies of the weights while sampling (the model's and the decoder's), and while learning. */
-const SAMPLING_COPIES = 2;
-const LEARNING_COPIES = 5;
 
 /** Options with nothing left open. */
 export interface LocalSizes {
@@ -60,12 +59,15 @@ export interface LocalSizes {
   /** Threads inside an operator of sampling, and of everything else. */
   readonly samplingThreads: number;
   readonly threads: number;
+  readonly learns: boolean;
   readonly tokensPerMicroBatch: number;
   readonly featureBytes: number;
   /** What the weights take, once. */
   readonly weightsBytes: number;
   /** What keys and values of all slots of all samplers may grow to. */
   readonly cacheBytes: number;
+  /** What they take when all are at their longest, with what they take while they grow. */
+  readonly cachePeakBytes: number;
   /** Positions of all slots of a sampler together where these come by need; else none. */
   readonly maxCells: number | undefined;
 }
@@ -80,6 +82,10 @@ export interface Situation {
   readonly threads: number;
   /** Whether the device keeps the cache as rows in this dtype. */
   readonly hasRows: (dtype: DType) => boolean;
+  /** What keys and values are kept in for weights of this dtype. */
+  readonly cacheDtype: (dtype: DType) => DType;
+  /** Bytes of everything but keys and values. */
+  readonly heldBytes: (held: Held) => number;
   /** For messages. */
   readonly folder: string;
 }
@@ -103,25 +109,58 @@ export async function localSizes(folder: string, options: LocalOptions): Promise
   }
   const freeBytes = freeMemory(device);
   const threads = numThreads();
-  const hasRows = (dtype: DType) => cacheFormFor(dtype, device, config.text.headDim) === "rows";
-  return sizesIn({ config, numParameters, device, freeBytes, threads, hasRows, folder }, options);
+  const formFor = (dtype: DType) => cacheFormFor(dtype, device, config.text);
+  const hasRows = (dtype: DType) => formFor(dtype) === "rows";
+  const cacheDtype = (dtype: DType) => cacheDtypeFor(formFor(dtype), dtype);
+  const plan = learningPlan(options, device);
+  const heldBytes = (held: Held) =>
+    heldShares(config, held, plan).reduce((sum, { bytes }) => sum + bytes, 0);
+  const machine = { device, freeBytes, threads, hasRows, cacheDtype, heldBytes };
+  return sizesIn({ config, numParameters, folder, ...machine }, options);
+}
+
+/** What an engine will learn, where it learns: as it was said, or with everything at its default. */
+export function learningPlan(
+  {
+    learns = true,
+    learning,
+    trainable = "all",
+    lora,
+    gradientCheckpointing: recompute = false,
+    logitsBytes,
+  }: LocalOptions,
+  device: Device,
+): LearningPlan | undefined {
+  if (!learns) return undefined;
+  const plain: Learning = { trainable, reference: false, ...(lora === undefined ? {} : { lora }) };
+  return {
+    ...(learning ?? plain),
+    recompute,
+    logitsBytes: logitsBytes ?? LOGITS_BYTES[device === "cpu" ? "cpu" : "gpu"],
+  };
 }
 
 /** The sizes of an engine in a situation. @throws as `localSizes` */
 export function sizesIn(situation: Situation, options: LocalOptions): LocalSizes {
   const { config, device, folder, freeBytes } = situation;
   const { text } = config;
-  const dtype = options.dtype ?? autoDtype(situation);
+  const { learns = true } = options;
+  const dtype = options.dtype ?? autoDtype(situation, learns);
   const weightsBytes = situation.numParameters * dtypeBytes[dtype];
   checkWeights(situation, dtype, weightsBytes, options.maxWeightsBytes);
   const spread = spreadOf(situation, options);
   const { single, ...threading } = spread;
 
-  const copies = options.trainable === undefined ? SAMPLING_COPIES : LEARNING_COPIES;
-  const beside = Math.max(freeBytes - copies * weightsBytes, freeBytes / 10);
+  const tokensPerMicroBatch = options.tokensPerMicroBatch ?? DEFAULT_TOKENS_PER_MICRO_BATCH;
+  const featureBytes = options.featureBytes ?? DEFAULT_FEATURE_BYTES;
+  const { samplers } = spread;
+  const of = { dtype, device, weightsBytes, samplers };
+  const held = situation.heldBytes({ ...of, tokensPerMicroBatch, featureBytes, learns });
+  const beside = Math.max(freeBytes - held, freeBytes / 10);
   const cacheBytes = options.cacheBytes ?? beside / 2;
+  const cacheDtype = situation.cacheDtype(dtype);
   const perSlotPosition =
-    numAttentionLayers(text) * 2 * text.numKeyValueHeads * text.headDim * dtypeBytes[dtype];
+    numAttentionLayers(text) * 2 * text.numKeyValueHeads * text.headDim * dtypeBytes[cacheDtype];
   const perPosition = perSlotPosition * spread.samplers;
   const slotStates = STATES_A_SLOT * stateBytes(text, dtypeBytes[dtype]);
   const byNeed = situation.hasRows(dtype);
@@ -164,27 +203,41 @@ export function sizesIn(situation: Situation, options: LocalOptions): LocalSizes
     SPARE_SLOTS_A_SLOT * numSlots,
     Math.floor(SPARE_SLOT_BYTES / (perSlotPosition * maxPositions + slotStates)),
   );
+  const spareSlots = hasKernelsFor(dtype, device)
+    ? clamp(slotsOf(maxPositions) - numSlots, 0, mostSpare)
+    : 0;
+  const numHeld = numSlots + spareSlots;
+  // A position of each is spare.
+  const mostCells = numHeld * (maxPositions + 1);
+  const full =
+    (byNeed ? Math.min(room, mostCells) : mostCells) * perPosition * peak +
+    numHeld * slotStates * samplers;
   return {
     device,
     dtype,
     maxPositions,
     numSlots,
-    spareSlots: hasKernelsFor(dtype, device)
-      ? clamp(slotsOf(maxPositions) - numSlots, 0, mostSpare)
-      : 0,
+    spareSlots,
     ...threading,
-    tokensPerMicroBatch: options.tokensPerMicroBatch ?? DEFAULT_TOKENS_PER_MICRO_BATCH,
-    featureBytes: options.featureBytes ?? DEFAULT_FEATURE_BYTES,
+    learns,
+    tokensPerMicroBatch,
+    featureBytes,
     weightsBytes,
     cacheBytes,
+    cachePeakBytes: Math.min(cacheBytes, full),
     maxCells: byNeed ? room : undefined,
   };
 }
 
-/** Small models gain nothing from halves, and lose digits. */
-function autoDtype({ config, device }: Situation): DType {
-  const isHalf = config.storedDtype === "bfloat16" || config.storedDtype === "float16";
-  return device !== "cpu" && isHalf && config.text.hiddenSize > SMALL_HIDDEN_SIZE
+/**
+ * Small models gain nothing from halves, and lose digits. On a CPU, halves that are read as they lie are for
+ * sampling alone.
+ */
+function autoDtype({ config, device }: Situation, learns: boolean): DType {
+  const { storedDtype, text } = config;
+  const isHalf = storedDtype === "bfloat16" || storedDtype === "float16";
+  const asTheyLie = storedDtype === "bfloat16" && !learns && text.delta === undefined;
+  return (device !== "cpu" || asTheyLie) && isHalf && text.hiddenSize > SMALL_HIDDEN_SIZE
     ? "bfloat16"
     : "float32";
 }
