@@ -2,6 +2,7 @@
  * `vigorl eval`: a model on held-out questions, or on a published benchmark, with causal controls, to a
  * report; `--list` shows the benchmarks.
  */
+import { setFlagsFromString } from "node:v8";
 import { programName } from "../core/paths.ts";
 import { VigorlError } from "../core/errors.ts";
 import type { StageOptions } from "../stages/stage.ts";
@@ -63,6 +64,9 @@ export function evalVerb(): Verb {
 /** Evaluates, anew or going on. */
 export async function runEval(stage: StageOptions, context: Context): Promise<Result> {
   await sayResume(stage, context.say);
+  // Of many thousand questions little is kept. V8 would still let its heap grow to twice of what it
+  // holds before it looks what can go.
+  setFlagsFromString("--heap-growing-percent=20");
   const { runEvaluation } = await import("../pipeline.ts");
   const { reportText } = await import("../eval/report.ts");
   const { report, page } = await runEvaluation(stage, context.command);

@@ -3,6 +3,8 @@
  * would stand before everybody behind it. Here the next place goes to the request that has the fewest
  * samples at work, and among those to the one that has waited longest.
  */
+import { setMaxListeners } from "node:events";
+
 export class Turns {
   private readonly places: number;
   private readonly waiting: Waiting[] = [];
@@ -31,6 +33,8 @@ export class Turns {
   private async turn(request: object, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (this.numTaken < this.places) return this.count(request, 1);
+    // All samples of a request wait on one signal.
+    setMaxListeners(0, signal);
     await new Promise<void>((resolve, reject) => {
       const onAbort = () => {
         this.waiting.splice(this.waiting.indexOf(one), 1);

@@ -4,7 +4,7 @@
  * the case that was running, and a new child goes on behind it. Ends with 1 where anything was found.
  */
 import { fork } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { faultOf, hangMs, inputOf } from "./one-case.ts";
@@ -71,16 +71,24 @@ function watchChild(
     let sound: number | undefined;
     let fault: string | null = null;
     let timer: NodeJS.Timeout;
+    // On a busy machine a case may stand still for long through no fault of its own.
+    const isStarved = () => cpuMs(child.pid) - cpuAtStart < hangMs && ++looks < 8;
+    let cpuAtStart = 0;
+    let looks = 0;
     const finish = (what: string) => {
       fault ??= what;
       child.kill("SIGKILL");
     };
     const wind = (ms: number) => {
       clearTimeout(timer);
-      timer = setTimeout(() => finish("the whole process hangs"), ms);
+      timer = setTimeout(() => {
+        if (isStarved()) wind(ms);
+        else finish("the whole process hangs");
+      }, ms);
     };
     wind(600_000); // until it has started, on a busy machine too
     child.on("message", (report: Report) => {
+      [cpuAtStart, looks] = [cpuMs(child.pid), 0];
       wind(hangMs + 5000);
       at = report.index;
       sound ??= report.rss;
@@ -94,6 +102,20 @@ function watchChild(
       settle({ at, fault });
     });
   });
+}
+
+/** Processor time that a process has had, where the system tells (Linux); else more than any case may take. */
+function cpuMs(pid: number | undefined): number {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    const [user, system] = stat
+      .slice(stat.lastIndexOf(")") + 2)
+      .split(" ")
+      .slice(11, 13);
+    return 10 * (Number(user) + Number(system));
+  } catch {
+    return Infinity;
+  }
 }
 
 async function runChild(target: Target): Promise<void> {

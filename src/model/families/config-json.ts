@@ -46,8 +46,14 @@ export interface ConfigFile {
 }
 
 /** Parses what all families read. @throws VigorlError "input" */
-export function openConfig(json: unknown, source: string, imageTokenId = 151655): ConfigFile {
-  refuseQuantised(json, source);
+export function openConfig(
+  json: unknown,
+  source: string,
+  imageTokenId = 151655,
+  /** Keys that change the computation and that the family reads itself. */
+  honoured: readonly string[] = [],
+): ConfigFile {
+  refuseUnhonoured(json, source, honoured);
   const schema = rootSchema.extend({
     image_token_id: z.int().nonnegative().default(imageTokenId),
   });
@@ -304,16 +310,53 @@ export const towerSchema = z.object({
   rope_parameters: ropeSchema.nullish(),
 });
 
-function refuseQuantised(json: unknown, source: string): void {
-  const keys = ["quantization_config", "compression_config"];
-  const read = z.looseObject({ text_config: z.looseObject({}).nullish() }).safeParse(json).data;
-  for (const part of [read, read?.text_config])
-    for (const key of keys) {
-      if (part?.[key] === undefined || part[key] === null) continue;
+/**
+ * Keys of other models that change the computation, with the values at which they do not (null is one for
+ * all): whoever writes another one means a model that this is not.
+ */
+const neutralValues: Readonly<Record<string, readonly unknown[]>> = {
+  quantization_config: [],
+  compression_config: [],
+  alibi: [false],
+  attention_chunk_size: [],
+  attention_multiplier: [1],
+  attn_logit_softcapping: [],
+  attn_output_gate: [false],
+  attn_temperature_tuning: [false, 0],
+  clip_qkv: [],
+  embedding_multiplier: [1],
+  final_logit_softcapping: [],
+  is_causal: [true],
+  logit_scale: [1],
+  logits_scaling: [1],
+  mlp_bias: [false],
+  num_kv_shared_layers: [0],
+  parallel_attn: [false],
+  query_pre_attn_scalar: [],
+  residual_multiplier: [1],
+  use_bidirectional_attention: [false],
+};
+
+/** @throws VigorlError "input" naming the key */
+function refuseUnhonoured(json: unknown, source: string, honoured: readonly string[]): void {
+  const part = z.looseObject({}).nullish();
+  const parts = z.looseObject({ text_config: part, vision_config: part }).safeParse(json).data;
+  for (const one of [parts, parts?.text_config, parts?.vision_config])
+    for (const [key, neutral] of Object.entries(neutralValues)) {
+      const value = one?.[key];
+      if (value === undefined || value === null || neutral.includes(value)) continue;
+      if (honoured.includes(key)) continue;
+      if (key.endsWith("n_config")) {
+        fail(
+          source,
+          `${key} says that the weights are quantised, which is not supported`,
+          "use the folder of the same model in bfloat16",
+        );
+      }
       fail(
         source,
-        `${key} says that the weights are quantised, which is not supported`,
-        "use the folder of the same model in bfloat16",
+        `${key} ${JSON.stringify(value)} is not supported, and changes what the model computes`,
+        "this is a model of another kind than its model_type says",
       );
     }
 }

@@ -281,6 +281,12 @@ it("stretches positions where the file switches YaRN on, as the model card says"
   expect(parseModelConfig(qwen25, "c").text.yarn).toBeUndefined();
 });
 
+it("keeps keys that it does not know, and those of other models where they change nothing", () => {
+  const more = { residual_multiplier: 1, clip_qkv: null, made_by: "us", use_cache: true };
+  const text_config = { ...qwen3Text, ...more };
+  expect(parseModelConfig({ ...qwen3, text_config }, "c").raw.text_config).toMatchObject(more);
+});
+
 describe("refuses, by name", () => {
   const textOf = (change: object) => ({ ...qwen3, text_config: { ...qwen3Text, ...change } });
   const visionOf = (change: object) => ({ ...qwen3, vision_config: { ...qwen3Vision, ...change } });
@@ -294,7 +300,10 @@ describe("refuses, by name", () => {
   });
   it.each([
     [textOf({ attention_bias: true }), /attention_bias true/],
-    [textOf({ quantization_config: {} }), /quantization_config/],
+    [textOf({ quantization_config: {} }), /quantization_config says/],
+    [textOf({ attn_logit_softcapping: 50 }), /attn_logit_softcapping 50 is not supported/],
+    [textOf({ attn_output_gate: true }), /attn_output_gate true/],
+    [{ ...qwen2, residual_multiplier: 0.2 }, /residual_multiplier 0\.2/],
     [textOf({ rope_scaling: { rope_type: "dynamic", factor: 4 } }), /rotary type "dynamic"/],
     [
       textOf({ rope_scaling: { mrope_interleaved: false, mrope_section: [24, 20, 20] } }),

@@ -47,7 +47,7 @@ export const qwen3_5: Family = {
   title: "Qwen3.5",
   architecture: "Qwen3_5ForConditionalGeneration",
   readConfig(json, source) {
-    const file = openConfig(json, source, imageTokenId35);
+    const file = openConfig(json, source, imageTokenId35, ["attn_output_gate"]);
     const text = { ...readText(file, qwen35Text), delta: readDelta(file) };
     return modelConfig(file, text, qwen35Vision(file), qwen3Tied(file));
   },

@@ -24,7 +24,7 @@ export const qwen3_5_moe: Family = {
   title: "Qwen3.5 with experts",
   architecture: "Qwen3_5MoeForConditionalGeneration",
   readConfig(json, source) {
-    const file = openConfig(json, source, imageTokenId35);
+    const file = openConfig(json, source, imageTokenId35, ["attn_output_gate"]);
     const experts = readExperts(file);
     const defaults = { ...qwen35Text.defaults, intermediateSize: experts.intermediateSize };
     const delta = readDelta(file);
