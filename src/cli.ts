@@ -1,24 +1,7 @@
-/** The command line: one line a verb. Verbs live in `cli/`, what they share in `cli/frame.ts`. */
+/** The command line. Verbs live in `cli/`, one line each in `cli/verbs.ts`, what they share in `cli/frame.ts`. */
 import { Command } from "commander";
-import { askVerb } from "./cli/ask.ts";
-import { baseVerb } from "./cli/base.ts";
-import { behavioursVerb } from "./cli/behaviours.ts";
-import { compareVerb } from "./cli/compare.ts";
-import { completionVerb } from "./cli/completion.ts";
-import { dataVerb } from "./cli/data.ts";
-import { demoVerb } from "./cli/demo.ts";
-import { doctorVerb } from "./cli/doctor.ts";
-import { evalVerb } from "./cli/eval.ts";
-import { runCommandLine, type Verb } from "./cli/frame.ts";
-import { linearizeVerb } from "./cli/linearize.ts";
-import { mergeVerb } from "./cli/merge.ts";
-import { resumeVerb } from "./cli/resume.ts";
-import { rlVerb } from "./cli/rl.ts";
-import { runsVerb } from "./cli/runs.ts";
-import { searchVerb } from "./cli/search.ts";
-import { serveVerb } from "./cli/serve.ts";
-import { sftVerb } from "./cli/sft.ts";
-import { studyVerb } from "./cli/study.ts";
+import { runCommandLine } from "./cli/frame.ts";
+import { makeVerbs } from "./cli/verbs.ts";
 import { ownVersion, programName } from "./core/paths.ts";
 
 const program = new Command("vigorl")
@@ -32,27 +15,6 @@ Start here:  ${programName} demo        from the base model to a report, about s
              ${programName} doctor      what is in use, and how to fix what is not`,
   );
 
-const verbs: Verb[] = [
-  demoVerb(),
-  dataVerb(),
-  baseVerb(),
-  searchVerb(),
-  linearizeVerb(),
-  sftVerb(),
-  rlVerb(),
-  evalVerb(),
-  resumeVerb(),
-  runsVerb(),
-  compareVerb(),
-  behavioursVerb(),
-  studyVerb(),
-  mergeVerb(),
-  askVerb(),
-  serveVerb(),
-  doctorVerb(),
-];
-verbs.push(completionVerb([...verbs]));
-
-const code = await runCommandLine(program, verbs, process.argv.slice(2));
+const code = await runCommandLine(program, makeVerbs(), process.argv.slice(2));
 // Waits for the pipe, then goes: a thread or a socket left open must not keep the terminal.
 process.stdout.write("", () => process.exit(code));
