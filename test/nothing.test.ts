@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { runCommandLine } from "../src/cli/frame.ts";
 import { makeVerbs } from "../src/cli/verbs.ts";
 import { createRunFolder } from "../src/core/run-folder.ts";
@@ -111,20 +111,16 @@ test.each(cases.map((args) => [args.join(" "), args] as const))("%s", async (_, 
 
 async function commandLine(args: readonly string[]) {
   const written = { stdout: "", stderr: "" };
-  const real = { stdout: process.stdout.write, stderr: process.stderr.write };
-  const catching = (stream: keyof typeof written) =>
-    ((text: string | Uint8Array) => {
-      written[stream] += String(text);
+  const spies = (["stdout", "stderr"] as const).map((name) =>
+    vi.spyOn(process[name], "write").mockImplementation((text) => {
+      written[name] += String(text);
       return true;
-    }) as typeof process.stdout.write;
-  process.stdout.write = catching("stdout");
-  process.stderr.write = catching("stderr");
+    }),
+  );
   try {
-    const program = new Command("vigorl");
-    const code = await runCommandLine(program, makeVerbs(), [...args]);
+    const code = await runCommandLine(new Command("vigorl"), makeVerbs(), [...args]);
     return { code, ...written };
   } finally {
-    process.stdout.write = real.stdout;
-    process.stderr.write = real.stderr;
+    spies.forEach((spy) => void spy.mockRestore());
   }
 }

@@ -75,7 +75,13 @@ export async function appendJsonl(file: string, values: readonly unknown[]): Pro
 
 /** Replaces `file` by one line per value, in one step. Throws VigorlError("io"). */
 export async function writeJsonl(file: string, values: readonly unknown[]): Promise<void> {
-  await writeFileAtomic(file, formatJsonl(values));
+  await writeFileAtomic(file, parts(values));
+}
+
+/** The lines in parts, so that never all of them are held as text. */
+function* parts(values: readonly unknown[], linesAtOnce = 512): Generator<string> {
+  for (let at = 0; at < values.length; at += linesAtOnce)
+    yield formatJsonl(values.slice(at, at + linesAtOnce));
 }
 
 /**
