@@ -11,7 +11,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { errno, VigorlError } from "./errors.ts";
 
 /** What goes into a file; parts are written one behind the other, so that they need not fit in memory. */
-export type FileData = string | Uint8Array | AsyncIterable<Uint8Array>;
+export type FileData = string | Uint8Array | AsyncIterable<Uint8Array> | Iterable<string>;
 
 /**
  * Replaces `file` by `data` in one step; makes its folder where it is missing.
