@@ -121,6 +121,6 @@ async function commandLine(args: readonly string[]) {
     const code = await runCommandLine(new Command("vigorl"), makeVerbs(), [...args]);
     return { code, ...written };
   } finally {
-    spies.forEach((spy) => void spy.mockRestore());
+    for (const spy of spies) spy.mockRestore();
   }
 }
