@@ -4,13 +4,8 @@
  * main arm. Every stage leaves a file when it is done, so that a stopped pipeline goes on with the
  * stage it was in.
  */
-import { existsSync } from "node:fs";
 import { cpus } from "node:os";
-import { relative, sep } from "node:path";
-import { z } from "zod";
 import { VigorlError } from "./core/errors.ts";
-import { writeFileAtomic } from "./core/files.ts";
-import { readJsonFile } from "./core/json-file.ts";
 import { readJsonlAll } from "./core/jsonl.ts";
 import { inside } from "./core/inside.ts";
 import { formatDuration } from "./core/progress.ts";
@@ -35,6 +30,7 @@ import { behaviourRules, loadTasks, warmArms, type Recipe, type TaskSet } from "
 import { evaluateArms, planJudge, withJudge, type ArmPlan } from "./stages/evaluate.ts";
 import { drawnTrees } from "./stages/linearize.ts";
 import { rlStage } from "./stages/rl.ts";
+import { stagedOnce } from "./stages/once.ts";
 import { checkInputs, openRun } from "./stages/run.ts";
 import { growChains } from "./stages/search.ts";
 import { sftStage } from "./stages/sft.ts";
@@ -93,7 +89,7 @@ async function runStages(
   };
   const once = async (name: string, what: string, work: () => Promise<Staged>) => {
     begin(what);
-    done[name] = await stagedOnce(run, name, work);
+    done[name] = await stagedOnce(run.path, name, work);
     clock.end(name, done[name].seconds);
     return done[name];
   };
@@ -422,31 +418,3 @@ async function treesOf(run: RunFolder, training: readonly TaskSet[]): Promise<Ht
 }
 
 const NUM_TREES = 3;
-
-const stagedSchema = z.strictObject({
-  /** Relative to the run, so that a run can be moved. */
-  folder: z.string(),
-  weights: z.string().optional(),
-  seconds: z.number(),
-  notes: z.record(z.string(), z.number()),
-});
-
-/** Does a stage once: its result stands in `stages/<name>.json` when it is done. */
-async function stagedOnce(
-  run: RunFolder,
-  name: string,
-  work: () => Promise<Staged>,
-): Promise<Staged> {
-  const file = inside(run.path, "stages", `${name}.json`);
-  if (existsSync(file)) {
-    const hint = `remove ${file}; --resume does this stage again`;
-    const done = await readJsonFile(file, stagedSchema, hint);
-    return { ...done, folder: inside(run.path, ...done.folder.split("/")) };
-  }
-  const { folder, weights, seconds, notes } = await work();
-  const kept = weights === undefined ? {} : { weights };
-  const place = relative(run.path, folder).replaceAll(sep, "/");
-  const staged = { folder: place, ...kept, seconds, notes };
-  await writeFileAtomic(file, `${JSON.stringify(staged, null, 2)}\n`);
-  return { folder, ...kept, seconds, notes };
-}

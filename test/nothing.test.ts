@@ -25,6 +25,7 @@ beforeAll(async () => {
     "data: { train: [{ file: no.jsonl }], heldout: [{ file: no.jsonl }] }\n",
   );
   writeFileSync(join(folder, "none.yaml"), "data: { train: [], heldout: [] }\n");
+  writeFileSync(join(folder, "empty.yaml"), "recipe: none.yaml\narms: {}\n");
   const run = { verb: "search", name: "bare", seed: 1, recipe: {} };
   await createRunFolder(join(folder, "runs/bare"), run);
   process.chdir(folder);
@@ -82,6 +83,7 @@ const walks: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ["score", "absent.jsonl"],
     ["score", "no.jsonl"],
   ],
+  ablate: [["absent.yaml"], ["no.yaml"], ["void"], ["empty.yaml"]],
   merge: [["absent"], ["void"]],
   ask: [
     ["absent.png", "what?"],

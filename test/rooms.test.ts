@@ -8,7 +8,8 @@ const rooms = [
   "core", "torch", "image", "text", "model", "engine", "task", "data", "search", "train", "eval",
   "nano", "serve", "studio", "recipe-profiles.ts", "recipe.ts", "recipe-schema.ts", "run-inputs.ts", "leaks.ts",
   "card-of-run.ts", "engine-memory.ts", "engine-plan.ts", "run-weights.ts", "resume.ts",
-  "folder-recipe.ts", "recipe-of-model.ts", "stages", "pieces.ts", "pipeline-clock.ts", "pipeline.ts", "trial.ts",
+  "folder-recipe.ts", "recipe-of-model.ts", "stages", "pieces.ts", "pipeline-clock.ts", "pipeline.ts", "ablation",
+  "trial.ts",
   "forecast.ts", "replay.ts", "run-traces.ts", "behaviours.ts", "study.ts", "ask.ts", "entry",
   "index.ts", "cli", "cli.ts",
 ];

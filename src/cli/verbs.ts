@@ -1,4 +1,5 @@
 /** All verbs, in the order in which the help lists them. */
+import { ablateVerb } from "./ablate.ts";
 import { askVerb } from "./ask.ts";
 import { baseVerb } from "./base.ts";
 import { behavioursVerb } from "./behaviours.ts";
@@ -34,6 +35,7 @@ export function makeVerbs(): Verb[] {
     compareVerb(),
     behavioursVerb(),
     studyVerb(),
+    ablateVerb(),
     mergeVerb(),
     askVerb(),
     serveVerb(),

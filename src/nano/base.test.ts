@@ -57,3 +57,20 @@ test(
     );
   },
 );
+
+test("a stop is heard between two steps, though no step waits for anything", async () => {
+  const controller = new AbortController();
+  let last = 0;
+  const onStep = (step: number) => {
+    last = step;
+    if (step === 1) setTimeout(() => controller.abort(), 0);
+  };
+  const still = { steps: 0, batchSize: 1, learningRate: 1e-3 };
+  const lookups = { ...recipe.lookups, steps: 40 };
+  const stages = { tower: still, lookups, logEvery: 1000, evalEvery: 1000, saveEvery: 1000 };
+  const options = { recipe: { ...recipe, ...stages }, path: folder(), quiet: true, onStep };
+  await expect(trainBase({ ...options, signal: controller.signal })).rejects.toMatchObject({
+    code: "interrupted",
+  });
+  expect(last).toBeLessThan(10);
+});

@@ -6,6 +6,7 @@
 import { rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
+import { setImmediate } from "node:timers/promises";
 import { z } from "zod";
 import { parseConfig } from "../core/config.ts";
 import { differencesBut, refuseRecipe } from "../core/differences.ts";
@@ -95,6 +96,8 @@ async function train(options: TrainBaseOptions): Promise<TrainBaseResult> {
     try {
       for (let at = first; at < total; at++) {
         losses.push(await stage.step(at));
+        // Batches drawn ahead come without waiting, and a signal would never be heard.
+        await setImmediate();
         step++;
         options.onStep?.(step);
         const done = at + 1;

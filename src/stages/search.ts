@@ -102,7 +102,8 @@ export async function growChains(
   engine: EngineConfig,
   training: readonly TaskSet[],
 ): Promise<Staged> {
-  const { folder, solved, nodes, seconds } = await searchStage(options, engine, training);
+  const searched = await searchStage(options, engine, training);
+  const { folder, solved, nodes, seconds, modelTokens } = searched;
   const { stats } = await linearizeStage({ run: folder, formats: [], overrides: [] });
   const chains = stats.kept.direct + stats.kept.backtrack;
   if (chains === 0) {
@@ -110,6 +111,8 @@ export async function growChains(
       hint: "search more questions (search.run.records), or loosen the rules of linearize",
     });
   }
-  const notes = { trees: stats.trees, solved, nodes, chains, backtracks: stats.kept.backtrack };
+  const { trees, kept } = stats;
+  const tokens = modelTokens;
+  const notes = { trees, solved, nodes, tokens, chains, backtracks: kept.backtrack };
   return { folder, seconds, notes };
 }

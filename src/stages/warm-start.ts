@@ -93,7 +93,7 @@ async function fromEpisodes(
   const { prompts, samplesPerPrompt } = recipe.sft.collect;
   const total = Math.min(prompts, records.length) * samplesPerPrompt;
   const progress = new Progress({ label: "collect", total, unit: "episodes", quiet });
-  const { examples, numEpisodes, numCorrect, numDistinct } = await collectExamples({
+  const { examples, numEpisodes, numCorrect, numDistinct, numTokens } = await collectExamples({
     sampler,
     records,
     episode,
@@ -108,6 +108,7 @@ async function fromEpisodes(
     episodes: numEpisodes,
     correct: numCorrect,
     distinct: numDistinct,
+    tokens: numTokens,
   };
   return { examples, counts };
 }

@@ -33,6 +33,8 @@ export interface Collected {
   readonly numCorrect: number;
   /** Of those, different from the others of their record. */
   readonly numDistinct: number;
+  /** Written by the model, in all episodes. */
+  readonly numTokens: number;
 }
 
 /**
@@ -49,6 +51,7 @@ export async function collectExamples(options: CollectOptions): Promise<Collecte
   const kept: ScoredEpisode[] = [];
   let last: ScoredEpisode[] = [];
   let numCorrect = 0;
+  let numTokens = 0;
   for (let start = 0; start < records.length; start += promptsAtOnce) {
     const part = records.slice(start, start + promptsAtOnce);
     const groups = await sampleGroups(part, {
@@ -63,6 +66,7 @@ export async function collectExamples(options: CollectOptions): Promise<Collecte
       onEpisode: (done) => options.onProgress?.(start * samplesPerPrompt + done, total),
     });
     last = groups.flat();
+    for (const { episode: one } of last) numTokens += one.numTokens.model;
     for (const group of groups) {
       const correct = group.filter((one) => isGood(one, config));
       numCorrect += correct.length;
@@ -81,6 +85,7 @@ export async function collectExamples(options: CollectOptions): Promise<Collecte
     numEpisodes: total,
     numCorrect,
     numDistinct: kept.length,
+    numTokens,
   };
 }
 

@@ -51,6 +51,26 @@ async function shown(args: Record<string, unknown>, asked: Asked = {}) {
 
 const sized = ({ widthPx, heightPx }: RgbImage) => ({ widthPx, heightPx });
 
+test("source: seen shows the same window with no more detail than the model saw", async () => {
+  const widthPx = 448;
+  const data = Uint8Array.from({ length: widthPx * widthPx * 3 }, (_, i) =>
+    Math.floor(i / 3) % 2 === 0 ? 0 : 255,
+  );
+  const striped = recordPictures([{ widthPx, heightPx: widthPx, data }], budget, patches14);
+  const spread = async (source: string) => {
+    const { picture } = await shown(
+      { coordinate: [57, 83] },
+      { settings: { source }, pictures: striped },
+    );
+    const { data: seen } = picture.seen;
+    return { box: picture.box, spread: Math.max(...seen) - Math.min(...seen) };
+  };
+  const [original, seen] = [await spread("original"), await spread("seen")];
+  expect(seen.box).toEqual(original.box);
+  expect(original.spread).toBeGreaterThan(200);
+  expect(seen.spread).toBeLessThan(40);
+});
+
 test("shows the original pixels around the place", async () => {
   const { picture } = await shown({ coordinate: [57, 83] });
   expect(picture.box).toEqual({ frame: "original", x0: 204, y0: 308, x1: 252, y1: 356 });

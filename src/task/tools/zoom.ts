@@ -9,6 +9,7 @@ import { cutBox, zoom, type Crop } from "../../image/crop.ts";
 import { roundHalfEven } from "../../image/smart-resize.ts";
 import type { Box, Size } from "../../image/frames.ts";
 import { unroundedSize } from "../../image/model-image.ts";
+import { resize } from "../../image/resize.ts";
 import { fillPlace, type PromptSet } from "../../text/prompts.ts";
 import { partOfRecord, seenAsIs, type Picture } from "../pictures.ts";
 import { cropFormat, cutSeenBox } from "./cut-box.ts";
@@ -58,6 +59,12 @@ const fields = z.strictObject({
     .boolean()
     .default(false)
     .describe("mark the point with a red dot (and say so in the observation)"),
+  source: z
+    .enum(["original", "seen"])
+    .default("original")
+    .describe(
+      "what is enlarged: the original, or, to see what its detail is worth, the image as the model sees it",
+    ),
   mode: z
     .enum(["default", "repo"])
     .default("default")
@@ -132,8 +139,10 @@ function run(given: PlaceArgs, scene: ToolScene, chosen: ZoomSettings): ToolOutc
   const { prompts } = scene;
   const anywhere = chosen.mode === "repo";
   const located = scene.locate(given, { reachPx: chosen.windowPx, anywhere });
-  const { picture, fault } = located;
-  if (picture === null || fault !== null) return refused(fault ?? "noPicture", prompts, located);
+  const { fault } = located;
+  if (located.picture === null || fault !== null)
+    return refused(fault ?? "noPicture", prompts, located);
+  const picture = chosen.source === "original" ? located.picture : asSeen(located.picture);
   const crop = cut(located, picture, chosen, scene);
   if (crop === null) return refused("outside", prompts, located);
   return {
@@ -143,6 +152,12 @@ function run(given: PlaceArgs, scene: ToolScene, chosen: ZoomSettings): ToolOutc
     fault: null,
     ends: false,
   };
+}
+
+/** A picture with the detail that the model was shown, in as many pixels as it had. */
+function asSeen(picture: Picture): Picture {
+  const { widthPx, heightPx } = picture.pixels();
+  return { ...picture, pixels: () => resize(picture.seen, { widthPx, heightPx }, "bicubic") };
 }
 
 /** A crop as a picture of the episode. */
