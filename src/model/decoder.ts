@@ -34,6 +34,8 @@ export class Decoder {
   readonly cache: KvCache;
   /** Most rows of a step. */
   readonly numRows: number;
+  /** See `FusedLanguage`. */
+  readonly pieceLength: number | null;
   /** Whether `prefill` takes sequences of several slots at once. */
   readonly takesMany: boolean;
   /** Whether steps can draw what they decode, by `decodeDrawing`. */
@@ -85,6 +87,7 @@ export class Decoder {
     );
     this.draws = form === "packed" && model.config.text.experts === undefined;
     this.#fused = fusedLanguage(model, form, options);
+    this.pieceLength = this.#fused.pieceLength;
     this.takesMany = form === "rows" || (form === "packed" && dtype === "float32");
     // The plain form of attention over rows asks the host how long they are.
     const { headDim } = model.config.text;
@@ -98,11 +101,6 @@ export class Decoder {
         this.#prompt(x, this.#mixer(attend, false), lastRow),
       );
     this.#tapes = noGrad(() => this.#newTapes());
-  }
-
-  /** See `FusedLanguage`. */
-  get pieceLength(): number | null {
-    return this.#fused.pieceLength;
   }
 
   /** The decoder's own copies of the weights, one after another. */

@@ -90,8 +90,10 @@ export function normHeads_(
     [all.narrow(2, 0, numQueries), headNorms.q],
     [all.narrow(2, numQueries, numKeys), headNorms.k],
   ] as const;
-  for (const [part, gain] of parts)
-    part.copy_(rmsNorm(part, gainOf(interleaved(gain, rotaryDim), config), rmsNormEps));
+  for (const [part, gain] of parts) {
+    const own = gainOf(interleaved(gain, rotaryDim), config);
+    part.copy_(rmsNorm(part, part.dtype === "float32" ? own.to("float32") : own, rmsNormEps));
+  }
   return heads;
 }
 
