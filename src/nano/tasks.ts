@@ -34,11 +34,12 @@ function record(task: NanoTaskName, split: Split, seed: number, index: number): 
   const rng = stream(seed, "nano-question", task, split, index);
   const ask: NanoTask = nanoTasks[task];
   for (let attempt = 0; ; attempt++) {
-    const scene = sceneAt(split, seed * 1000 + attempt, index);
-    const question = ask(rng.shuffle(scene.objects));
+    const scene = () => sceneAt(split, seed * 1000 + attempt, index);
+    const question = ask(rng.shuffle(scene().objects));
     if (question === null) continue;
     const id = `nano-${task}-${split}-${seed}-${index}`;
-    const render = () => drawCanvas(scene);
+    // Drawn anew, so that a record holds a few numbers and not a scene.
+    const render = () => drawCanvas(scene());
     return {
       id,
       images: [{ kind: "render", name: `${id}.png`, render }],
