@@ -12,7 +12,7 @@ import { isHubName } from "./core/hub.ts";
 import { inside } from "./core/inside.ts";
 import { readJsonFile } from "./core/json-file.ts";
 import { isRunFolder, type RunFolder } from "./core/run-folder.ts";
-import type { EngineConfig } from "./engine/open.ts";
+import { withModelFolders } from "./engine/open.ts";
 import { adapterConfigFile } from "./model/adapter-config.ts";
 import { hubModelFolder } from "./model/hub-model.ts";
 import type { Recipe } from "./recipe.ts";
@@ -61,27 +61,26 @@ export async function withRunWeights(recipe: Recipe): Promise<Recipe> {
   const collector = sft.collect.engine;
   return {
     ...recipe,
-    engine: await onFolders(engine),
-    ...(teacher === undefined ? {} : { search: { ...search, teacher: await onFolders(teacher) } }),
+    engine: await withModelFolders(engine, modelOf),
+    ...(teacher === undefined
+      ? {}
+      : { search: { ...search, teacher: await withModelFolders(teacher, modelOf) } }),
     ...(collector === undefined
       ? {}
-      : { sft: { ...sft, collect: { ...sft.collect, engine: await onFolders(collector) } } }),
+      : {
+          sft: {
+            ...sft,
+            collect: { ...sft.collect, engine: await withModelFolders(collector, modelOf) },
+          },
+        }),
     ...(typeof judge === "string"
       ? {}
-      : { eval: { ...evaluation, judge: { ...judge, engine: await onFolders(judge.engine) } } }),
-  };
-}
-
-async function onFolders(engine: EngineConfig): Promise<EngineConfig> {
-  if (engine.kind !== "local")
-    return engine.folder === undefined
-      ? engine
-      : { ...engine, folder: await modelOf(engine.folder) };
-  const { model, adapter } = engine;
-  return {
-    ...engine,
-    model: await modelOf(model),
-    ...(adapter === undefined ? {} : { adapter: await modelOf(adapter) }),
+      : {
+          eval: {
+            ...evaluation,
+            judge: { ...judge, engine: await withModelFolders(judge.engine, modelOf) },
+          },
+        }),
   };
 }
 

@@ -60,11 +60,18 @@ export function processorFolder(config: EngineConfig, fallback?: string): string
   );
 }
 
-/** The engine with folders of the hub's cache in place of names on the hub, fetched where they are missing. */
-export async function withModelFolders(config: EngineConfig): Promise<EngineConfig> {
-  if (config.kind === "local") return { ...config, model: await hubModelFolder(config.model) };
+/** The engine with folders in place of what else names them; by default those of the hub's cache, fetched where they are missing. */
+export async function withModelFolders(
+  config: EngineConfig,
+  folderOf: (path: string) => Promise<string> = (path) => hubModelFolder(path),
+): Promise<EngineConfig> {
+  if (config.kind === "local") {
+    const { model, adapter } = config;
+    const over = adapter === undefined ? {} : { adapter: await folderOf(adapter) };
+    return { ...config, model: await folderOf(model), ...over };
+  }
   if (!("folder" in config) || config.folder === undefined) return config;
-  return { ...config, folder: await hubModelFolder(config.folder) };
+  return { ...config, folder: await folderOf(config.folder) };
 }
 
 /** The engine on other weights. @throws VigorlError("usage") where its weights are not ours to choose */
