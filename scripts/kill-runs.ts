@@ -5,7 +5,7 @@
  * process group to SIGKILL, twice each, at seeded moments between their first write and their end; so
  * many of them first run on a tmpfs (for which one has to be root) too small for what they write, must
  * end with code 2 and a fix, and get their space afterwards. Resumed to its end, a copy must hold the
- * files of the undisturbed run, byte for byte but for clocks. Ends with 1 where one does not, and keeps it.
+ * files of the undisturbed run, byte for byte but for clocks and where it lies. Ends with 1 where one does not, and keeps it.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, watch } from "node:fs";
@@ -168,7 +168,7 @@ function sizeOf(folder: string): number {
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
-/** Files by name, clocks taken out. */
+/** Files by name, clocks taken out, and the folder that each copy lies in. */
 function contentOf(folder: string): Map<string, string> {
   return new Map(
     filesOf(folder).map((name) => [name, withoutClocks(name, readFileSync(join(folder, name)))]),
@@ -179,7 +179,7 @@ function withoutClocks(name: string, bytes: Buffer): string {
   if (/\.jsonl?$/.test(name)) {
     const lines = name.endsWith("l") ? bytes.toString().split("\n") : [bytes.toString()];
     const timeless = (key: string, value: unknown): unknown =>
-      /^(seconds|tokensPerSecond)(\/|$)|^createdAt$/.test(key) ? undefined : value;
+      /^(seconds|tokensPerSecond)(\/|$)|^(createdAt|cwd)$/.test(key) ? undefined : value;
     const plain = lines.map((line) =>
       line === "" ? "" : JSON.stringify(JSON.parse(line, timeless) as unknown),
     );
