@@ -2,11 +2,10 @@
  * GRPO with an adapter over a small Qwen3-VL on the nano tasks, through the command line and an ordinary
  * recipe: the parity gate on, stopped and resumed to the same bytes, then served, evaluated and merged.
  */
-import { spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { hashFile } from "../src/core/files.ts";
 import { createRunFolder } from "../src/core/run-folder.ts";
@@ -16,8 +15,8 @@ import type { Metrics } from "../src/train/metrics.ts";
 import { sftSchema } from "../src/train/sft-config.ts";
 import { trainSft } from "../src/train/sft.ts";
 import { makeTinyQwen3, tinyEpisode, tinyExamples } from "./fixtures/tiny.ts";
+import { runVigorl } from "./fixtures/command-line.ts";
 
-const root = resolve(import.meta.dirname, "..");
 let folder: string;
 
 beforeAll(async () => {
@@ -49,24 +48,8 @@ eval: { temperature: 1 }
 }, 600_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Runs a verb; `interruptAt` sends Ctrl-C when a line of stderr matches. */
-async function vigorl(args: readonly string[], interruptAt?: RegExp) {
-  const loader = `file://${root}/node_modules/tsx/dist/loader.mjs`;
-  const child = spawn(process.execPath, ["--import", loader, join(root, "src/cli.ts"), ...args], {
-    cwd: folder,
-    env: { ...process.env, OMP_NUM_THREADS: "1" },
-  });
-  let stdout = "";
-  let stderr = "";
-  let sent = false;
-  child.stdout.on("data", (part: Buffer) => (stdout += part.toString()));
-  child.stderr.on("data", (part: Buffer) => {
-    stderr += part.toString();
-    if (interruptAt?.test(stderr) === true && !sent) sent = child.kill("SIGINT");
-  });
-  const code = await new Promise<number | null>((done) => child.on("close", done));
-  return { code, stdout, stderr };
-}
+const vigorl = (args: readonly string[], interruptAt?: RegExp) =>
+  runVigorl(folder, args, interruptAt);
 
 test("ten steps, parity gate on, resumed once", async () => {
   const straight = await vigorl(["rl", "lora.yaml"]);

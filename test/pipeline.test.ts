@@ -2,11 +2,10 @@
  * The whole pipeline through the command line, on the tiny model: a straight run, one that is
  * interrupted and resumed, and the reports they leave.
  */
-import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { hashFile } from "../src/core/files.ts";
 import { armSchema, type Report } from "../src/eval/report.ts";
@@ -15,8 +14,8 @@ import { nanoRecords } from "../src/nano/tasks.ts";
 import { loadImages } from "../src/task/record.ts";
 import { readTraces } from "../src/task/trace.ts";
 import { makeTinyRecipe } from "./fixtures/tiny-recipe.ts";
+import { runVigorl } from "./fixtures/command-line.ts";
 
-const root = resolve(import.meta.dirname, "..");
 let folder: string;
 
 beforeAll(async () => {
@@ -30,24 +29,8 @@ async function sceneImage(): Promise<Uint8Array> {
   return encodePng((await loadImages(record))[0]);
 }
 
-/** Runs a verb; `interruptAt` sends Ctrl-C when a line of stderr matches. */
-async function vigorl(args: readonly string[], interruptAt?: RegExp) {
-  const loader = `file://${root}/node_modules/tsx/dist/loader.mjs`;
-  const child = spawn(process.execPath, ["--import", loader, join(root, "src/cli.ts"), ...args], {
-    cwd: folder,
-    env: { ...process.env, OMP_NUM_THREADS: "1" },
-  });
-  let stdout = "";
-  let stderr = "";
-  let sent = false;
-  child.stdout.on("data", (part: Buffer) => (stdout += part.toString()));
-  child.stderr.on("data", (part: Buffer) => {
-    stderr += part.toString();
-    if (interruptAt?.test(stderr) === true && !sent) sent = child.kill("SIGINT");
-  });
-  const code = await new Promise<number | null>((done) => child.on("close", done));
-  return { code, stdout, stderr };
-}
+const vigorl = (args: readonly string[], interruptAt?: RegExp) =>
+  runVigorl(folder, args, interruptAt);
 
 const weights = (run: string, stage: string, step: number) =>
   hashFile(join(folder, run, "tiny", stage, "checkpoints", `step-${step}`, "model.safetensors"));

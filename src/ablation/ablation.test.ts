@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { ownPath } from "../core/paths.ts";
+import { bootstrapNested } from "../core/statistics.ts";
 import { loadAblation, needsOf, unitsOf } from "./ablation.ts";
-import { nestedBootstrap, verdictOf } from "./results.ts";
+import { verdictOf } from "./results.ts";
 import { nameOf, recipesOf, runAblation, type AblationOptions } from "./run.ts";
 import { runUnit } from "./unit.ts";
 
@@ -81,14 +82,14 @@ test("an interval over seeds is as wide as the seeds differ; a verdict needs all
   const apart = [0.1, 0.5, 0.9].map((share) =>
     Array.from({ length: 200 }, (_, i) => Number(i < 200 * share)),
   );
-  const narrow = nestedBootstrap(same);
-  const wide = nestedBootstrap(apart);
-  expect(narrow.difference).toBeCloseTo(0.5);
-  expect(wide.difference).toBeCloseTo(0.5);
+  const narrow = bootstrapNested(same);
+  const wide = bootstrapNested(apart);
+  expect(narrow.mean).toBeCloseTo(0.5);
+  expect(wide.mean).toBeCloseTo(0.5);
   expect(wide.interval[1] - wide.interval[0]).toBeGreaterThan(
     4 * (narrow.interval[1] - narrow.interval[0]),
   );
-  expect(nestedBootstrap(apart)).toEqual(wide);
+  expect(bootstrapNested(apart)).toEqual(wide);
   expect(verdictOf([0.01, 0.2], 0)).toBe("holds");
   expect(verdictOf([0.01, 0.2], 0.1)).toBe("cannot tell");
   expect(verdictOf([-0.2, -0.01], 0)).toBe("does not hold");
@@ -112,7 +113,6 @@ test(
         quiet: true,
         signal,
         command: "vigorl ablate",
-        say: () => {},
         run: (unit) => runUnit(read, path, unit, { quiet: true, signal, command: "test" }),
         ...changes,
       };
@@ -167,7 +167,6 @@ test("a unit that fails is named, and those that do not need it are run", async 
     quiet: true,
     signal: new AbortController().signal,
     command: "vigorl ablate",
-    say: () => {},
     run: (unit) => {
       asked.push(nameOf(unit));
       return unit.arm === "search" ? Promise.reject(new Error("no room")) : Promise.resolve();

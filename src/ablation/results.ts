@@ -7,9 +7,7 @@ import { z } from "zod";
 import { inside } from "../core/inside.ts";
 import { readJsonFile } from "../core/json-file.ts";
 import { readJsonlAll } from "../core/jsonl.ts";
-import { stream } from "../core/random.ts";
-import { mean, type Interval } from "../core/statistics.ts";
-import { quantileSorted } from "simple-statistics";
+import { bootstrapNested, mean, type Interval } from "../core/statistics.ts";
 import { isArmDone, readArm } from "../eval/arm.ts";
 import { answeredByBoth, isUncounted, perQuestion, type Outcome } from "../eval/outcome.ts";
 import type { Comparison } from "../search/compare.ts";
@@ -107,7 +105,7 @@ export async function readResults(
       open.push(claim);
       continue;
     }
-    const { difference, interval } = nestedBootstrap([...pairs.values()]);
+    const { mean: difference, interval } = bootstrapNested([...pairs.values()]);
     findings.push({
       claim,
       arm,
@@ -135,33 +133,6 @@ export function verdictOf([low, high]: Interval, margin: number): Finding["verdi
   return high <= margin ? "does not hold" : "cannot tell";
 }
 
-/**
- * Mean of seed means with its 95 % interval by bootstrap over seeds and, within each, over questions.
- * One seed says nothing about others: its interval is over its questions alone.
- * @param values by seed, then by question
- */
-export function nestedBootstrap(
-  values: readonly (readonly number[])[],
-  { seed = 0, resamples = 2000 } = {},
-): { difference: number; interval: Interval } {
-  const rng = stream(seed, "nested-bootstrap", values.length);
-  const numSeeds = values.length;
-  const means = Array.from({ length: resamples }, () => {
-    let sum = 0;
-    for (let s = 0; s < numSeeds; s++) {
-      const some = values[numSeeds === 1 ? 0 : rng.int(0, numSeeds - 1)];
-      let part = 0;
-      for (let i = 0; i < some.length; i++) part += some[rng.int(0, some.length - 1)];
-      sum += part / some.length;
-    }
-    return sum / numSeeds;
-  }).sort((a, b) => a - b);
-  return {
-    difference: mean(values.map(mean)),
-    interval: [quantileSorted(means, 0.025), quantileSorted(means, 0.975)],
-  };
-}
-
 const key = (arm: string, task: string) => `${arm}\u0000${task}`;
 
 async function readAsked(
@@ -186,7 +157,7 @@ function resultOf(arm: string, task: string, asked: Asked): ArmResult {
     outcomes.filter((outcome) => !isUncounted(outcome)),
   );
   const scores = counted.map((outcomes) => outcomes.map(({ score }) => score));
-  const { difference: accuracy, interval } = nestedBootstrap(scores);
+  const { mean: accuracy, interval } = bootstrapNested(scores);
   const all = counted.flat();
   return {
     arm,

@@ -45,20 +45,18 @@ export async function runUnit(
 ): Promise<void> {
   const arm = armOf(ablation, unit.arm);
   const recipe = loadRecipe(ablation.recipe, overridesOf(ablation, unit));
-  const engineOf = async (name: string): Promise<EngineConfig> => {
-    if (name === startArm) return recipe.engine;
-    const { folder, weights } = await finished(run, { ...unit, arm: name });
-    return onWeights(recipe.engine, weights ?? folder);
-  };
+  const trainedBy = ({ folder, weights }: Staged): EngineConfig =>
+    onWeights(recipe.engine, weights ?? folder);
   let engine = recipe.engine;
   if (arm !== null) {
-    const from = await engineOf(arm.from);
+    const from =
+      arm.from === startArm ? engine : trainedBy(await finished(run, { ...unit, arm: arm.from }));
     const stage = { recipe, resume: true, overwrite: false, ...options };
     const trained = await stagedOnce(seedFolder(run, unit.seed), unit.arm, () =>
       train(arm, { ...stage, path: trainingFolder(run, unit) }, from, run, unit),
     );
     if (arm.do === "search") return;
-    engine = onWeights(recipe.engine, trained.weights ?? trained.folder);
+    engine = trainedBy(trained);
   }
   await runEvaluation(
     {

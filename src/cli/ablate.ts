@@ -80,7 +80,6 @@ async function ablate(
     quiet: context.quiet,
     signal: context.signal,
     command: context.command,
-    say: context.say,
     run: async (unit) => {
       const { arm, seed } = unit;
       const log = inside(path, `seed-${seed}`, "logs", `${arm}.log`);

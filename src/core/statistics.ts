@@ -123,6 +123,31 @@ function middle(values: number[]): Interval {
 }
 
 /**
+ * Mean of the means of groups, such as seeds, with its 95 % interval by bootstrap over groups and,
+ * within each, over values. One group says
+ * nothing about others: its interval is over its values alone.
+ * @param values by group
+ */
+export function bootstrapNested(
+  values: readonly (readonly number[])[],
+  { seed = 0, resamples = 2000 } = {},
+): { mean: number; interval: Interval } {
+  const rng = stream(seed, "nested-bootstrap", values.length);
+  const numGroups = values.length;
+  const means = Array.from({ length: resamples }, () => {
+    let sum = 0;
+    for (let g = 0; g < numGroups; g++) {
+      const some = values[numGroups === 1 ? 0 : rng.int(0, numGroups - 1)];
+      let part = 0;
+      for (let i = 0; i < some.length; i++) part += some[rng.int(0, some.length - 1)];
+      sum += part / some.length;
+    }
+    return sum / numGroups;
+  });
+  return { mean: mean(values.map(mean)), interval: middle(means) };
+}
+
+/**
  * Exact two-sided McNemar test on paired yes/no outcomes: the probability of a split of the
  * disagreements at least this uneven when both arms are equally good. 1 where they never disagree.
  */
