@@ -10,12 +10,11 @@ import { hashFile } from "../src/core/files.ts";
 import { createRunFolder, openRunFolder, type RunFolder } from "../src/core/run-folder.ts";
 import { openLocalEngine, type LocalEngine } from "../src/engine/local/client.ts";
 import type { LocalOptions } from "../src/engine/local/protocol.ts";
-import { trainRl } from "../src/train/grpo.ts";
 import type { Metrics } from "../src/train/metrics.ts";
-import { rlSchema } from "../src/train/rl-config.ts";
 import { trainSft } from "../src/train/sft.ts";
 import { sftSchema } from "../src/train/sft-config.ts";
 import { makeTinyDelta, tinyEpisode, tinyExamples, tinyRecords } from "./fixtures/tiny.ts";
+import { trainTiny } from "./fixtures/train-tiny.ts";
 
 vi.setConfig({ testTimeout: 300_000 });
 
@@ -66,35 +65,10 @@ describe.each<[string, LocalOptions, string]>([
   ["an adapter", { lora, gradientCheckpointing: true }, "adapter_model.safetensors"],
 ])("GRPO with zoom, of %s", (what, options, file) => {
   test("passes the gate, and goes on to the same bytes", async () => {
-    const train = async (run: RunFolder, steps: number, resume: boolean): Promise<Metrics[]> => {
-      const learner = await open(warm, options);
-      const rows: Metrics[] = [];
-      try {
-        await trainRl({
-          learner,
-          records: tinyRecords(32),
-          episode: await tinyEpisode(warm, true),
-          run,
-          seed: 1,
-          resume,
-          config: rlSchema.parse({
-            steps,
-            promptsPerStep: 4,
-            groupSize: 4,
-            zeroVariance: "keep",
-            learningRate: 1e-3,
-            checkpointEvery: 1,
-            keepCheckpoints: 9,
-            // What it learned of these pictures is little.
-            parity: { maxGap: 1e-4, minBlindGap: 1e-5 },
-          }),
-          onStep: (metrics) => rows.push(metrics),
-        });
-      } finally {
-        await learner.close();
-      }
-      return rows;
-    };
+    // What it learned of these pictures is little.
+    const parity = { maxGap: 1e-4, minBlindGap: 1e-5 };
+    const train = async (run: RunFolder, steps: number, resume: boolean): Promise<Metrics[]> =>
+      trainTiny({ learner: await open(warm, options), model: warm, run, steps, resume, parity });
     const weights = (name: string): Promise<string> =>
       hashFile(join(root, name, "checkpoints", "step-3", file));
     const straight = await train(await newRun(`${what} straight`), 3, false);

@@ -14,12 +14,11 @@ import { openLocalEngine } from "../src/engine/local/client.ts";
 import { parseModelConfig } from "../src/model/families/table.ts";
 import { saveModelFolder } from "../src/model/folder.ts";
 import { initModel } from "../src/model/init.ts";
-import { trainRl } from "../src/train/grpo.ts";
 import type { Metrics } from "../src/train/metrics.ts";
-import { rlSchema } from "../src/train/rl-config.ts";
 import { trainSft } from "../src/train/sft.ts";
 import { sftSchema } from "../src/train/sft-config.ts";
 import { tinyEpisode, tinyExamples, tinyRecords } from "./fixtures/tiny.ts";
+import { trainTiny } from "./fixtures/train-tiny.ts";
 
 vi.setConfig({ testTimeout: 300_000 });
 
@@ -66,34 +65,9 @@ test("the warm start learns", () => {
 });
 
 test("GRPO with zoom passes the gate, and goes on to the same bytes", async () => {
-  const train = async (run: RunFolder, steps: number, resume: boolean): Promise<Metrics[]> => {
-    const learner = await open(warm);
-    const rows: Metrics[] = [];
-    try {
-      await trainRl({
-        learner,
-        records: tinyRecords(32),
-        episode: await tinyEpisode(warm, true),
-        run,
-        seed: 1,
-        resume,
-        config: rlSchema.parse({
-          steps,
-          promptsPerStep: 4,
-          groupSize: 4,
-          zeroVariance: "keep",
-          learningRate: 1e-3,
-          checkpointEvery: 1,
-          keepCheckpoints: 9,
-          parity: { maxGap: 1e-4 },
-        }),
-        onStep: (metrics) => rows.push(metrics),
-      });
-    } finally {
-      await learner.close();
-    }
-    return rows;
-  };
+  const parity = { maxGap: 1e-4 };
+  const train = async (run: RunFolder, steps: number, resume: boolean): Promise<Metrics[]> =>
+    trainTiny({ learner: await open(warm), model: warm, run, steps, resume, parity });
   const weights = (name: string): Promise<string> =>
     hashFile(join(root, name, "checkpoints", "step-3", "model.safetensors"));
   const straight = await train(await newRun("straight"), 3, false);
