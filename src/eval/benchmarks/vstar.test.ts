@@ -172,8 +172,14 @@ test("what scoring alone changes, as the docs have it", () => {
     new URL("../../../docs/why-numbers-differ.md", import.meta.url),
     "utf8",
   );
-  const rows = page.split("\n").filter((line) => line.startsWith("| `"));
-  const [header] = page.split("\n").filter((line) => line.startsWith("| reply"));
+  const lines = page.split("\n");
+  const at = lines.findIndex((line) => line.startsWith("| reply"));
+  const header = lines[at];
+  const table = lines.slice(at + 2);
+  const rows = table.slice(
+    0,
+    table.findIndex((line) => !line.startsWith("|")),
+  );
   const cellsIn = (line: string) =>
     line
       .split("|")
