@@ -57,7 +57,7 @@ const adam: OptimParams = {
 
 // Questions, prompts, and what a zoom shows are the recipe's.
 const recipe = loadRecipe("recipes/nano.yaml", []);
-const records = (await loadTasks(recipe, "train")).flatMap((set) => set.records);
+const records = (await loadTasks(recipe, "train")).flatMap((set) => [...set.records]);
 const sampling = { temperature: 1, topP: 1, topK: 0, endOfTurn: true };
 const config = {
   ...(await loadEpisodeConfig(flags.model, { ...recipe, sampling })),

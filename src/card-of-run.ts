@@ -5,6 +5,7 @@ import { pictureFeatures, widened, type PictureFeatures } from "./image/features
 import type { Recipe, TaskSet } from "./recipe.ts";
 import { oddFeatures, readModelCard, wordsOf, type ModelCard } from "./task/model-card.ts";
 import { loadImages, type TaskRecord } from "./task/record.ts";
+import { spreadRecords } from "./task/records.ts";
 
 /** The settings of a recipe that say how the model is spoken to. */
 export function settingsOf(recipe: Recipe): ModelCard["settings"] {
@@ -46,7 +47,7 @@ export async function cardOfRun(
 }
 
 function examplesOf(tasks: readonly TaskSet[]): string[] {
-  const questions = tasks.flatMap(({ records }) => records.map(({ question }) => question));
+  const questions = tasks.flatMap(({ records }) => [...records].map(({ question }) => question));
   return [...new Set(questions.filter(({ length }) => length <= 1000))].slice(0, NUM_EXAMPLES);
 }
 
@@ -59,7 +60,7 @@ async function withTasks(
   about: string,
 ): Promise<ModelCard> {
   const { words, pictures, examples } = card;
-  const records = tasks.flatMap((set) => set.records);
+  const records = tasks.flatMap((set) => [...set.records]);
   const known = new Set(words);
   const added = [...new Set(records.flatMap(({ question }) => wordsOf(question)))].filter(
     (word) => !known.has(word),
@@ -97,8 +98,7 @@ const MAX_ODD = 0.1;
 const NUM_PICTURES = 48;
 
 async function featuresOf(records: readonly TaskRecord[]): Promise<PictureFeatures[]> {
-  const stride = Math.max(1, Math.floor(records.length / NUM_PICTURES));
-  const some = records.filter((_, i) => i % stride === 0).slice(0, NUM_PICTURES);
+  const some = spreadRecords(records, NUM_PICTURES);
   const images = await mapBounded(some, 4, undefined, async (record) =>
     loadImages(record).catch((error: unknown) => {
       // It is told and counted where it is asked about.

@@ -7,6 +7,7 @@ import type { EngineConfig } from "./engine/open.ts";
 import { piecesOf, type DryVerb, type Questions } from "./pieces.ts";
 import { loadTasks, type Recipe, type TaskSet } from "./recipe.ts";
 import { chainsFile } from "./stages/warm-start.ts";
+import { spreadRecords } from "./task/records.ts";
 import { openScene } from "./task/turn.ts";
 import { timePieces, type Timed } from "./trial.ts";
 
@@ -103,8 +104,7 @@ async function countOf(
   { episode }: EnginePlan,
   signal: AbortSignal,
 ): Promise<QuestionCount> {
-  const stride = Math.max(1, Math.floor(records.length / numMeasured));
-  const some = records.filter((_, i) => i % stride === 0).slice(0, numMeasured);
+  const some = spreadRecords(records, numMeasured);
   const lengths: number[] = [];
   for (const record of some) {
     signal.throwIfAborted();

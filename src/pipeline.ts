@@ -14,17 +14,18 @@ import { oneWriter } from "./core/run-lock.ts";
 import { sayMemory } from "./engine-memory.ts";
 import { needsOf, planEngine, type EnginePlan } from "./engine-plan.ts";
 import { engineLabel, onWeights, type EngineConfig } from "./engine/open.ts";
-import { isArmDone, readArm } from "./eval/arm.ts";
+import { isArmDone, readArm, readOutcomes } from "./eval/arm-files.ts";
 import { benchmarkArm } from "./eval/benchmarks/arm-figures.ts";
 import { askedUnder, type Asked, type Condition } from "./eval/controls.ts";
 import { armOf, compareArms } from "./eval/count.ts";
 import type { Evaluation } from "./eval/evaluate.ts";
-import { answeredByBoth, isUnanswered, onSameQuestions, perQuestion } from "./eval/outcome.ts";
+import { answeredByBoth, onSameQuestions, perQuestion } from "./eval/outcome.ts";
 import { optionOrderOf } from "./eval/option-order.ts";
 import { Html } from "./eval/html.ts";
 import { writeReport } from "./eval/report-files.ts";
 import { percent } from "./eval/report-figures.ts";
-import type { Comparison, Report } from "./eval/report.ts";
+import type { Arm, Comparison, Report } from "./eval/report.ts";
+import { withOutcomes } from "./eval/with-records.ts";
 import { leakNotes } from "./leaks.ts";
 import { behaviourRules, loadTasks, warmArms, type Recipe, type TaskSet } from "./recipe.ts";
 import { evaluateArms, planJudge, withJudge, type ArmPlan } from "./stages/evaluate.ts";
@@ -145,12 +146,12 @@ async function runStages(
     main,
     base: "base",
     armTexts: armTexts(recipe),
-    ...results(evaluations, heldout, main, [
+    ...(await results(run.path, evaluations, heldout, main, [
       warmArms,
       ...[...others, "sft", "base", ...recipe.eval.controls.slice(0, 1)].map(
         (against) => [main, against] as const,
       ),
-    ]),
+    ])),
     ...(await trainingOfPipeline(run, [main, ...others], recipe.rl.alarms)),
   };
   const extras = { rules: behaviourRules(recipe), trees: await treesOf(run, training) };
@@ -212,26 +213,26 @@ async function evaluateRecipe(options: StageOptions, command: string): Promise<R
     facts: { ...head.facts, ...leaks.facts, ...notAsked(heldout, recipe) },
     ...(leaks.warnings.length > 0 && { warnings: leaks.warnings }),
     main: arm.arm,
-    ...results(
+    ...(await results(
+      run.path,
       evaluations,
       heldout,
       arm.arm,
       recipe.eval.controls.map((control) => ["model", control]),
-    ),
+    )),
     ...(await trainingOfModel(plan.folder)),
   };
   const extras = { rules: behaviourRules(recipe) };
   return { report, page: await writeReport(run.path, report, heldout, extras) };
 }
 
-/** A finished arm, with what it was asked. */
+/** What a finished arm was asked. */
 interface Evaluated {
   readonly condition: Condition;
   readonly asked: Asked;
-  readonly evaluation: Evaluation;
 }
 
-/** Evaluations by task, then by arm, in the order of the plans. */
+/** Finished arms by task, then by name, in the order of the plans. */
 type Evaluations = Map<string, Map<string, Evaluated>>;
 
 function controlsOf(recipe: Recipe): ArmPlan[] {
@@ -285,45 +286,44 @@ async function evaluateAll(
         const { arm, condition } = plan;
         const asked = askedOf(plan, set);
         if (asked.records.length === 0) continue;
-        const evaluation = await readArm(options.path, set.task, arm);
-        evaluations.get(set.task)?.set(arm, { condition, asked, evaluation });
+        evaluations.get(set.task)?.set(arm, { condition, asked });
       }
   }
   return evaluations;
 }
 
-function results(
+/** Reads the arms one after the other, so that only two are held at once. */
+async function results(
+  run: string,
   evaluations: Evaluations,
   heldout: readonly TaskSet[],
   main: string,
   pairs: readonly (readonly [arm: string, against: string])[],
-): Pick<Report, "arms" | "comparisons"> {
-  const arms = [...evaluations].flatMap(([task, byArm]) =>
-    [...byArm].map(([arm, { condition, asked, evaluation }]) => {
-      const { benchmark } = heldout.find((set) => set.task === task) ?? {};
-      const outcomes = perQuestion(evaluation.outcomes);
+): Promise<Pick<Report, "arms" | "comparisons">> {
+  const arms: Arm[] = [];
+  const comparisons: Comparison[] = [];
+  for (const [task, byArm] of evaluations) {
+    const { benchmark } = heldout.find((set) => set.task === task) ?? {};
+    const answered = (arm: string, { records }: Asked) =>
+      withOutcomes(records, readOutcomes(run, task, arm));
+    for (const [arm, { condition, asked }] of byArm) {
       const own = byArm.get(main);
       const order =
         condition === "options-shuffled" && own !== undefined
-          ? optionOrderOf(own.asked.records, perQuestion(own.evaluation.outcomes), asked, outcomes)
+          ? await optionOrderOf(answered(main, own.asked), answered(arm, asked), asked.leftOut)
           : null;
-      const answered = outcomes.filter((one) => !isUnanswered(one));
-      return armOf(arm, task, evaluation, {
-        ...(benchmark && { benchmark: benchmarkArm(benchmark, asked.records, answered) }),
-        ...(order && { options: order }),
-      });
-    }),
-  );
-  const comparisons: Comparison[] = [];
-  for (const [task, byArm] of evaluations) {
-    for (const [arm, against] of pairs) {
-      const ours = byArm.get(arm);
-      const theirs = byArm.get(against);
-      if (ours === undefined || theirs === undefined) continue;
-      const [a, b] = onSameQuestions(
-        perQuestion(ours.evaluation.outcomes),
-        perQuestion(theirs.evaluation.outcomes),
+      const figures = benchmark && (await benchmarkArm(benchmark, answered(arm, asked)));
+      arms.push(
+        armOf(arm, task, await readArm(run, task, arm), {
+          ...(figures && { benchmark: figures }),
+          ...(order && { options: order }),
+        }),
       );
+    }
+    const known = pairs.filter((pair) => pair.every((arm) => byArm.has(arm)));
+    for (const [arm, against] of known) {
+      const [ours, theirs] = [await readArm(run, task, arm), await readArm(run, task, against)];
+      const [a, b] = onSameQuestions(perQuestion(ours.outcomes), perQuestion(theirs.outcomes));
       if (answeredByBoth(a, b).length > 0)
         comparisons.push(compareArms(task, [arm, a], [against, b]));
     }
@@ -411,7 +411,7 @@ function stageFacts(stages: Readonly<Record<string, Staged>>): Record<string, st
 async function treesOf(run: RunFolder, training: readonly TaskSet[]): Promise<Html[]> {
   const search = run.stage("search");
   const chains = await readJsonlAll(inside(search, "chains.jsonl"), chainLineSchema);
-  const records = new Map(training.flatMap((set) => set.records).map((one) => [one.id, one]));
+  const records = new Map(training.flatMap((set) => [...set.records]).map((one) => [one.id, one]));
   const drawn = await drawnTrees(inside(search, treesFile), records, chains, NUM_TREES);
   // What a model wrote is escaped in them.
   return drawn.map(({ svg }) => new Html(svg));

@@ -12,7 +12,7 @@ import { insteadOfSinks, sinkNames } from "./core/metric-sinks.ts";
 import { manifestSchema, type Manifest } from "./core/run-folder.ts";
 import { findPath } from "./core/paths.ts";
 import { ownModule } from "./core/own-module.ts";
-import { distinctRecords, openPlaced } from "./data/dataset.ts";
+import { openRecords } from "./data/dataset.ts";
 import { ownRecords, type TaskFunction } from "./data/own-task.ts";
 import { loraSchema } from "./engine/lora.ts";
 import { engineSchema } from "./engine/open.ts";
@@ -27,8 +27,8 @@ import { searchConfig } from "./search/search-config.ts";
 import { runProfiles, withRunProfile } from "./recipe-profiles.ts";
 import { defaultBehaviourRules, type BehaviourRules } from "./task/behaviours.ts";
 import { episodeSettingsSchema } from "./task/episode-config.ts";
-import type { KindName } from "./task/kinds.ts";
-import { withReading, type TaskRecord } from "./task/record.ts";
+import { withReading } from "./task/record.ts";
+import { changedRecords, type Records } from "./task/records.ts";
 import { rlSchema } from "./train/rl-config.ts";
 import { sftSchema } from "./train/sft-config.ts";
 
@@ -219,7 +219,7 @@ type Split = keyof Recipe["data"];
 /** The questions of one task. */
 export interface TaskSet {
   readonly task: string;
-  readonly records: readonly TaskRecord[];
+  readonly records: Records;
   /** Where they are those of a published benchmark, whose protocol says how they are asked and scored. */
   readonly benchmark?: BenchmarkSet;
   /** What was found out about a file and not written in it, for people. */
@@ -252,7 +252,7 @@ export async function loadTasks(
   return sets.map(({ task, records, ...rest }) => ({
     ...rest,
     task,
-    records: records.map((record) => withReading({ ...record, task }, reading)),
+    records: changedRecords(records, (record) => withReading({ ...record, task }, reading)),
   }));
 }
 
@@ -282,12 +282,7 @@ async function loadSource(source: Source, split: Split, seed: number): Promise<T
     ...(images === undefined ? {} : { imageRoot: findPath(images) }),
     ...(count === undefined ? {} : { limit: count }),
   };
-  const records: TaskRecord[] = [];
-  const guessed: Partial<Record<KindName, number>> = {};
-  for await (const { record, isGuessed } of distinctRecords(openPlaced(path, options))) {
-    records.push(record);
-    if (isGuessed === true) guessed[record.kind] = (guessed[record.kind] ?? 0) + 1;
-  }
+  const { records, guessed } = await openRecords(path, options);
   if (records.length === 0) throw new VigorlError("input", `${path}: holds no records`);
   const kinds = Object.entries(guessed).map(([kind, n]) => `${n} ${kind}`);
   const note = kinds.length === 0 ? {} : { note: `${path}: kinds guessed: ${kinds.join(", ")}` };

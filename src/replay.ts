@@ -12,7 +12,7 @@ import { inside } from "./core/inside.ts";
 import { findPath } from "./core/paths.ts";
 import { openRunFolder, type RunFolder } from "./core/run-folder.ts";
 import { oneWriter } from "./core/run-lock.ts";
-import { isArmDone, readArm, readArmFacts } from "./eval/arm.ts";
+import { isArmDone, readArm, readArmFacts, readOutcomes } from "./eval/arm-files.ts";
 import { askedUnder, conditionOf } from "./eval/controls.ts";
 import { compareOutcomes, type PairedArms } from "./eval/compare-runs.ts";
 import type { Spent } from "./eval/spent.ts";
@@ -39,17 +39,15 @@ const replayIn = oneWriter(async ({ path }: { readonly path: string }) => {
   for (const { task, arm } of arms) {
     const set = sets.find((one) => one.task === task);
     if (set === undefined) continue;
-    const [{ outcomes }, { rule, condition }] = await Promise.all([
-      readArm(path, task, arm),
-      readArmFacts(path, task, arm),
-    ]);
+    const { rule, condition } = await readArmFacts(path, task, arm);
     const benchmark = set.benchmark?.benchmark ?? null;
     const { records } = askedUnder(
       conditionOf(condition, `${path}: ${task} ${arm}`),
       set.records,
       recipe.seed,
     );
-    rows.push(...replayArm({ task, arm, records, outcomes, own: rule, benchmark }));
+    const outcomes = () => readOutcomes(path, task, arm);
+    rows.push(...(await replayArm({ task, arm, records, outcomes, own: rule, benchmark })));
   }
   if (rows.length === 0)
     throw new VigorlError("usage", `${path}: no arm of it answers the recipe's questions`);

@@ -63,11 +63,10 @@ export async function inputHashes(
 async function pictureHashes(tasks: readonly TaskSet[]): Promise<Record<string, string>> {
   const paths = new Map<string, Set<string>>();
   for (const { task, records } of tasks) {
-    const files = records.flatMap(({ images }) => images.filter(({ kind }) => kind === "path"));
-    if (files.length === 0) continue;
     const ofTask = paths.get(task) ?? new Set();
-    for (const file of files) if (file.kind === "path") ofTask.add(file.path);
-    paths.set(task, ofTask);
+    for (const { images } of records)
+      for (const image of images) if (image.kind === "path") ofTask.add(image.path);
+    if (ofTask.size > 0) paths.set(task, ofTask);
   }
   const limit = pLimit(4);
   const hashes: Record<string, string> = {};

@@ -8,7 +8,7 @@ import { readJsonl } from "./core/jsonl.ts";
 import { openRunFolder, type RunFolder } from "./core/run-folder.ts";
 import { planEngine, type EnginePlan } from "./engine-plan.ts";
 import { processorFolder, withModelFolders, type EngineConfig } from "./engine/open.ts";
-import { armFolder, readArm } from "./eval/arm.ts";
+import { armFolder, readArm } from "./eval/arm-files.ts";
 import { isUnanswered } from "./eval/outcome.ts";
 import { recipeOfManifest, type Recipe } from "./recipe.ts";
 import { finishedArms, groupOfRun, mainArm, type GroupOfRun } from "./replay.ts";

@@ -272,7 +272,7 @@ class PictureSource {
     const sets = await known;
     const named = sets.filter((set) => set.task === task);
     const record = (named.length > 0 ? named : sets)
-      .flatMap(({ records }) => records)
+      .flatMap(({ records }) => [...records])
       .find((one) => one.id === id);
     if (record === undefined)
       throw new VigorlError("input", `${path}: its recipe has no question ${id} any more`, {

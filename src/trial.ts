@@ -16,6 +16,7 @@ import { rlStage } from "./stages/rl.ts";
 import { searchStage } from "./stages/search.ts";
 import { sftStage } from "./stages/sft.ts";
 import type { StageOptions, Watch } from "./stages/stage.ts";
+import { firstRecords } from "./task/records.ts";
 
 /** What was found out about a piece. */
 export interface Timed {
@@ -166,7 +167,7 @@ async function evalTrial(
 /** The first questions, as evenly from all tasks as may be. */
 function firstOf(sets: readonly TaskSet[], count: number): TaskSet[] {
   const each = Math.ceil(count / sets.length);
-  return sets.map((set) => ({ ...set, records: set.records.slice(0, each) }));
+  return sets.map((set) => ({ ...set, records: firstRecords(set.records, each) }));
 }
 
 /** Hears steps, and ends the run behind the last that it waits for. */

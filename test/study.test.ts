@@ -48,7 +48,7 @@ async function madeRun(name: string, thought: (i: number) => string): Promise<st
   const path = join(folder, name);
   const dataHashes = await inputHashes(recipe, {}, sets);
   await createRunFolder(path, { verb: "eval", name, seed: 1, recipe, dataHashes });
-  const script = sets[0].records.map(
+  const script = [...sets[0].records].map(
     (_, i) => `<think> ${thought(i)} </think>\n<answer> ${i === 5 ? 1 : 7} </answer>`,
   );
   await runArm({

@@ -8,14 +8,14 @@ import { inside } from "../core/inside.ts";
 import { readJsonFile } from "../core/json-file.ts";
 import { readJsonlAll } from "../core/jsonl.ts";
 import { bootstrapNested, mean, type Interval } from "../core/statistics.ts";
-import { isArmDone, readArm } from "../eval/arm.ts";
-import { answeredByBoth, isUncounted, perQuestion, type Outcome } from "../eval/outcome.ts";
+import { isArmDone, readArm } from "../eval/arm-files.ts";
+import { answeredByBoth, isUncounted, perQuestion, type Counted } from "../eval/outcome.ts";
 import type { Comparison } from "../search/compare.ts";
 import { armOf, evaluatedArms, type Ablation } from "./ablation.ts";
 import { evaluationFolder, stagedArm, trainingFolder } from "./unit.ts";
 
 /** Outcomes of an arm on a task, a question each, by seed. */
-type Asked = ReadonlyMap<number, readonly Outcome[]>;
+type Asked = ReadonlyMap<number, readonly Counted[]>;
 
 export interface ArmResult {
   /** `arm`, or `arm/control`. */
@@ -141,8 +141,8 @@ async function readAsked(
   arm: string,
   task: string,
   condition: string,
-): Promise<Map<number, Outcome[]>> {
-  const bySeed = new Map<number, Outcome[]>();
+): Promise<Map<number, Counted[]>> {
+  const bySeed = new Map<number, Counted[]>();
   for (const seed of seeds) {
     const folder = evaluationFolder(run, { arm, seed });
     if (!isArmDone(folder, task, condition)) continue;

@@ -103,5 +103,7 @@ test("lines are put in order as they are, without a byte changed", async () => {
   const { ino } = await stat(file);
   await orderJsonl(file, rankOf);
   expect((await stat(file)).ino).toBe(ino);
+  await orderJsonl(file, (value) => (rankOf(value) === 1 ? null : -rankOf(value)));
+  expect(await readFile(file, "utf8")).toBe(rows[0] + rows[2]);
   await orderJsonl(join(file, "..", "none.jsonl"), rankOf);
 });

@@ -30,12 +30,22 @@ export async function* readJsonl<T>(
   for await (const { value } of readJsonlPlaced(file, schema, options)) yield value;
 }
 
-/** As `readJsonl`, with the place of each record, `file:line`. */
+/** A record, and where its line stands. */
+export interface PlacedLine<T> {
+  readonly value: T;
+  /** `file:line`. */
+  readonly place: string;
+  /** Offsets of the line and behind it, in bytes. */
+  readonly start: number;
+  readonly end: number;
+}
+
+/** As `readJsonl`, with the place of each record. */
 export async function* readJsonlPlaced<T>(
   file: string,
   schema: z.ZodType<T>,
   options: ReadJsonlOptions = {},
-): AsyncGenerator<{ readonly value: T; readonly place: string }> {
+): AsyncGenerator<PlacedLine<T>> {
   for await (const line of lines(file)) {
     if (line.text.trim() === "") continue;
     const place = `${file}:${line.lineNumber}`;
@@ -47,7 +57,8 @@ export async function* readJsonlPlaced<T>(
       if (isLfsPointer(line.text)) throw lfsPointerError(file);
       throw error;
     }
-    yield { value: parseAt(place, json, schema), place };
+    const { startByte: start, endByte: end } = line;
+    yield { value: parseAt(place, json, schema), place, start, end };
   }
 }
 
@@ -73,15 +84,28 @@ export async function appendJsonl(file: string, values: readonly unknown[]): Pro
   }
 }
 
-/** Replaces `file` by one line per value, in one step. Throws VigorlError("io"). */
-export async function writeJsonl(file: string, values: readonly unknown[]): Promise<void> {
+/**
+ * Replaces `file` by one line per value, in one step; values are taken as they are written, so that they
+ * need not fit in memory. Throws VigorlError("io").
+ */
+export async function writeJsonl(
+  file: string,
+  values: Iterable<unknown> | AsyncIterable<unknown>,
+): Promise<void> {
   await writeFileAtomic(file, parts(values));
 }
 
-/** The lines in parts, so that never all of them are held as text. */
-function* parts(values: readonly unknown[], linesAtOnce = 512): Generator<string> {
-  for (let at = 0; at < values.length; at += linesAtOnce)
-    yield formatJsonl(values.slice(at, at + linesAtOnce));
+async function* parts(
+  values: Iterable<unknown> | AsyncIterable<unknown>,
+  linesAtOnce = 512,
+): AsyncGenerator<Uint8Array> {
+  let part: unknown[] = [];
+  for await (const value of values) {
+    if (part.push(value) < linesAtOnce) continue;
+    yield Buffer.from(formatJsonl(part));
+    part = [];
+  }
+  yield Buffer.from(formatJsonl(part));
 }
 
 /**
@@ -119,37 +143,51 @@ export async function truncateJsonl(
 }
 
 /**
- * Brings the lines of `file` into the order of `rankOf`, in one step and line by line, so that the file
- * may be larger than memory; a file in order is left as it is. Does nothing where it is missing.
- * @throws VigorlError("input") naming the line where one is no JSON, "io"
+ * Brings the lines of `file` into the order of `rankOf`, without those whose rank is null, in one step and
+ * line by line, so that the file may be larger than memory; one that stays as it is, is not written. Does
+ * nothing where it is missing.
+ * @throws VigorlError("input") naming the line where one is no JSON, or what `rankOf` throws; "io"
  */
-export async function orderJsonl(file: string, rankOf: (value: unknown) => number): Promise<void> {
+export async function orderJsonl(
+  file: string,
+  rankOf: (value: unknown, place: string) => number | null,
+): Promise<void> {
   if (!existsSync(file)) return;
-  const places: { rank: number; start: number; end: number }[] = [];
-  let start = 0;
+  const kept: { rank: number; start: number; end: number }[] = [];
+  let isSame = true;
   for await (const line of lines(file)) {
-    const rank = rankOf(parseLine(line, `${file}:${line.lineNumber}`));
-    places.push({ rank, start, end: line.endByte });
-    start = line.endByte;
+    const place = `${file}:${line.lineNumber}`;
+    const rank = rankOf(parseLine(line, place), place);
+    if (rank === null || rank < (kept.at(-1)?.rank ?? -Infinity)) isSame = false;
+    if (rank !== null) kept.push({ rank, start: line.startByte, end: line.endByte });
   }
-  if (places.every(({ rank }, i) => i === 0 || places[i - 1].rank <= rank)) return;
-  places.sort((a, b) => a.rank - b.rank);
+  if (isSame) return;
+  kept.sort((a, b) => a.rank - b.rank);
   const { handle } = await openRegular(file);
-  async function* ordered(): AsyncGenerator<Uint8Array> {
-    for (const place of places) {
-      const bytes = Buffer.alloc(place.end - place.start);
-      await handle.read(bytes, 0, bytes.length, place.start);
+  async function* arranged(): AsyncGenerator<Uint8Array> {
+    for (const { start, end } of kept) {
+      const bytes = Buffer.alloc(end - start);
+      await handle.read(bytes, 0, bytes.length, start);
       yield bytes;
     }
   }
   try {
-    await writeFileAtomic(file, ordered());
+    await writeFileAtomic(file, arranged());
   } finally {
     await handle.close();
   }
 }
 
-function parseLine({ text, isUtf8: readable, torn }: Line, place: string): unknown {
+/** Parses the bytes of a line that was read before. @throws VigorlError("input") naming its place */
+export function parseJsonlLine(bytes: Uint8Array, place: string): unknown {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
+  return parseLine({ text, isUtf8: isUtf8(bytes), torn: false }, place);
+}
+
+function parseLine(
+  { text, isUtf8: readable, torn }: Pick<Line, "text" | "isUtf8" | "torn">,
+  place: string,
+): unknown {
   if (!readable)
     throw new VigorlError("input", `${place}: is not UTF-8`, { hint: "save the file as UTF-8" });
   const problem = jsonProblem(text);
@@ -196,6 +234,7 @@ interface Line {
   readonly lineNumber: number;
   /** The last line, and it has no newline. */
   readonly torn: boolean;
+  readonly startByte: number;
   /** Offset behind the line and its newline. */
   readonly endByte: number;
 }
@@ -215,9 +254,10 @@ async function* lines(file: string): AsyncGenerator<Line> {
     const bytes = parts.length === 0 ? end : Buffer.concat([...parts, end]);
     const mark = lineNumber === 0 && bytes.subarray(0, 3).equals(byteOrderMark) ? 3 : 0;
     parts = [];
+    const startByte = endByte + mark;
     endByte += bytes.length + (torn ? 0 : 1);
     const text = bytes.toString("utf8", mark);
-    return { text, isUtf8: isUtf8(bytes), lineNumber: ++lineNumber, torn, endByte };
+    return { text, isUtf8: isUtf8(bytes), lineNumber: ++lineNumber, torn, startByte, endByte };
   };
   try {
     for await (const chunk of handle.createReadStream({ highWaterMark: 1 << 18 })) {

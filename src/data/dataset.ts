@@ -4,7 +4,15 @@
  */
 import { dirname } from "node:path";
 import { VigorlError } from "../core/errors.ts";
-import { readPlacedRecords, type PlacedRecord, type TaskRecord } from "../task/record.ts";
+import { indexJsonl, type JsonlIndex } from "../core/jsonl-index.ts";
+import type { KindName } from "../task/kinds.ts";
+import {
+  placedRecord,
+  readPlacedRecords,
+  type PlacedRecord,
+  type TaskRecord,
+} from "../task/record.ts";
+import type { Records } from "../task/records.ts";
 import { readParquetRecords } from "./parquet.ts";
 
 export interface DatasetOptions {
@@ -52,21 +60,72 @@ export async function readDataset(
   return records;
 }
 
+/** The records of a file, to be looked at in any order. */
+export interface OpenRecords {
+  readonly records: Records;
+  /** How many of each kind that was not written. */
+  readonly guessed: Readonly<Partial<Record<KindName, number>>>;
+}
+
+/**
+ * As `readDataset` of one file, but that the lines of JSONL are not held: each is read again when it is
+ * looked at.
+ */
+export async function openRecords(
+  file: string,
+  { imageRoot = dirname(file), limit = Infinity }: DatasetOptions = {},
+): Promise<OpenRecords> {
+  const guessed: Partial<Record<KindName, number>> = {};
+  const refuseTwice = distinctIds();
+  const look = (placed: PlacedRecord) => {
+    refuseTwice(placed);
+    const { kind } = placed.record;
+    if (placed.isGuessed === true) guessed[kind] = (guessed[kind] ?? 0) + 1;
+  };
+  if (file.endsWith(".jsonl")) {
+    const parse = (value: unknown, place: string) => placedRecord(value, place, imageRoot);
+    const lines = await indexJsonl(file, parse, { limit, onLine: look });
+    return { records: recordsOf(lines), guessed };
+  }
+  const records: TaskRecord[] = [];
+  for await (const placed of openPlaced(file, { imageRoot, limit })) {
+    look(placed);
+    records.push(placed.record);
+  }
+  return { records, guessed };
+}
+
+function recordsOf(lines: JsonlIndex<PlacedRecord>): Records {
+  return {
+    length: lines.length,
+    at: (index) => lines.at(index)?.record,
+    *[Symbol.iterator]() {
+      for (const { record } of lines) yield record;
+    },
+  };
+}
+
 /** Passes records on as long as their ids differ. @throws VigorlError("input") naming the second */
 export async function* distinctRecords(
   records: AsyncIterable<PlacedRecord>,
 ): AsyncGenerator<PlacedRecord> {
-  const ids = new Set<string>();
+  const refuseTwice = distinctIds();
   for await (const placed of records) {
-    const { record, place } = placed;
-    if (ids.has(record.id)) {
+    refuseTwice(placed);
+    yield placed;
+  }
+}
+
+/** Throws VigorlError("input") at the second record of an id. */
+function distinctIds(): (placed: PlacedRecord) => void {
+  const ids = new Set<string>();
+  return ({ record, place }) => {
+    if (ids.has(record.id))
       throw new VigorlError("input", `${place}: two records have the id "${record.id}"`, {
         hint: "give every record an id of its own",
       });
-    }
     ids.add(record.id);
-    yield placed;
-  }
+  };
 }
 
 function readerOf(file: string): (file: string, imageRoot: string) => AsyncGenerator<PlacedRecord> {

@@ -9,7 +9,8 @@ import { answerTurn, chat, digitRecord, smallConfig } from "../task/fixtures/sce
 import { ScriptedSampler } from "../task/fixtures/scripted-sampler.ts";
 import { rewardConfigSchema } from "../task/reward.ts";
 import { evalSchema } from "./evaluate.ts";
-import { armFolder, isArmDone, readArm, runArm, type ArmOptions } from "./arm.ts";
+import { armFolder, isArmDone, readArm } from "./arm-files.ts";
+import { runArm, type ArmOptions } from "./arm.ts";
 
 test("an arm whose name leads out of its run touches nothing", async () => {
   const root = await mkdtemp(join(tmpdir(), "vigorl-arm-"));
@@ -150,6 +151,8 @@ describe("an arm that is stopped", () => {
       /2 of 30 questions failed \(6\.7 %; eval\.maxFailed allows 1\.0 %\): q3, q14/,
     );
     expect(isArmDone(folder, "digits", "failing")).toBe(false);
+    const left = await readFile(join(armFolder(folder, "digits", "failing"), "outcomes.jsonl"));
+    expect(left.toString().match(/"stopReason":"samplerError"/g)).toHaveLength(2);
     const lenient = player((_, id) => id === "14");
     const { outcomes } = await runArm(options("failing", lenient.sampler, { maxFailed: 0.05 }));
     expect(lenient.asked.toSorted()).toEqual(["14", "14", "3"].toSorted());

@@ -1,76 +1,46 @@
 /**
- * One arm on disk: `eval/<task>/<arm>/` holds outcomes.jsonl and the traces of the questions that the
- * report shows, both written as episodes end, and arm.json when all have. An arm that is finished is
- * read back; one that was stopped goes on where it was.
+ * Runs one arm, into its folder (`arm-files.ts`). An arm that is finished is read back; one that was
+ * stopped goes on where it was.
  */
-import { programName } from "../core/paths.ts";
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { VigorlError } from "../core/errors.ts";
-import { hashText, writeFileAtomic } from "../core/files.ts";
-import { inside } from "../core/inside.ts";
-import { readJsonFile } from "../core/json-file.ts";
-import { appendJsonl, orderJsonl, readJsonlAll, truncateJsonl, writeJsonl } from "../core/jsonl.ts";
+import { writeFileAtomic } from "../core/files.ts";
+import {
+  appendJsonl,
+  orderJsonl,
+  parseAt,
+  readJsonl,
+  truncateJsonl,
+  writeJsonl,
+} from "../core/jsonl.ts";
+import { programName } from "../core/paths.ts";
 import type { Price } from "../engine/remote/price.ts";
-import { viewSchema } from "../task/lines.ts";
-import { promptText } from "../task/turn.ts";
-import type { TaskRecord } from "../task/record.ts";
 import { openReward } from "../task/own-reward.ts";
+import { recordAt, type Records } from "../task/records.ts";
 import type { RewardConfig } from "../task/reward.ts";
-import { readTraces, toTrace, TraceWriter } from "../task/trace.ts";
-import type { Trajectory } from "../task/trajectory.ts";
+import { toTrace, traceSchema, TraceWriter } from "../task/trace.ts";
+import { promptText } from "../task/turn.ts";
+import {
+  armFolder,
+  doneFile,
+  isArmDone,
+  outcomeSchema,
+  outcomesFile,
+  readArm,
+  tracesFile,
+  type ArmFacts,
+} from "./arm-files.ts";
 import { conditionTable } from "./controls.ts";
-import { verdictWays } from "./benchmarks/benchmark.ts";
-import { evaluate, type EvaluateOptions, type Evaluation } from "./evaluate.ts";
-import { isUnanswered, keyOf, type Outcome } from "./outcome.ts";
+import { askAll, type AskOptions, type Ended, type Evaluation } from "./evaluate.ts";
+import { isUnanswered, wordless, type Counted, type Outcome } from "./outcome.ts";
 import { withVotes } from "./samples.ts";
-import { spentOf, spentSchema } from "./spent.ts";
+import { spentOf } from "./spent.ts";
+import { withSamples } from "./with-records.ts";
 
-const outcomeSchema = z.strictObject({
-  recordId: z.string(),
-  sample: z.int().optional(),
-  category: z.string().nullable(),
-  score: z.number(),
-  answer: z.string().nullable(),
-  toolUses: z.int(),
-  tokens: z.strictObject({ written: z.int(), read: z.int() }),
-  usage: z.strictObject({ calls: z.int(), prompt: z.int(), generated: z.int() }).optional(),
-  stopReason: z.string(),
-  error: z.string().nullable(),
-  reply: z.strictObject({ text: z.string(), view: viewSchema.nullable() }),
-  verdict: z
-    .strictObject({
-      read: z.string().nullable(),
-      how: z.enum(verdictWays),
-      also: z.record(z.string(), z.number()).optional(),
-    })
-    .optional(),
-  judged: z
-    .strictObject({ verdict: z.enum(["right", "wrong", "unread"]), rules: z.number() })
-    .optional(),
-  vote: z.int().nullable().optional(),
-});
-
-/** Written when an arm is finished. */
-const doneSchema = z.strictObject({
-  version: z.literal(1),
-  outcomes: z.int(),
-  /** Of the try that finished it. */
-  seconds: z.number(),
-  /** Of what was asked: arms are compared where it is the same. */
-  questionsHash: z.string(),
-  condition: z.string(),
-  /** By which the verdicts came about: a protocol, or a judge. */
-  rule: z.string(),
-  /** The first question as the model read it, `<image>` for each picture. */
-  prompt: z.string().nullable(),
-  /** What it took; absent in old runs. */
-  spent: spentSchema.optional(),
-});
-export type ArmFacts = z.infer<typeof doneSchema>;
-
-export interface ArmOptions extends Omit<EvaluateOptions, "onEpisode"> {
+export interface ArmOptions extends AskOptions {
   /** Run folder. */
   readonly folder: string;
   readonly task: string;
@@ -84,116 +54,146 @@ export interface ArmOptions extends Omit<EvaluateOptions, "onEpisode"> {
   readonly onProgress?: (done: number, figures: Readonly<Record<string, number>>) => void;
 }
 
-/** Folder of an arm inside a run. */
-export function armFolder(run: string, task: string, arm: string): string {
-  return inside(run, "eval", task, arm);
-}
-
-/** True where the arm was run to its end. */
-export function isArmDone(run: string, task: string, arm: string): boolean {
-  return existsSync(join(armFolder(run, task, arm), doneFile));
-}
-
-/** What a finished arm was made with. @throws VigorlError("input") where the file is damaged. */
-export async function readArmFacts(run: string, task: string, arm: string): Promise<ArmFacts> {
-  const file = join(armFolder(run, task, arm), doneFile);
-  return readJsonFile(file, doneSchema, againBy(file));
-}
-
-const againBy = (file: string) => `remove ${file}; --resume runs what is missing`;
-
-/** Outcomes of a finished arm. @throws VigorlError("input") where a file is damaged or incomplete. */
-export async function readArm(run: string, task: string, arm: string): Promise<Evaluation> {
-  const folder = armFolder(run, task, arm);
-  const { outcomes: count, seconds, spent } = await readArmFacts(run, task, arm);
-  const file = join(folder, outcomesFile);
-  const outcomes = await readJsonlAll(file, outcomeSchema);
-  if (outcomes.length === count) return { outcomes, seconds, price: spent?.price };
-  throw new VigorlError("input", `${file}: has ${outcomes.length} outcomes instead of ${count}`, {
-    hint: againBy(join(folder, doneFile)),
-  });
-}
-
 /**
  * Runs an arm and leaves its folder; or reads it back where it is finished. What an earlier try has
  * come to is kept: each question is asked once, whatever stops and kills there were.
  */
 export async function runArm(options: ArmOptions): Promise<Evaluation> {
-  const { folder: run, task, arm, episode: config, records, onProgress } = options;
+  const { folder: run, task, arm, records, config, onProgress } = options;
   if (isArmDone(run, task, arm)) return readArm(run, task, arm);
   const folder = armFolder(run, task, arm);
-  const earlier = await earlierOutcomes(folder);
-  const { traces: most } = options.config;
-  const traced = new Set(most === "all" ? records : records.slice(0, most));
-  const traces = new TraceWriter(folder);
+  const counted: Counted[] = [];
+  counted.length = records.length * config.samples;
   const sum = { done: 0, unanswered: 0, score: 0, toolUses: 0 };
-  const count = (outcome: Outcome) => {
+  const withoutWords = wordless();
+  const count = (at: number, outcome: Outcome) => {
+    counted[at] = withoutWords(outcome);
     sum.done++;
     if (isUnanswered(outcome)) sum.unanswered++;
     sum.score += outcome.score;
     sum.toolUses += outcome.toolUses;
   };
-  for (const outcome of earlier.values()) count(outcome);
+  const isKnown = (at: number) => counted[at] !== undefined;
+  await takeUp(folder, options, isKnown, count);
+  const keep = await keeper(folder, options);
   // One line after the other, and none behind one that the disk did not take whole.
   let written = Promise.resolve();
-  const score = await openReward(options.reward);
-  const keep = async (episode: Trajectory, record: TaskRecord, outcome: Outcome) => {
-    if (traced.has(record) && (outcome.sample ?? 0) === 0) {
-      const [reward] = await score([{ episode, record }], options.signal);
-      await traces.append(toTrace(episode, record, reward, { arm }, config.chat), episode);
-    }
-    await appendJsonl(join(folder, outcomesFile), [outcome]);
-  };
-  const asked = await evaluate({
-    ...options,
-    earlier,
-    onEpisode: async (episode, record, outcome) => {
-      written = written.then(() => keep(episode, record, outcome));
+  const start = performance.now();
+  await askAll(
+    options,
+    async (ended) => {
+      written = written.then(() => keep(ended));
       await written;
-      count(outcome);
+      count(ended.at, ended.outcome);
       const answered = Math.max(1, sum.done - sum.unanswered);
       const figures = { accuracy: sum.score / answered, "tool uses": sum.toolUses / answered };
       const { unanswered } = sum;
       onProgress?.(sum.done, unanswered === 0 ? figures : { ...figures, unanswered });
     },
-  });
-  const outcomes = withVotes(records, asked.outcomes);
-  const evaluation = { ...asked, outcomes, price: options.price };
-  refuseSilence(task, arm, evaluation);
-  refuseFailures(task, arm, evaluation, options.config.maxFailed);
+    isKnown,
+  );
+  const seconds = (performance.now() - start) / 1000;
+  refuseSilence(task, arm, counted);
+  refuseFailures(task, arm, counted, config.maxFailed);
+  await putInOrder(folder, records, config.samples, counted);
+  const evaluation = { outcomes: counted, seconds, price: options.price };
   await finish(folder, evaluation, options);
   return evaluation;
 }
 
-const outcomesFile = "outcomes.jsonl";
-const tracesFile = "traces.jsonl";
-const doneFile = "arm.json";
-
 /**
- * What an earlier try has left, by `keyOf`. A line that a kill left torn goes, and so do the traces of
- * questions without an outcome, and outcomes of questions that could not be asked: these come again.
+ * Counts what an earlier try has left. A line that a kill left torn goes, and so do the traces of questions
+ * without an outcome, and outcomes of questions that could not be asked: these come again.
  */
-async function earlierOutcomes(folder: string): Promise<Map<string, Outcome>> {
-  const file = join(folder, outcomesFile);
-  await truncateJsonl(file);
-  const earlier = new Map<string, Outcome>();
-  if (existsSync(file)) {
-    const lines = await readJsonlAll(file, outcomeSchema);
-    for (const outcome of lines.filter((line) => !isUnanswered(line)))
-      earlier.set(keyOf(outcome), outcome);
-    if (earlier.size < lines.length) await writeJsonl(file, [...earlier.values()]);
-  }
-  const traces = join(folder, tracesFile);
+async function takeUp(
+  folder: string,
+  { records, config }: ArmOptions,
+  isKnown: (at: number) => boolean,
+  count: (at: number, outcome: Outcome) => void,
+): Promise<void> {
+  const [outcomes, traces] = [join(folder, outcomesFile), join(folder, tracesFile)];
+  if (!existsSync(outcomes) && !existsSync(traces)) return;
+  const numberOf = numbering(idsOf(records), config.samples);
+  await truncateJsonl(outcomes);
+  await orderJsonl(outcomes, (value, place) => {
+    const outcome = parseAt(place, value, outcomeSchema);
+    const at = numberOf(outcome);
+    if (at === null || isKnown(at) || isUnanswered(outcome)) return null;
+    count(at, outcome);
+    return 0;
+  });
   await truncateJsonl(traces);
-  if (existsSync(traces)) {
-    const kept = await readTraces(traces);
-    const known = kept.filter(({ recordId }) => earlier.has(keyOf({ recordId })));
-    if (known.length < kept.length) await writeJsonl(traces, known);
-  }
-  return earlier;
+  await orderJsonl(traces, (value, place) => {
+    const at = numberOf(parseAt(place, value, traceSchema));
+    return at !== null && isKnown(at) ? 0 : null;
+  });
 }
 
-/** Brings both files into the order of the questions, and marks the arm as done. */
+/** Writes down an episode: its trace where the report shows it, then its outcome. */
+async function keeper(
+  folder: string,
+  { arm, records, config, episode: { chat }, reward: rewards, signal }: ArmOptions,
+): Promise<(ended: Ended) => Promise<void>> {
+  const numTraced = config.traces === "all" ? records.length : config.traces;
+  const traces = new TraceWriter(folder);
+  const score = await openReward(rewards);
+  return async ({ at, outcome, episode, record }) => {
+    const isFirst = at % config.samples === 0;
+    const isSaid = outcome.stopReason !== "samplerError";
+    if (isFirst && isSaid && at / config.samples < numTraced) {
+      const [reward] = await score([{ episode, record }], signal);
+      await traces.append(toTrace(episode, record, reward, { arm }, chat), episode);
+    }
+    await appendJsonl(join(folder, outcomesFile), [outcome]);
+  };
+}
+
+/** Brings both files into the order of the questions; of several samples it says which give one answer. */
+async function putInOrder(
+  folder: string,
+  records: Records,
+  samples: number,
+  counted: Counted[],
+): Promise<void> {
+  const questions = counted.filter((_, at) => at % samples === 0);
+  const numberOf = numbering(
+    questions.map(({ recordId }) => recordId),
+    samples,
+  );
+  const line = z.looseObject({ recordId: z.string(), sample: z.int().optional() });
+  const rankOf = (value: unknown) => numberOf(line.parse(value));
+  const file = join(folder, outcomesFile);
+  await orderJsonl(join(folder, tracesFile), rankOf);
+  await orderJsonl(file, rankOf);
+  if (samples > 1) await writeJsonl(file, voted(file, records, counted));
+}
+
+async function* voted(file: string, records: Records, counted: Counted[]): AsyncGenerator<Outcome> {
+  let at = 0;
+  for await (const { record, samples } of withSamples(records, readJsonl(file, outcomeSchema)))
+    for (const outcome of withVotes(record, samples)) {
+      const { vote } = outcome;
+      counted[at] = { ...counted[at], vote };
+      at++;
+      yield outcome;
+    }
+}
+
+/** Numbers samples as `askAll` does; null for what was not asked. */
+function numbering(ids: Iterable<string>, samples: number) {
+  const questions = new Map<string, number>();
+  for (const id of ids) questions.set(id, questions.size);
+  return ({ recordId, sample = 0 }: { recordId: string; sample?: number | undefined }) => {
+    const question = questions.get(recordId);
+    return question === undefined || sample >= samples ? null : question * samples + sample;
+  };
+}
+
+function* idsOf(records: Records): Generator<string> {
+  for (const { id } of records) yield id;
+}
+
+/** Marks the arm as done. */
 async function finish(
   folder: string,
   evaluation: Evaluation,
@@ -201,10 +201,6 @@ async function finish(
 ): Promise<void> {
   const { outcomes, seconds } = evaluation;
   const spent = spentOf(evaluation);
-  await writeJsonl(join(folder, outcomesFile), outcomes);
-  const rank = new Map(records.map(({ id }, i) => [id, i]));
-  const line = z.looseObject({ recordId: z.string() });
-  await orderJsonl(join(folder, tracesFile), (value) => rank.get(line.parse(value).recordId) ?? -1);
   const done: ArmFacts = {
     version: 1,
     outcomes: outcomes.length,
@@ -212,26 +208,25 @@ async function finish(
     questionsHash: questionsHash(records),
     condition,
     rule,
-    prompt: await promptText(conditionTable[condition].record(records[0]), episode),
+    prompt: await promptText(conditionTable[condition].record(recordAt(records, 0)), episode),
     ...(spent && { spent }),
   };
   await writeFileAtomic(join(folder, doneFile), `${JSON.stringify(done, null, 2)}\n`);
 }
 
-/** SHA-256 of what is asked and what is right; of pictures their names alone. */
-function questionsHash(records: readonly TaskRecord[]): string {
-  const asked = records.map(({ id, question, kind, choices, answer }) => [
-    id,
-    question,
-    kind,
-    choices,
-    answer,
-  ]);
-  return hashText(JSON.stringify(asked));
+/** SHA-256 of what is asked and what is right, as one list in JSON; of pictures their names alone. */
+function questionsHash(records: Records): string {
+  const hash = createHash("sha256");
+  let before = "[";
+  for (const { id, question, kind, choices, answer } of records) {
+    hash.update(before + JSON.stringify([id, question, kind, choices, answer]));
+    before = ",";
+  }
+  return hash.update("]").digest("hex");
 }
 
 /** An arm in which the model was never heard says nothing about the model. */
-function refuseSilence(task: string, arm: string, { outcomes }: Evaluation): void {
+function refuseSilence(task: string, arm: string, outcomes: readonly Counted[]): void {
   if (!outcomes.every(isUnanswered)) return;
   const reason = outcomes[0].error ?? "no reason given";
   throw new VigorlError(
@@ -245,7 +240,12 @@ function refuseSilence(task: string, arm: string, { outcomes }: Evaluation): voi
 const MAX_NAMED = 5;
 
 /** A figure over the questions that happened to work is none. */
-function refuseFailures(task: string, arm: string, { outcomes }: Evaluation, most: number): void {
+function refuseFailures(
+  task: string,
+  arm: string,
+  outcomes: readonly Counted[],
+  most: number,
+): void {
   const failed = outcomes.filter(isUnanswered);
   const share = failed.length / outcomes.length;
   if (share <= most) return;

@@ -4,7 +4,7 @@
  */
 import { bootstrapDifference, mcNemar, mean, type Interval } from "../core/statistics.ts";
 import { pairedDifference } from "./count.ts";
-import { answeredByBoth, isRight, perQuestion, type Outcome } from "./outcome.ts";
+import { answeredByBoth, isRight, perQuestion, type Counted } from "./outcome.ts";
 import { formatP, signed } from "./report-figures.ts";
 import {
   majorityOf,
@@ -46,8 +46,8 @@ export interface PairedArms {
 /** Outcomes of the same questions in the same order; several samples of one count once, together. */
 export function compareOutcomes(
   task: string,
-  ours: readonly Outcome[],
-  theirs: readonly Outcome[],
+  ours: readonly Counted[],
+  theirs: readonly Counted[],
 ): PairedArms | null {
   const [a, b] = [perQuestion(ours), perQuestion(theirs)];
   const pairs = answeredByBoth(a, b).map((i) => ({ ours: a[i], theirs: b[i] }));
@@ -70,8 +70,8 @@ export function compareOutcomes(
 }
 
 function comparedSamples(
-  ours: readonly Outcome[],
-  theirs: readonly Outcome[],
+  ours: readonly Counted[],
+  theirs: readonly Counted[],
 ): Pick<PairedArms, "samples" | "passAt" | "majority"> {
   const samples = [numSamples(ours), numSamples(theirs)] as const;
   const most = Math.min(...samples);
@@ -110,8 +110,8 @@ function differenceOf(
 }
 
 interface Pair {
-  readonly ours: Outcome;
-  readonly theirs: Outcome;
+  readonly ours: Counted;
+  readonly theirs: Counted;
 }
 
 function paired(pairs: readonly Pair[]): PairedDifference {

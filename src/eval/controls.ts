@@ -7,6 +7,7 @@
 import { VigorlError } from "../core/errors.ts";
 import { fillBlack } from "../image/crop.ts";
 import { loadImages, type TaskRecord } from "../task/record.ts";
+import { changedRecords, type Records } from "../task/records.ts";
 import { shuffleOptions, type Unshuffled } from "./shuffle-options.ts";
 import { blank, elsewhere, none, type ToolControl } from "../task/tools/controls.ts";
 
@@ -52,27 +53,43 @@ export const conditions = Object.keys(conditionTable) as [Condition, ...Conditio
 
 /** What is asked under a condition. */
 export interface Asked {
-  readonly records: readonly TaskRecord[];
+  readonly records: Records;
   /** Questions that are not asked, by the reason. */
   readonly leftOut: Readonly<Partial<Record<Unshuffled, number>>>;
 }
 
-/** The questions of an arm, and those that the condition has nothing to ask of. */
-export function askedUnder(
-  condition: Condition,
-  records: readonly TaskRecord[],
-  seed: number,
-): Asked {
+/** The questions of an arm, and those that the condition has nothing to ask of; found out once for all. */
+export function askedUnder(condition: Condition, records: Records, seed: number): Asked {
   const { question }: ConditionRow = conditionTable[condition];
   if (question === undefined) return { records, leftOut: {} };
+  const key = `${condition} ${seed}`;
+  const ofRecords = found.get(records) ?? new Map<string, Asked>();
+  const asked = ofRecords.get(key) ?? askedInstead(records, (record) => question(record, seed));
+  found.set(records, ofRecords.set(key, asked));
+  return asked;
+}
+
+const found = new WeakMap<Records, Map<string, Asked>>();
+
+function askedInstead(
+  records: Records,
+  question: (record: TaskRecord) => TaskRecord | Unshuffled,
+): Asked {
   const leftOut: Partial<Record<Unshuffled, number>> = {};
-  const asked = records.flatMap((record) => {
-    const other = question(record, seed);
-    if (typeof other !== "string") return [other];
-    leftOut[other] = (leftOut[other] ?? 0) + 1;
-    return [];
-  });
-  return { records: asked, leftOut };
+  const places: number[] = [];
+  let place = 0;
+  for (const record of records) {
+    const other = question(record);
+    if (typeof other === "string") leftOut[other] = (leftOut[other] ?? 0) + 1;
+    else places.push(place);
+    place++;
+  }
+  const change = (record: TaskRecord): TaskRecord => {
+    const other = question(record);
+    if (typeof other === "string") throw new Error(`record ${record.id} has no other question`);
+    return other;
+  };
+  return { records: changedRecords(records, change, places), leftOut };
 }
 
 /** A condition by its name on disk. @throws VigorlError("input") for one that is none */

@@ -14,7 +14,7 @@ import {
   isUnanswered,
   isUncounted,
   perQuestion,
-  type Outcome,
+  type Counted,
 } from "./outcome.ts";
 import type { Arm, Comparison } from "./report.ts";
 import { numSamples, sampleFactsOf } from "./samples.ts";
@@ -63,8 +63,8 @@ export function armOf(
 /** Compares two arms, an outcome a question, that were asked the same in the same order, on those that both answered. */
 export function compareArms(
   task: string,
-  [arm, ours]: readonly [string, readonly Outcome[]],
-  [against, theirs]: readonly [string, readonly Outcome[]],
+  [arm, ours]: readonly [string, readonly Counted[]],
+  [against, theirs]: readonly [string, readonly Counted[]],
 ): Comparison {
   const both = answeredByBoth(ours, theirs);
   const [a, b] = [ours, theirs].map((outcomes) => both.map((i) => outcomes[i]));
@@ -73,8 +73,8 @@ export function compareArms(
 
 /** mean(ours) − mean(theirs) with its bootstrap interval and McNemar's test; outcomes in pairs. */
 export function pairedDifference(
-  ours: readonly Outcome[],
-  theirs: readonly Outcome[],
+  ours: readonly Counted[],
+  theirs: readonly Counted[],
 ): Pick<Comparison, "difference" | "ci95" | "p"> {
   const [a, b] = [ours, theirs].map((outcomes) => outcomes.map(({ score }) => score));
   const { difference, interval } = bootstrapDifference(a, b);
@@ -82,7 +82,7 @@ export function pairedDifference(
 }
 
 /** Of what a model judged: how much, and how often the rules say the same. */
-function judgeFacts(outcomes: readonly Outcome[]): Pick<Arm, "judged"> {
+function judgeFacts(outcomes: readonly Counted[]): Pick<Arm, "judged"> {
   const judged = outcomes.flatMap(({ judged: one }) => one ?? []);
   if (judged.length === 0) return {};
   const said = judged.filter(({ verdict }) => verdict !== "unread");
@@ -93,7 +93,7 @@ function judgeFacts(outcomes: readonly Outcome[]): Pick<Arm, "judged"> {
 
 /** @param samples of a question, whose mean its score is */
 function accuracyOf(
-  outcomes: readonly Outcome[],
+  outcomes: readonly Counted[],
   samples: number,
 ): { n: number; accuracy: number; ci95: [number, number] } {
   const scores = outcomes.map((outcome) => outcome.score);

@@ -4,7 +4,7 @@
  * changes an answer, nor does a stop in between. Works over any sampler.
  */
 import { z } from "zod";
-import { mapBounded } from "../core/bounded.ts";
+import { forEachBounded } from "../core/bounded.ts";
 import { VigorlError } from "../core/errors.ts";
 import { withPreset } from "../core/preset.ts";
 import { deriveSeed } from "../core/random.ts";
@@ -16,13 +16,14 @@ import { runEpisode } from "../task/episode.ts";
 import { judge, judgeProfiles } from "../task/judge.ts";
 import { kindOf, shownTruth } from "../task/kinds.ts";
 import type { TaskRecord } from "../task/record.ts";
+import { recordAt, type Records } from "../task/records.ts";
 import { countUses, usageOf, type Trajectory } from "../task/trajectory.ts";
 import type { Protocol } from "./benchmarks/benchmark.ts";
 import { replyOf } from "./benchmarks/score.ts";
 import { conditionTable, conditions, type Condition } from "./controls.ts";
 import type { ModelJudge } from "./model-judge.ts";
 import { depths } from "./leaks/pictures.ts";
-import { keyOf, type Outcome } from "./outcome.ts";
+import type { Counted, Outcome } from "./outcome.ts";
 
 const profileNames = [
   "default",
@@ -145,9 +146,10 @@ export const evalSchema = z.preprocess(
   }),
 );
 
-export interface EvaluateOptions {
+/** What is asked, of whom and how. */
+export interface AskOptions {
   readonly sampler: Sampler;
-  readonly records: readonly TaskRecord[];
+  readonly records: Records;
   /** With the tools of the condition already in it. */
   readonly episode: EpisodeConfig;
   readonly config: EvalConfig;
@@ -158,8 +160,76 @@ export interface EvaluateOptions {
   /** Asked of answers that no rule is exact for; its word goes before that of the rules. */
   readonly modelJudge?: ModelJudge | undefined;
   readonly signal?: AbortSignal;
-  /** What an earlier try has come to, by `keyOf`: these are not asked again. */
-  readonly earlier?: ReadonlyMap<string, Outcome>;
+}
+
+/** An episode that has ended. */
+export interface Ended {
+  /** Number of the sample: that of its question times the samples of a question, and its own. */
+  readonly at: number;
+  readonly outcome: Outcome;
+  readonly episode: Trajectory;
+  readonly record: TaskRecord;
+}
+
+/**
+ * Answers every question as often as the config says, but for samples that are known already. What comes
+ * of each goes to `keep` in the order in which they end, and is not held: the next one begins when it has
+ * been kept.
+ * @throws VigorlError("input") without records, "io" when no episode got an answer out of the sampler.
+ */
+export async function askAll(
+  options: AskOptions,
+  keep: (ended: Ended) => Promise<void> | void,
+  isKnown: (at: number) => boolean = () => false,
+): Promise<void> {
+  const { sampler, records, config, condition, seed, signal } = options;
+  if (records.length === 0) throw new VigorlError("input", "eval: there is no question to ask");
+  const { temperature, topP, topK, samples, concurrency } = config;
+  const episodeConfig = { ...options.episode, sampling: { temperature, topP, topK } };
+  const ask = async (at: number, halt: AbortSignal): Promise<Ended> => {
+    const record = recordAt(records, Math.floor(at / samples));
+    const sample = at % samples;
+    const shown = conditionTable[condition].record(record);
+    const keys = sample === 0 ? [record.id] : [record.id, sample];
+    const episodeSeed = deriveSeed(seed, "eval", ...keys);
+    const episode = await runEpisode(sampler, shown, episodeConfig, episodeSeed, { signal: halt });
+    const byRules = outcomeOf(episode, record, config, episodeConfig, options.judge);
+    const isOut = config.malformed === "wrong" && isThoughtless(episode, episodeConfig.dialect);
+    const asked = isOut ? undefined : options.modelJudge;
+    const made = await judgedOutcome(byRules, record, asked, halt);
+    const { recordId, ...rest } = made;
+    const outcome = samples === 1 ? made : { recordId, sample, ...rest };
+    return { at, outcome, episode, record };
+  };
+  const all = Array.from({ length: records.length * samples }, (_, at) => at);
+  const open = all.filter((at) => !isKnown(at));
+  const failed: number[] = [];
+  await forEachBounded(open, concurrency, signal, async (at, halt) => {
+    const ended = await ask(at, halt);
+    if (hasFailed(ended)) failed.push(at);
+    else await keep(ended);
+  });
+  // Those that an engine failed on have one more chance, when the others are done.
+  let numBroken = 0;
+  let error: string | null = null;
+  failed.sort((a, b) => a - b);
+  await forEachBounded(failed, concurrency, signal, async (at, halt) => {
+    const ended = await ask(at, halt);
+    if (hasFailed(ended)) {
+      numBroken++;
+      ({ error } = ended.outcome);
+    }
+    await keep(ended);
+  });
+  if (numBroken === all.length)
+    throw new VigorlError("io", `eval: the sampler failed on every question: ${error ?? ""}`);
+}
+
+function hasFailed({ outcome }: Ended): boolean {
+  return outcome.stopReason === "samplerError";
+}
+
+export interface EvaluateOptions extends AskOptions {
   /** Called once an episode, in the order in which they end; the next one begins when it has ended. */
   readonly onEpisode?: (
     episode: Trajectory,
@@ -169,61 +239,26 @@ export interface EvaluateOptions {
 }
 
 /** Outcomes in the order of the records, those of one question together, and how long it took. */
-export interface Evaluation {
-  readonly outcomes: readonly Outcome[];
+export interface Evaluation<T extends Counted = Counted> {
+  readonly outcomes: readonly T[];
   readonly seconds: number;
   /** Of the engine's tokens, where its section says it. */
   readonly price?: Price | undefined;
 }
 
-/**
- * Answers every question as often as the config says.
- * @throws VigorlError("input") without records, "io" when no episode got an answer out of the sampler.
- */
-export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
-  const { sampler, records, config, condition, seed, signal, earlier, onEpisode } = options;
-  if (records.length === 0) throw new VigorlError("input", "eval: there is no question to ask");
-  const { temperature, topP, topK, samples } = config;
-  const episodeConfig = { ...options.episode, sampling: { temperature, topP, topK } };
+/** As `askAll`, with all outcomes and their words in memory. */
+export async function evaluate({
+  onEpisode,
+  ...options
+}: EvaluateOptions): Promise<Evaluation<Outcome>> {
+  const outcomes: Outcome[] = [];
   const start = performance.now();
-  const questions = records.flatMap((record) =>
-    Array.from({ length: samples }, (_, sample) => ({ record, sample })),
-  );
-  const ask = async (
-    { record, sample }: (typeof questions)[number],
-    halt: AbortSignal,
-  ): Promise<Outcome> => {
-    const known = earlier?.get(keyOf({ recordId: record.id, sample }));
-    if (known !== undefined) return known;
-    const shown = conditionTable[condition].record(record);
-    const keys = sample === 0 ? [record.id] : [record.id, sample];
-    const episodeSeed = deriveSeed(seed, "eval", ...keys);
-    const stop = { signal: halt };
-    const episode = await runEpisode(sampler, shown, episodeConfig, episodeSeed, stop);
-    const byRules = outcomeOf(episode, record, config, episodeConfig, options.judge);
-    const isOut = config.malformed === "wrong" && isThoughtless(episode, episodeConfig.dialect);
-    const asked = isOut ? undefined : options.modelJudge;
-    const made = await judgedOutcome(byRules, record, asked, halt);
-    const { recordId, ...rest } = made;
-    // In the order in which it is read back, so that a run that was stopped leaves the same bytes.
-    const outcome = samples === 1 ? made : { recordId, sample, ...rest };
-    if (outcome.stopReason !== "samplerError") await onEpisode?.(episode, record, outcome);
-    return outcome;
-  };
-  const first = await mapBounded(questions, config.concurrency, signal, ask);
-  // Those that an engine failed on have one more chance, when the others are done.
-  const outcomes = await mapBounded(first, config.concurrency, signal, (outcome, halt, i) =>
-    outcome.stopReason === "samplerError" ? ask(questions[i], halt) : Promise.resolve(outcome),
-  );
-  const seconds = (performance.now() - start) / 1000;
-  const broken = outcomes.find((outcome) => outcome.stopReason === "samplerError");
-  if (broken && outcomes.every((outcome) => outcome.stopReason === "samplerError")) {
-    throw new VigorlError(
-      "io",
-      `eval: the sampler failed on every question: ${broken.error ?? ""}`,
-    );
-  }
-  return { outcomes, seconds };
+  await askAll(options, async (ended) => {
+    const { at, outcome, episode, record } = ended;
+    outcomes[at] = outcome;
+    if (!hasFailed(ended)) await onEpisode?.(episode, record, outcome);
+  });
+  return { outcomes, seconds: (performance.now() - start) / 1000 };
 }
 
 /**

@@ -9,9 +9,9 @@ import { z } from "zod";
 import { stream } from "../core/random.ts";
 import { mean } from "../core/statistics.ts";
 import { choiceIndex } from "../task/kinds/choice.ts";
-import type { TaskRecord } from "../task/record.ts";
 import type { Asked } from "./controls.ts";
-import { isRight, isUncounted, type Outcome } from "./outcome.ts";
+import { isRight, isUncounted } from "./outcome.ts";
+import type { AnsweredQuestion } from "./with-records.ts";
 
 const atPlace = z.strictObject({
   /** Questions whose right option stands there. */
@@ -49,25 +49,24 @@ interface Placed {
   readonly chosen: number;
   /** Its text. */
   readonly said: string | null;
-  readonly outcome: Outcome;
+  readonly score: number;
 }
 
-/** @param outcomes one a question, of both arms; null where no question was answered by both */
-export function optionOrderOf(
-  records: readonly TaskRecord[],
-  asItIs: readonly Outcome[],
-  { records: asked, leftOut }: Asked,
-  shuffled: readonly Outcome[],
-): OptionOrder | null {
-  const before = placedBy(records, asItIs);
-  const after = placedBy(asked, shuffled);
+/** @param leftOut of the shuffled arm; null where no question was answered by both */
+export async function optionOrderOf(
+  asItIs: AsyncIterable<AnsweredQuestion>,
+  shuffled: AsyncIterable<AnsweredQuestion>,
+  leftOut: Asked["leftOut"],
+): Promise<OptionOrder | null> {
+  const before = await placedBy(asItIs);
+  const after = await placedBy(shuffled);
   const pairs = [...after].flatMap(([id, now]) => {
     const was = before.get(id);
     return was === undefined ? [] : [{ was, now }];
   });
   if (pairs.length === 0) return null;
   const turned = (from: "was" | "now", to: "was" | "now") =>
-    pairs.filter((pair) => isRight(pair[from].outcome) && !isRight(pair[to].outcome)).length;
+    pairs.filter((pair) => isRight(pair[from]) && !isRight(pair[to])).length;
   const chosen = pairs.filter(({ was, now }) => was.said !== null && now.said !== null);
   const numPlaces = Math.max(...pairs.map(({ now }) => now.numChoices));
   return {
@@ -94,25 +93,20 @@ export function optionOrderOf(
   };
 }
 
-function placedBy(
-  records: readonly TaskRecord[],
-  outcomes: readonly Outcome[],
-): Map<string, Placed> {
-  const byId = new Map(records.map((record) => [record.id, record]));
+async function placedBy(questions: AsyncIterable<AnsweredQuestion>): Promise<Map<string, Placed>> {
   const placed = new Map<string, Placed>();
-  for (const outcome of outcomes) {
-    const record = byId.get(outcome.recordId);
-    const { choices = [], answer } = record ?? {};
+  for await (const { record, outcome } of questions) {
+    const { choices = [], answer, facts } = record;
     if (typeof answer !== "string" || choices.length === 0 || isUncounted(outcome)) continue;
     const read = outcome.verdict === undefined ? outcome.answer : outcome.verdict.read;
     const chosen = read === null ? -1 : choiceIndex(read, choices);
-    const gold = record?.facts?.gold;
+    const gold = facts?.gold;
     placed.set(outcome.recordId, {
       numChoices: choices.length,
       place: typeof gold === "number" ? gold : choiceIndex(answer, choices),
       chosen,
       said: choices[chosen] ?? null,
-      outcome,
+      score: outcome.score,
     });
   }
   return placed;
@@ -122,7 +116,7 @@ function countAt(placed: readonly Placed[], place: number): z.infer<typeof atPla
   const there = placed.filter((one) => one.place === place);
   return {
     n: there.length,
-    accuracy: there.length === 0 ? null : mean(there.map(({ outcome }) => outcome.score)),
+    accuracy: there.length === 0 ? null : mean(there.map(({ score }) => score)),
     chosen: placed.filter((one) => one.chosen === place).length,
   };
 }
@@ -133,10 +127,10 @@ const RESAMPLES = 2000;
  * Permutation test that accuracy does not depend on the place of the right option: scores are exchanged
  * among questions of as many options. Statistic: Σ n (mean at the place − mean)².
  */
-export function placeTest(placed: readonly Pick<Placed, "numChoices" | "place" | "outcome">[]) {
+export function placeTest(placed: readonly Pick<Placed, "numChoices" | "place" | "score">[]) {
   const strata = [...new Set(placed.map(({ numChoices }) => numChoices))].map((count) => {
     const own = placed.filter(({ numChoices }) => numChoices === count);
-    return { places: own.map(({ place }) => place), scores: own.map((one) => one.outcome.score) };
+    return { places: own.map(({ place }) => place), scores: own.map(({ score }) => score) };
   });
   const canDiffer = strata.some(
     ({ places, scores }) => new Set(places).size > 1 && new Set(scores).size > 1,

@@ -34,9 +34,22 @@ export interface Outcome {
   readonly vote?: number | null | undefined;
 }
 
-/** Names an outcome among those of its arm. */
-export function keyOf({ recordId, sample = 0 }: Pick<Outcome, "recordId" | "sample">): string {
-  return JSON.stringify([recordId, sample]);
+/** An outcome without its words: what of every question is held at once, however many there are. */
+export type Counted = Omit<Outcome, "answer" | "reply" | "verdict">;
+
+/** Takes the words off outcomes; texts that many of them have are held once. */
+export function wordless(): (outcome: Outcome) => Counted {
+  const texts = new Map<string, string>();
+  const once = (text: string): string => {
+    const known = texts.get(text);
+    if (known === undefined) texts.set(text, text);
+    return known ?? text;
+  };
+  return ({ answer: _, reply: __, verdict: ___, ...counted }) => ({
+    ...counted,
+    category: counted.category === null ? null : once(counted.category),
+    stopReason: once(counted.stopReason),
+  });
 }
 
 /** A verdict of at least a half, where answers are counted as right or wrong. */
@@ -58,28 +71,29 @@ export function isUncounted(outcome: Pick<Outcome, "stopReason" | "judged">): bo
  * One outcome a question: where there are several samples, the first one that was answered, with the
  * mean score of those that were.
  */
-export function perQuestion(outcomes: readonly Outcome[]): Outcome[] {
+export function perQuestion<T extends Counted>(outcomes: readonly T[]): T[] {
   if (outcomes.every(({ sample }) => sample === undefined)) return [...outcomes];
-  const byQuestion = groupBy(outcomes, ({ recordId }) => recordId);
-  return [...byQuestion.values()].map((samples) => {
-    const answered = samples.filter((outcome) => !isUncounted(outcome));
-    if (answered.length === 0) return samples[0];
-    return { ...answered[0], score: mean(answered.map(({ score }) => score)) };
-  });
+  return [...groupBy(outcomes, ({ recordId }) => recordId).values()].map(together);
+}
+
+function together<T extends Counted>(samples: readonly T[]): T {
+  const answered = samples.filter((outcome) => !isUncounted(outcome));
+  if (answered.length === 0) return samples[0];
+  return { ...answered[0], score: mean(answered.map(({ score }) => score)) };
 }
 
 /** Outcomes of the questions that two arms were both asked, one a question, in the order of the first. */
 export function onSameQuestions(
-  ours: readonly Outcome[],
-  theirs: readonly Outcome[],
-): [ours: Outcome[], theirs: Outcome[]] {
+  ours: readonly Counted[],
+  theirs: readonly Counted[],
+): [ours: Counted[], theirs: Counted[]] {
   const others = new Map(theirs.map((outcome) => [outcome.recordId, outcome]));
   const shared = ours.filter(({ recordId }) => others.has(recordId));
   return [shared, shared.flatMap(({ recordId }) => others.get(recordId) ?? [])];
 }
 
 /** Places of the questions that two arms both answered. */
-export function answeredByBoth(ours: readonly Outcome[], theirs: readonly Outcome[]): number[] {
+export function answeredByBoth(ours: readonly Counted[], theirs: readonly Counted[]): number[] {
   return ours.flatMap((outcome, i) => (isUncounted(outcome) || isUncounted(theirs[i]) ? [] : [i]));
 }
 

@@ -5,10 +5,19 @@
 import { markdownTable, markdownText } from "../core/plain-text.ts";
 import { judge, judgeProfiles } from "../task/judge.ts";
 import type { TaskRecord } from "../task/record.ts";
-import type { Figure, Reply, Verdict } from "./benchmarks/benchmark.ts";
+import type { Records } from "../task/records.ts";
+import type { Figure, Reply, Scored, Verdict } from "./benchmarks/benchmark.ts";
 import type { BenchmarkSet } from "./benchmarks/arm-figures.ts";
 import { figuresOf, score } from "./benchmarks/score.ts";
-import { isRight, isUnanswered, perQuestion, type Outcome } from "./outcome.ts";
+import {
+  isRight,
+  isUnanswered,
+  perQuestion,
+  wordless,
+  type Counted,
+  type Outcome,
+} from "./outcome.ts";
+import { withSamples } from "./with-records.ts";
 import { sampleFactsOf, withVotes, type SampleFacts } from "./samples.ts";
 
 /** One arm under one rule. */
@@ -37,8 +46,9 @@ export interface ReplayRow {
 export interface ReplayedArm {
   readonly task: string;
   readonly arm: string;
-  readonly records: readonly TaskRecord[];
-  readonly outcomes: readonly Outcome[];
+  readonly records: Records;
+  /** Those of each question together, in the order of the records; read once for each rule. */
+  readonly outcomes: () => AsyncIterable<Outcome> | Iterable<Outcome>;
   /** The rule of the run. */
   readonly own: string;
   readonly benchmark: BenchmarkSet["benchmark"] | null;
@@ -47,47 +57,54 @@ export interface ReplayedArm {
 interface Rule {
   readonly name: string;
   readonly verdict: (record: TaskRecord, reply: Reply) => Verdict;
-  readonly figures: (scored: readonly { record: TaskRecord; verdict: Verdict }[]) => Figure[];
+  readonly figures: ((scored: readonly Scored[]) => Figure[]) | null;
 }
 
-/** Scores an arm under every rule that its questions have. Pure. */
-export function replayArm(replayed: ReplayedArm): ReplayRow[] {
-  const { task, arm, own, records } = replayed;
-  const byId = new Map(records.map((record) => [record.id, record]));
-  const said = replayed.outcomes.flatMap((outcome) => {
-    const record = byId.get(outcome.recordId);
-    return record === undefined || isUnanswered(outcome) ? [] : [{ record, outcome }];
-  });
-  return rulesOf(replayed).map(({ name, verdict, figures }) => {
-    const again = said.map(({ record, outcome }): Outcome & { verdict: Omit<Verdict, "score"> } => {
-      const { score, ...how } = verdict(record, { ...outcome.reply, answer: outcome.answer });
-      const { judged: _, ...rest } = outcome;
-      return { ...rest, score, verdict: how };
-    });
-    const turned = again.map((one, i) => [isRight(said[i].outcome), isRight(one)]);
-    const questions = perQuestion(withVotes(records, again));
-    const scored = questions.flatMap(({ recordId, score, verdict: how }) => {
-      const record = byId.get(recordId);
-      return record === undefined || how === undefined
-        ? []
-        : [{ record, verdict: { ...how, score } }];
-    });
-    const sampled = sampleFactsOf(withVotes(records, again));
-    return {
-      task,
-      arm,
-      rule: name,
-      isOwn: name === own,
-      n: again.length,
-      accuracy:
-        scored.reduce((sum, one) => sum + one.verdict.score, 0) / Math.max(1, scored.length),
-      figures: figures(scored),
-      ...(sampled && { sampled }),
-      gained: turned.filter(([before, now]) => !before && now).length,
-      lost: turned.filter(([before, now]) => before && !now).length,
-      unread: again.filter((one) => one.verdict.how !== "read").length,
-    };
-  });
+/** Scores an arm under every rule that its questions have. */
+export async function replayArm(replayed: ReplayedArm): Promise<ReplayRow[]> {
+  const rows: ReplayRow[] = [];
+  for (const rule of rulesOf(replayed)) rows.push(await replayUnder(rule, replayed));
+  return rows;
+}
+
+async function replayUnder(
+  { name, verdict, figures }: Rule,
+  { task, arm, own, records, outcomes }: ReplayedArm,
+): Promise<ReplayRow> {
+  const counted: Counted[] = [];
+  const scored: Scored[] = [];
+  const count = wordless();
+  const sum = { gained: 0, lost: 0, unread: 0 };
+  for await (const { record, samples } of withSamples(records, outcomes())) {
+    const again = samples
+      .filter((outcome) => !isUnanswered(outcome))
+      .map(({ judged: _, ...outcome }) => {
+        const reply = { ...outcome.reply, answer: outcome.answer };
+        const { score, ...how } = verdict(record, reply);
+        if (isRight({ score }) && !isRight(outcome)) sum.gained++;
+        if (!isRight({ score }) && isRight(outcome)) sum.lost++;
+        if (how.how !== "read") sum.unread++;
+        return { ...outcome, score, verdict: how };
+      });
+    counted.push(...withVotes(record, again).map(count));
+    if (figures === null) continue;
+    for (const { score, verdict: how } of perQuestion(again))
+      scored.push({ record, verdict: { ...how, score } });
+  }
+  const questions = perQuestion(counted);
+  const sampled = sampleFactsOf(counted);
+  return {
+    task,
+    arm,
+    rule: name,
+    isOwn: name === own,
+    n: counted.length,
+    accuracy:
+      questions.reduce((total, { score }) => total + score, 0) / Math.max(1, questions.length),
+    figures: figures?.(scored) ?? [],
+    ...(sampled && { sampled }),
+    ...sum,
+  };
 }
 
 function rulesOf({ benchmark }: ReplayedArm): Rule[] {
@@ -104,7 +121,7 @@ function rulesOf({ benchmark }: ReplayedArm): Rule[] {
       read: answer,
       how: answer === null ? "unread" : "read",
     }),
-    figures: () => [],
+    figures: null,
   }));
 }
 

@@ -7,7 +7,7 @@ import { runEpisode } from "../task/episode.ts";
 import { answerTurn, chat, digitRecord, smallConfig, zoomCall } from "../task/fixtures/scene.ts";
 import { ScriptedSampler } from "../task/fixtures/scripted-sampler.ts";
 import { toTrace, TraceWriter } from "../task/trace.ts";
-import { armFolder } from "./arm.ts";
+import { armFolder } from "./arm-files.ts";
 import { armOf } from "./count.ts";
 import type { Outcome } from "./outcome.ts";
 import { writeReport } from "./report-files.ts";

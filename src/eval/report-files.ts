@@ -17,12 +17,13 @@ import { shrinkTo } from "../image/resize.ts";
 import { defaultBehaviourRules, type BehaviourRules } from "../task/behaviours.ts";
 import { kindOf, shownTruth, truthProblem, type Truth } from "../task/kinds.ts";
 import { loadImages, type TaskRecord } from "../task/record.ts";
+import type { Records } from "../task/records.ts";
 import type { ToolUseLine } from "../task/lines.ts";
 import { toOriginal, type PictureLine } from "../task/pictures.ts";
 import { drawnOn, drawUse } from "../task/tools/draw-use.ts";
 import { readTraces, type Trace } from "../task/trace.ts";
 import type { AnswerView } from "../task/trajectory.ts";
-import { armFolder, readArm } from "./arm.ts";
+import { armFolder, readArm } from "./arm-files.ts";
 import { BehaviourWatch, mainAgainstOthers, summarise } from "./behaviours/watch.ts";
 import type { Condition } from "./controls.ts";
 import type { Html } from "./html.ts";
@@ -34,7 +35,7 @@ import { reportJson, reportMarkdown, type Curve, type Report } from "./report.ts
 /** The questions of one task, for the pictures of the page. */
 export interface ReportTask {
   readonly task: string;
-  readonly records: readonly TaskRecord[];
+  readonly records: Records;
 }
 
 export interface ReportExtras {
@@ -59,9 +60,11 @@ export async function writeReport(
   const views: TraceView[] = [];
   const unread: Record<string, string> = {};
   for (const { task, records } of tasks) {
+    const order = new Map<string, number>();
+    for (const { id } of records) order.set(id, order.size);
     for (const { name: arm } of report.arms.filter((one) => one.task === task)) {
       try {
-        views.push(...(await armViews(run, task, arm, records, images, watch)));
+        views.push(...(await armViews(run, task, arm, records, order, images, watch)));
       } catch (error) {
         // Traces are there to be looked at: the figures do not hang on them.
         if (!(error instanceof VigorlError)) throw error;
@@ -115,11 +118,11 @@ async function armViews(
   run: string,
   task: string,
   arm: string,
-  records: readonly TaskRecord[],
+  records: Records,
+  order: ReadonlyMap<string, number>,
   images: Map<string, PageImage>,
   watch: BehaviourWatch,
 ): Promise<TraceView[]> {
-  const order = new Map(records.map((record, i) => [record.id, i]));
   const views: TraceView[] = [];
   const folder = armFolder(run, task, arm);
   if (!existsSync(join(folder, "traces.jsonl"))) return views;
@@ -128,7 +131,7 @@ async function armViews(
   watch.tellAsked({ task, group: arm }, first.filter((one) => !isUnanswered(one)).length);
   const scores = new Map(first.map(({ recordId, score }) => [recordId, score]));
   for (const trace of await readTraces(join(folder, "traces.jsonl"))) {
-    const record = records[order.get(trace.recordId) ?? -1];
+    const record = records.at(order.get(trace.recordId) ?? records.length);
     const score = scores.get(trace.recordId);
     if (record === undefined || score === undefined || trace.view === null) continue;
     const pictures = recordPicturesOf(trace.pictures).map(({ id }) => pictureKey(trace, arm, id));

@@ -31,7 +31,7 @@ const said = (answers: readonly (string | null)[], truth: string, recordId = "q"
     reply: { text: answer ?? "", view: null },
   }));
 const factsOf = (one: TaskRecord, answers: readonly (string | null)[], truth: string) =>
-  sampleFactsOf(withVotes([one], said(answers, truth)));
+  sampleFactsOf(withVotes(one, said(answers, truth)));
 
 test("pass@k is the share of all draws of k samples that hold a right one", () => {
   fc.assert(
@@ -65,7 +65,7 @@ test("it does not depend on how many samples it is estimated from", () => {
 test("the majority is of answers that say the same", () => {
   const options = { ...record("choice", "red"), choices: ["red", "blue"] };
   const votes = (one: TaskRecord, answers: readonly (string | null)[]) =>
-    withVotes([one], said(answers, "")).map(({ vote }) => vote);
+    withVotes(one, said(answers, "")).map(({ vote }) => vote);
   expect(votes(options, ["A", "red", "(b)", "B. blue", null, "dunno", "a", " "])).toEqual([
     0,
     0,
@@ -100,17 +100,18 @@ test("a protocol's own reading is what votes", () => {
   const outcomes = said(["so it is A", "it is A", "B"], "B").map((outcome, i): Outcome => {
     return { ...outcome, verdict: { read: ["A", "A", null][i], how: i < 2 ? "read" : "unread" } };
   });
-  expect(withVotes([record("text", "x")], outcomes).map(({ vote }) => vote)).toEqual([0, 0, null]);
+  expect(withVotes(record("text", "x"), outcomes).map(({ vote }) => vote)).toEqual([0, 0, null]);
 });
 
 test("questions with fewer samples answered are in the figures of fewer", () => {
   const lost = said(["x", "x", "x", "y"], "x", "b").map((outcome, i): Outcome =>
     i < 2 ? { ...outcome, stopReason: "samplerError", error: "gone" } : outcome,
   );
-  const outcomes = [...said(["y", "y", "x", "y"], "x", "a"), ...lost];
-  const facts = sampleFactsOf(
-    withVotes([record("text", "x", "a"), record("text", "x", "b")], outcomes),
-  );
+  const whole = said(["y", "y", "x", "y"], "x", "a");
+  const facts = sampleFactsOf([
+    ...withVotes(record("text", "x", "a"), whole),
+    ...withVotes(record("text", "x", "b"), lost),
+  ]);
   expect(facts?.passAt.map(({ k, n, accuracy }) => [k, n, accuracy])).toEqual([
     [1, 2, 0.375],
     [2, 2, 0.75],
@@ -143,16 +144,10 @@ test("an interval over questions: Wilson's for one sample each, and it holds wha
 
 const questions = Array.from({ length: 12 }, (_, i) => record("text", "x", `q${i}`));
 const run = (right: (question: number, sample: number) => boolean, samples: number) =>
-  withVotes(
-    questions,
-    questions.flatMap(({ id }, q) =>
-      said(
-        Array.from({ length: samples }, (_, i) => (right(q, i) ? "x" : "y")),
-        "x",
-        id,
-      ),
-    ),
-  );
+  questions.flatMap((question, q) => {
+    const answers = Array.from({ length: samples }, (_, i) => (right(q, i) ? "x" : "y"));
+    return withVotes(question, said(answers, "x", question.id));
+  });
 
 test("two runs of several samples are compared in the mean, at every k of both, and by majority", () => {
   const ours = run((_, i) => i % 2 === 0, 3);

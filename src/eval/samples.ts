@@ -10,7 +10,7 @@ import { mean, meanInterval } from "../core/statistics.ts";
 import { judge } from "../task/judge.ts";
 import { kindOf, truthProblem } from "../task/kinds.ts";
 import type { TaskRecord } from "../task/record.ts";
-import { groupBy, isRight, isUncounted, type Outcome } from "./outcome.ts";
+import { groupBy, isRight, isUncounted, type Counted, type Outcome } from "./outcome.ts";
 
 const figure = z.strictObject({
   /** Questions with samples enough. */
@@ -46,11 +46,11 @@ export function passAtK(n: number, right: number, k: number): number {
 /** The samples of one question that were answered. */
 export interface Sampled {
   readonly recordId: string;
-  readonly samples: readonly Outcome[];
+  readonly samples: readonly Counted[];
 }
 
 /** Answered samples by question, in the order of the outcomes; questions without any are left out. */
-export function sampledQuestions(outcomes: readonly Outcome[]): Sampled[] {
+export function sampledQuestions(outcomes: readonly Counted[]): Sampled[] {
   const counted = outcomes.filter((outcome) => !isUncounted(outcome));
   return [...groupBy(counted, ({ recordId }) => recordId)].map(([recordId, samples]) => ({
     recordId,
@@ -59,7 +59,7 @@ export function sampledQuestions(outcomes: readonly Outcome[]): Sampled[] {
 }
 
 /** How many samples a question has at most; 1 where they are not numbered. */
-export function numSamples(outcomes: readonly Outcome[]): number {
+export function numSamples(outcomes: readonly Counted[]): number {
   return outcomes.reduce((most, { sample = 0 }) => Math.max(most, sample + 1), 1);
 }
 
@@ -88,7 +88,7 @@ export function majorityOf({ samples }: Sampled): { score: number; isTie: boolea
 }
 
 /** What several samples of a question come to; undefined where each has one. */
-export function sampleFactsOf(outcomes: readonly Outcome[]): SampleFacts | undefined {
+export function sampleFactsOf(outcomes: readonly Counted[]): SampleFacts | undefined {
   const samples = numSamples(outcomes);
   const questions = sampledQuestions(outcomes);
   if (samples === 1 || questions.length === 0) return undefined;
@@ -119,21 +119,15 @@ function figureOf(values: readonly number[], samples: number): SampleFigure {
 }
 
 /**
- * Numbers the answers of each question: samples whose answers say the same by the judge of the record's
- * kind have the same number. Where nothing was read there is no vote.
+ * Numbers the answers of one question: samples whose answers say the same by the judge of its kind have the
+ * same number. Where nothing was read there is no vote; kinds that point have none, nor have questions
+ * with a single sample.
  */
-export function withVotes(
-  records: readonly TaskRecord[],
-  outcomes: readonly Outcome[],
-): readonly Outcome[] {
-  if (numSamples(outcomes) === 1) return outcomes;
-  const byId = new Map(records.map((record) => [record.id, record]));
-  const classes = new Map<string, string[]>();
-  return outcomes.map((outcome) => {
-    const record = byId.get(outcome.recordId);
-    if (record === undefined || kindOf(record.kind).place !== undefined) return outcome;
-    const known = classes.get(record.id) ?? [];
-    classes.set(record.id, known);
+export function withVotes(record: TaskRecord, samples: readonly Outcome[]): readonly Outcome[] {
+  const isVoted = samples.some(({ sample }) => sample !== undefined);
+  if (!isVoted || kindOf(record.kind).place !== undefined) return samples;
+  const known: string[] = [];
+  return samples.map((outcome) => {
     const { vote: _, ...rest } = outcome;
     return { ...rest, vote: voteOf(record, outcome, known) };
   });

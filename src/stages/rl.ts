@@ -50,7 +50,7 @@ async function runRl(
       withProgress(label, recipe.rl.steps, options, (onStep) =>
         trainRl({
           learner,
-          records: tasks.flatMap((set) => set.records),
+          records: tasks.flatMap((set) => [...set.records]),
           episode: plan.episode,
           config: recipe.rl,
           seed: recipe.seed,

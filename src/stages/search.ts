@@ -19,6 +19,7 @@ import { readTrees } from "../search/tree-line.ts";
 import { checkInputs, openRun } from "./run.ts";
 import { linearizeStage } from "./linearize.ts";
 import type { StageOptions, Staged } from "./stage.ts";
+import { firstRecords } from "../task/records.ts";
 
 export interface Searched extends SearchProgress {
   readonly folder: string;
@@ -49,7 +50,7 @@ async function grow(
   const { episode } = plan;
   const searched = tasks.map(({ task, records }) => ({
     task,
-    records: records.slice(0, work.records ?? records.length),
+    records: firstRecords(records, work.records ?? records.length),
   }));
   const records = searched.flatMap((set) => set.records);
   const inputs = await checkInputs(options, plan, searched);

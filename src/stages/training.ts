@@ -44,7 +44,7 @@ export function validationOf(
 ): { validation?: Validation } {
   const { validate: config } = recipe[verb];
   if (config.every === null) return {};
-  const records = heldout.flatMap((set) => set.records);
+  const records = heldout.flatMap((set) => [...set.records]);
   const { seed } = recipe;
   return { validation: { records, episode, reward: recipe.rl.reward, config, seed } };
 }

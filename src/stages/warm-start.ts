@@ -89,7 +89,7 @@ async function fromEpisodes(
   episode: EpisodeConfig,
   tasks: readonly TaskSet[],
 ): Promise<WarmStart> {
-  const records = tasks.flatMap((set) => set.records);
+  const records = tasks.flatMap((set) => [...set.records]);
   const { prompts, samplesPerPrompt } = recipe.sft.collect;
   const total = Math.min(prompts, records.length) * samplesPerPrompt;
   const progress = new Progress({ label: "collect", total, unit: "episodes", quiet });
@@ -118,7 +118,7 @@ async function fromAnswers(
   episode: EpisodeConfig,
   tasks: readonly TaskSet[],
 ): Promise<WarmStart> {
-  const records = tasks.flatMap((set) => set.records);
+  const records = tasks.flatMap((set) => [...set.records]);
   const shuffled = stream(recipe.seed, "answers").shuffle(records);
   const { answers } = recipe.sft;
   const chosen = shuffled.slice(0, answers.maxExamples ?? shuffled.length);
@@ -163,7 +163,9 @@ async function fromChains(
       hint: "search more questions, or loosen the rules of linearize",
     });
   }
-  const records = new Map(tasks.flatMap((set) => set.records).map((record) => [record.id, record]));
+  const records = new Map(
+    tasks.flatMap((set) => [...set.records]).map((record) => [record.id, record]),
+  );
   const shuffled = stream(recipe.seed, "chains").shuffle(chains);
   const chosen = roundRobinBy(shuffled, ({ category }) => category ?? "").slice(
     0,

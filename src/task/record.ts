@@ -174,17 +174,19 @@ export async function* readPlacedRecords(
   file: string,
   imageRoot: string,
 ): AsyncGenerator<PlacedRecord> {
-  for await (const { value, place } of readJsonlPlaced(file, anything)) {
-    const line = checkedLine(place, value);
-    const images = pathsOf(line).map((path): ImageSource => {
-      return { kind: "path", path: resolve(imageRoot, path) };
-    });
-    const number = place.slice(place.lastIndexOf(":") + 1);
-    yield { record: fromLine(line, images, number), place, isGuessed: line.kind === undefined };
-  }
+  for await (const { value, place } of readJsonlPlaced(file, z.unknown()))
+    yield placedRecord(value, place, imageRoot);
 }
 
-const anything = z.unknown();
+/** The record of a line of a JSONL file. @throws VigorlError("input") naming its place, `file:line` */
+export function placedRecord(value: unknown, place: string, imageRoot: string): PlacedRecord {
+  const line = checkedLine(place, value);
+  const images = pathsOf(line).map((path): ImageSource => {
+    return { kind: "path", path: resolve(imageRoot, path) };
+  });
+  const number = place.slice(place.lastIndexOf(":") + 1);
+  return { record: fromLine(line, images, number), place, isGuessed: line.kind === undefined };
+}
 
 /** @throws VigorlError("input") that says what is wrong with a line, and where other forms are read */
 function checkedLine(place: string, value: unknown): RecordLine {

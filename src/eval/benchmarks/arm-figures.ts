@@ -3,10 +3,16 @@
  * about, and the figures in print to stand beside them.
  */
 import { z } from "zod";
-import type { TaskRecord } from "../../task/record.ts";
-import type { Evaluation } from "../evaluate.ts";
+import { isUnanswered } from "../outcome.ts";
 import type { Arm } from "../report.ts";
-import { verdictWays, type Benchmark, type PublishedFigure, type Verdict } from "./benchmark.ts";
+import type { AnsweredQuestion } from "../with-records.ts";
+import {
+  verdictWays,
+  type Benchmark,
+  type PublishedFigure,
+  type Scored,
+  type Verdict,
+} from "./benchmark.ts";
 import { figuresOf } from "./score.ts";
 
 export const benchmarkArmSchema = z.strictObject({
@@ -43,18 +49,17 @@ export interface BenchmarkSet {
   readonly notes: readonly string[];
 }
 
-/** Counts an evaluation as the protocol does; unanswered questions are left out by the caller. */
-export function benchmarkArm(
+/** Counts questions as the protocol does, but for those without an answer. */
+export async function benchmarkArm(
   { benchmark, protocol, notes }: BenchmarkSet,
-  records: readonly TaskRecord[],
-  outcomes: Evaluation["outcomes"],
-): BenchmarkArm {
-  const byId = new Map(records.map((record) => [record.id, record]));
-  const scored = outcomes.flatMap(({ recordId, score, verdict }) => {
-    const record = byId.get(recordId);
-    if (record === undefined || verdict === undefined) return [];
-    return [{ record, verdict: { ...verdict, score } satisfies Verdict }];
-  });
+  answered: AsyncIterable<AnsweredQuestion>,
+): Promise<BenchmarkArm> {
+  const scored: Scored[] = [];
+  for await (const { record, outcome } of answered) {
+    const { score, verdict } = outcome;
+    if (verdict !== undefined && !isUnanswered(outcome))
+      scored.push({ record, verdict: { ...verdict, score } });
+  }
   const counts = Object.fromEntries(
     verdictWays.map((way) => [way, scored.filter(({ verdict }) => verdict.how === way).length]),
   );

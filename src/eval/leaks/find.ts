@@ -60,7 +60,7 @@ const AT_ONCE = 3;
  *   them could be compared
  */
 export async function findLeaks(
-  sets: readonly { readonly task: string; readonly records: readonly TaskRecord[] }[],
+  sets: readonly { readonly task: string; readonly records: Iterable<TaskRecord> }[],
   training: AsyncIterable<PlacedRecord>,
   { depth, signal, onProgress }: LeakOptions,
 ): Promise<Leaks> {
