@@ -8,8 +8,15 @@ const GIB = 2 ** 30;
 export function learningOf(recipe: Recipe, verb: "sft" | "rl"): Learning {
   const { trainable, moments, masters, stateOn } = recipe[verb];
   const reference = verb === "rl" && recipe.rl.klCoef > 0;
-  const own = { trainable, moments, masters, stateOn, reference };
+  const samples = verb === "rl" || samplesInSft(recipe);
+  const own = { trainable, moments, masters, stateOn, reference, samples };
   return recipe.lora === null ? own : { ...own, lora: recipe.lora };
+}
+
+/** Whether `sft` plays its examples or validations with what it trains. */
+function samplesInSft({ sft }: Recipe): boolean {
+  const plays = sft.chains === undefined && sft.from === "collect";
+  return sft.validate.every !== null || (plays && sft.collect.engine === undefined);
 }
 
 /** Bytes of everything together. */

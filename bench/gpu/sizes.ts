@@ -93,7 +93,7 @@ interface TowerSizes {
   readonly full: readonly number[];
 }
 
-function modelJson(
+export function modelJson(
   text: TextSizes,
   tower: TowerSizes,
   mropeSection: readonly number[],

@@ -47,6 +47,8 @@ export interface Learning extends Pick<OptimParams, "moments" | "masters" | "sta
   readonly lora?: LoraConfig;
   /** Log-probabilities under frozen weights are asked for. */
   readonly reference: boolean;
+  /** Whether it samples, too, while it learns. Default true. */
+  readonly samples?: boolean;
 }
 
 /** What an engine will hold, by what for, and what there is. */

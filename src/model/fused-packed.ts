@@ -109,7 +109,7 @@ export class PackedLanguage implements FusedLanguage {
           if (this.#replaces) giveUpLayer(layer);
         });
       scope(() =>
-        packWeights(this.#head, { weight: language.head.mul(gainOf(language.norm, text)) }),
+        packWeights(this.#head, { weight: language.head, gain: gainOf(language.norm, text) }),
       );
       if (this.#replaces && language.head !== language.embedTokens) language.head.dispose();
     });

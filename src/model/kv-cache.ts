@@ -19,8 +19,11 @@ const firstPositions = 63;
  * and reads fastest what lies close together; copying is rare beside it.
  */
 const growth = 1.25;
-/** Of rows, where what is not used is not read, and every size has graphs of its own. */
-const firstRows = 1023;
+/**
+ * Positions of a slot of a new cache of rows, one of them spare: there what is not used is not read, and every
+ * size has graphs of its own.
+ */
+export const FIRST_ROWS = 1024;
 const rowGrowth = 1.6;
 /** Where room for more is paid for with slots. */
 const rowStep = 256;
@@ -228,7 +231,7 @@ export class KvCache {
   }
 
   #firstCapacity(length: number): number {
-    const first = this.form === "rows" ? firstRows : firstPositions;
+    const first = this.form === "rows" ? FIRST_ROWS - 1 : firstPositions;
     return this.#wholeBuckets(Math.min(this.maxPositions, Math.max(first, length)) + 1);
   }
 

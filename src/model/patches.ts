@@ -8,7 +8,7 @@ import type { PreprocessorConfig } from "../image/preprocessor-config.ts";
 import { cat, type Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { tensor, type Device } from "../torch/tensor.ts";
-import type { VisionLanguageModel } from "./vision-language-model.ts";
+import type { Look, VisionLanguageModel } from "./vision-language-model.ts";
 
 /** Features of images in one pass of the tower, as `encodeImages`, from pixels. */
 export function encodePixels(
@@ -16,12 +16,31 @@ export function encodePixels(
   images: readonly ModelImage[],
   config: PreprocessorConfig,
 ): Tensor {
+  return model.encodePatches(allPatches(model, images, config), gridsOf(images));
+}
+
+/** As `encodePixels`, to be followed by the backward pass: see `look`. */
+export function lookAtPixels(
+  model: VisionLanguageModel,
+  images: readonly ModelImage[],
+  config: PreprocessorConfig,
+  recompute: boolean,
+): Look {
+  return model.look(allPatches(model, images, config), gridsOf(images), recompute);
+}
+
+const gridsOf = (images: readonly ModelImage[]) => images.map(({ grid }) => grid);
+
+function allPatches(
+  model: VisionLanguageModel,
+  images: readonly ModelImage[],
+  config: PreprocessorConfig,
+): Tensor {
   const { device } = model;
-  if (device === "cpu") return model.encodeImages(images, (image) => patches(image, config));
-  const parts = images.map((image) => patchesOn(image, config, device));
-  return model.encodePatches(
-    cat(parts, 0),
-    images.map(({ grid }) => grid),
+  if (device === "cpu") return model.patchesOf(images, (image) => patches(image, config));
+  return cat(
+    images.map((image) => patchesOn(image, config, device)),
+    0,
   );
 }
 

@@ -47,6 +47,16 @@ export interface Pass {
   readonly backward: (slope: Tensor, collect: () => void) => void;
 }
 
+/** Features of images whose backward pass is still to come. */
+export interface Look {
+  readonly features: Tensor;
+  /**
+   * Adds to the gradients of the tower, where that of the features does not do it.
+   * @param collect called whenever gradients of some parameters are complete
+   */
+  readonly backward: (collect: () => void) => void;
+}
+
 export class VisionLanguageModel {
   readonly config: ModelConfig;
   /** Every parameter under its published name. Tensors stay the same objects for the model's life. */
@@ -106,6 +116,17 @@ export class VisionLanguageModel {
     images: readonly I[],
     patchesOf: (image: I) => Float32Array,
   ): Tensor {
+    return this.encodePatches(
+      this.patchesOf(images, patchesOf),
+      images.map((image) => image.grid),
+    );
+  }
+
+  /** Patches of images one after another as one tensor, [P, patchDim]. */
+  patchesOf<I extends ImageRef>(
+    images: readonly I[],
+    patchesOf: (image: I) => Float32Array,
+  ): Tensor {
     const dim = patchDim(this.config.vision);
     const parts = images.map(patchesOf);
     const data = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
@@ -114,11 +135,7 @@ export class VisionLanguageModel {
       data.set(part, at);
       at += part.length;
     }
-    const patches = tensor(data, { shape: [data.length / dim, dim], device: this.device });
-    return this.encodePatches(
-      patches,
-      images.map((image) => image.grid),
-    );
+    return tensor(data, { shape: [data.length / dim, dim], device: this.device });
   }
 
   /** As `encodeImages`, from patches that are already one tensor [P, patchDim]. */
@@ -127,7 +144,28 @@ export class VisionLanguageModel {
     grids: readonly Grid[],
     products: TowerProducts = plainProducts(this.vision, this.config.vision),
   ): Tensor {
-    return encodePatches(products, this.config.vision, this.visionRotary, patches, grids);
+    const { vision } = this.config;
+    return encodePatches(products, vision, this.visionRotary, patches, grids).features;
+  }
+
+  /**
+   * As `encodePatches`, to be followed by its backward pass behind that of what reads the features.
+   * @param recompute see `pass`
+   */
+  look(patches: Tensor, grids: readonly Grid[], recompute: boolean): Look {
+    if (!recompute) return { features: this.encodePatches(patches, grids), backward: () => {} };
+    const steps = new RecomputedSteps();
+    const { vision: config } = this.config;
+    const products = plainProducts(this.vision, config);
+    const rotary = this.visionRotary;
+    const run = encodePatches(products, config, rotary, patches, grids, steps);
+    return {
+      features: run.features,
+      backward: (collect) => {
+        backwardOf([[run.embedded, steps.backward(null, collect)]]);
+        collect();
+      },
+    };
   }
 
   /** Embeddings of a batch, [N, H]: words, and image features in their places. */

@@ -11,7 +11,7 @@
  */
 import { linear, swiglu } from "../torch/nn.ts";
 import { cat, type Tensor } from "../torch/ops.ts";
-import { scope } from "../torch/scope.ts";
+import { keptSteps, type Steps } from "../torch/steps.ts";
 import { tensor, type Device } from "../torch/tensor.ts";
 import { attendSegments, interleaved, segment } from "./attention.ts";
 import { mergeUnit, patchDim, type VisionConfig } from "./config.ts";
@@ -118,9 +118,18 @@ export interface TowerProducts {
   merge(merger: number, x: Tensor): Tensor;
 }
 
+/** What the tower makes of patches. */
+export interface TowerRun {
+  /** As `encodePatches` says. */
+  readonly features: Tensor;
+  /** Rows that the first block reads, [P, C]. */
+  readonly embedded: Tensor;
+}
+
 /**
  * Encodes images.
  * @param patches [P, patchDim] of all images one after another, in the processor's merge order
+ * @param steps how blocks and mergers are kept for the backward pass
  * @returns features in the language model's raster order, [U, (1 + K) · H]: those of the last block,
  *   then by deepstack block
  */
@@ -130,7 +139,8 @@ export function encodePatches(
   rotary: Rotary,
   patches: Tensor,
   grids: readonly Grid[],
-): Tensor {
+  steps: Steps = keptSteps,
+): TowerRun {
   const { device } = patches;
   const plan = planWindows(grids, config);
   const numPatches = plan.rows.length;
@@ -141,6 +151,7 @@ export function encodePatches(
   }
   let x = products.embed(patches, grids);
   if (!plan.identity) x = permuteUnits(x, plan.order, mergeUnit(config), device);
+  const embedded = x;
   const factors = rotary.at([plan.rows, plan.columns]);
   const { dtype } = x;
   const kind = { dtype, device, headDim: config.hiddenSize / config.numHeads };
@@ -152,20 +163,19 @@ export function encodePatches(
   const deep: Tensor[] = [];
   for (let block = 0; block < config.depth; block++) {
     const segments = config.fullAttentionBlocks.includes(block) ? whole : windows;
-    const input = x;
-    x = scope(() => {
+    x = steps.run(x, (input) => {
       const heads = products.heads(block, input);
       const mixed = attendSegments(heads, factors, counts, segments, false);
       return products.mlp(block, products.output(block, mixed, input));
     });
     const level = config.deepstackBlocks.indexOf(block);
-    if (level >= 0) deep[level] = products.merge(1 + level, x);
+    if (level >= 0) deep[level] = steps.aside(x, (input) => products.merge(1 + level, input));
   }
-  const last = products.merge(0, x);
-  const features = deep.length === 0 ? last : cat([last, ...deep], 1);
-  if (plan.identity) return features;
+  const last = steps.aside(x, (input) => products.merge(0, input));
+  const inWindows = deep.length === 0 ? last : cat([last, ...deep], 1);
+  if (plan.identity) return { features: inWindows, embedded };
   const inverse = tensor(inverseOrder(plan.order), { dtype: "int64", device });
-  return features.indexSelect(0, inverse);
+  return { features: inWindows.indexSelect(0, inverse), embedded };
 }
 
 /** The tower's products in libtorch's operators. */

@@ -33,10 +33,16 @@ export function allocateZeros(
   pages: "huge" | "usual",
 ): Tensor {
   return blockOf(shapes, options, pages, (size) =>
-    options.device === "cpu"
-      ? new Tensor(native.zeroPages([size], dtypeCodes[options.dtype]))
-      : zeros([size], options),
+    options.device === "cpu" ? zeroPages([size], options.dtype) : zeros([size], options),
   );
+}
+
+/**
+ * Zeros on the CPU in pages of their own, which take memory as they are written to and are the system's again
+ * when the tensor goes; what an allocator hands out it keeps for the next who asks.
+ */
+export function zeroPages(shape: readonly number[], dtype: DType): Tensor {
+  return new Tensor(native.zeroPages(shape, dtypeCodes[dtype]));
 }
 
 function blockOf(

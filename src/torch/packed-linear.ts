@@ -6,6 +6,7 @@
  */
 import { native } from "./native.ts";
 import { cat, Tensor, zeros } from "./ops.ts";
+import { scope } from "./scope.ts";
 
 const op = native.op("vigorl::packed_linear");
 
@@ -26,24 +27,47 @@ export function packedShape(width: number, depth: number, gated = false): number
   return [Math.ceil((gated ? 2 * width : width) / PANEL), 1 + depth, PANEL];
 }
 
-/**
- * Writes weights [N, K], with biases [N] or none, to where they are read from: one matrix, or gates and
- * ups.
- */
-export function packWeights(
-  { panels }: PackedWeights,
-  ...matrices: readonly { readonly weight: Tensor; readonly bias?: Tensor }[]
-): void {
+/** A matrix [N, K] to be packed. */
+export interface Packed {
+  readonly weight: Tensor;
+  /** [N]; none where absent. */
+  readonly bias?: Tensor;
+  /** Multiplies the columns, [K]: that of an RMS norm before. */
+  readonly gain?: Tensor;
+}
+
+/** Numbers that are packed at once. */
+const MAX_AT_ONCE = 2 ** 22;
+
+/** Writes weights to where they are read from: one matrix, or gates and ups; some panels after others. */
+export function packWeights({ panels }: PackedWeights, ...matrices: readonly Packed[]): void {
   const [numPanels, rows] = panels.shape;
-  const parts = matrices.map(({ weight, bias }) => {
-    const [width] = weight.shape;
-    const { dtype, device } = weight;
-    const first = bias?.unsqueeze(1) ?? zeros([width, 1], { dtype, device });
-    const missing = (numPanels * PANEL) / matrices.length - width;
-    const padding = zeros([missing, rows], { dtype, device });
-    return cat([cat([first, weight], 1), padding], 0).view([numPanels, -1, rows]);
-  });
-  panels.transpose(1, 2).copy_(cat(parts, 1));
+  const outputs = PANEL / matrices.length;
+  const atOnce = Math.max(1, Math.floor(MAX_AT_ONCE / (rows * PANEL)));
+  for (let start = 0; start < numPanels; start += atOnce)
+    scope(() => {
+      const count = Math.min(atOnce, numPanels - start);
+      const parts = matrices.map((matrix) =>
+        rowsOf(matrix, start * outputs, count * outputs).view([count, outputs, rows]),
+      );
+      const own = panels.narrow(0, start, count).transpose(1, 2);
+      own.copy_(parts.length === 1 ? parts[0] : cat(parts, 1));
+    });
+}
+
+/** Some outputs' biases and weights [count, 1 + K]; zeros behind the last. */
+function rowsOf({ weight, bias, gain }: Packed, start: number, count: number): Tensor {
+  const [width, depth] = weight.shape;
+  const { dtype, device } = weight;
+  const there = Math.max(0, Math.min(count, width - start));
+  const own = weight.narrow(0, Math.min(start, width), there);
+  const first = bias?.narrow(0, Math.min(start, width), there).unsqueeze(1);
+  const filled = cat(
+    [first ?? zeros([there, 1], { dtype, device }), gain === undefined ? own : own.mul(gain)],
+    1,
+  );
+  if (there === count) return filled;
+  return cat([filled, zeros([count - there, 1 + depth], { dtype, device })], 0);
 }
 
 /**

@@ -11,6 +11,7 @@ import { VigorlError } from "../core/errors.ts";
 import { joinNames } from "../core/inside.ts";
 import { jsonProblem } from "../core/json-text.ts";
 import { openRegularSync, readRegularSync } from "../core/regular-file.ts";
+import { zeroPages } from "./arena.ts";
 import { dtypeBytes, type Device, type DType } from "./dtype.ts";
 import type { Tensor } from "./ops.ts";
 import { scope } from "./scope.ts";
@@ -104,8 +105,9 @@ function openFile(file: string): Safetensors {
       if (!open) throw refuse(file, `tensor ${name}: the file was closed`);
       return scope(() => {
         const made = tensorFromFile(fd, offset, shape, stored);
-        const isAsked = (dtype ?? stored) === stored && (device ?? "cpu") === "cpu";
-        return isAsked ? made : made.to({ dtype, device });
+        if (device !== undefined && device !== "cpu") return made.to({ dtype, device });
+        if (dtype === undefined || dtype === stored) return made;
+        return zeroPages(shape, dtype).copy_(made);
       });
     },
     close: () => {

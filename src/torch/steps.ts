@@ -13,45 +13,73 @@ export type Step = (x: Tensor) => Tensor;
 export interface Steps {
   /** Runs a step in a scope of its own. */
   run(x: Tensor, step: Step): Tensor;
+  /** What is made of a step's output besides the next one's input. */
+  aside(x: Tensor, step: Step): Tensor;
 }
 
 /** Keeps what autograd keeps. */
-export const keptSteps: Steps = { run: (x, step) => scope(() => step(x)) };
+export const keptSteps: Steps = {
+  run: (x, step) => scope(() => step(x)),
+  aside: (x, step) => scope(() => step(x)),
+};
+
+interface Done {
+  readonly input: Tensor;
+  readonly step: Step;
+  /** Where the gradient of what was made aside is gathered. */
+  readonly aside?: Tensor;
+}
 
 /** Keeps the inputs of its steps, and runs each again in the backward pass. */
 export class RecomputedSteps implements Steps {
-  readonly #done: { readonly input: Tensor; readonly step: Step }[] = [];
+  readonly #done: Done[] = [];
 
   run(x: Tensor, step: Step): Tensor {
     this.#done.push({ input: x, step });
     return noGrad(() => scope(() => step(x)));
   }
 
+  aside(x: Tensor, step: Step): Tensor {
+    const made = noGrad(() => scope(() => step(x))).requiresGrad_();
+    this.#done.push({ input: x, step, aside: made });
+    return made;
+  }
+
   /**
-   * Adds to the gradients of parameters, given the derivative by the last output.
+   * Adds to the gradients of parameters, given the derivative by the last output; the backward pass of what
+   * was made aside has to have been run.
+   * @param gradient null where the last step's output goes nowhere else than aside
    * @param collect called after each step
    * @returns the derivative by the first input
    */
-  backward(gradient: Tensor, collect: () => void): Tensor {
+  backward(gradient: Tensor | null, collect: () => void): Tensor {
     let slope = gradient;
     for (let i = this.#done.length - 1; i >= 0; i--) {
-      const { input, step } = this.#done[i];
+      const { input, step, aside } = this.#done[i];
       const outer = slope;
       slope = scope(() => {
-        const leaf = input.detach().requiresGrad_();
-        const output = enableGrad(() => step(leaf));
-        output.backward(outer);
-        const inner = leaf.grad;
-        if (inner === null) throw new Error("a step that does not depend on its input");
-        return inner;
+        const inner = derivative(input, step, aside === undefined ? outer : aside.grad);
+        return aside === undefined || outer === null ? inner : outer.add(inner);
       });
       collect();
-      if (i > 0) input.dispose();
-      if (outer !== gradient) outer.dispose();
+      // The input of a neighbour may be the same.
+      if (i > 0 && this.#done[i - 1].input !== input) input.dispose();
+      if (outer !== null && outer !== gradient) outer.dispose();
     }
     this.#done.length = 0;
+    if (slope === null) throw new Error("a backward pass of no steps");
     return slope;
   }
+}
+
+/** Runs a step again and its backward pass: the derivative by its input. */
+function derivative(input: Tensor, step: Step, slope: Tensor | null): Tensor {
+  if (slope === null) throw new Error("a step whose output nothing depends on");
+  const leaf = input.detach().requiresGrad_();
+  enableGrad(() => step(leaf)).backward(slope);
+  const inner = leaf.grad;
+  if (inner === null) throw new Error("a step that does not depend on its input");
+  return inner;
 }
 
 /** A tensor as its gradient is gathered apart from the graph that it comes from. */

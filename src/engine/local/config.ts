@@ -43,7 +43,7 @@ export const localSchema = z.strictObject({
     .boolean()
     .default(false)
     .describe(
-      "while learning, keep what goes from layer to layer alone and run each layer again in the backward pass: less memory, a third more work, the same bits",
+      "while learning, keep what goes from layer to layer alone, in the vision tower too where it is trained, and run each layer again in the backward pass: less memory, a third more work, the same bits",
     ),
   memory: z
     .strictObject({

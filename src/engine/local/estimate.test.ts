@@ -51,6 +51,8 @@ const sizes: LocalSizes = {
   featureBytes: 5e8,
   weightsBytes: 2 * 3_754_622_976,
   cacheBytes: 1e9,
+  cacheStartBytes: 3e8,
+  cacheFullBytes: 5e8,
   cachePeakBytes: 1e9,
   maxCells: undefined,
 };

@@ -2,13 +2,17 @@
  * What a local engine will hold, worked out from configuration and keys before anything is loaded: weights,
  * what the generator copies of them, keys and values, features of images; while learning also what is
  * trained with its gradients and moments, what layers keep for the backward pass of a micro-batch, a block
- * of logits, and a frozen copy for the reference. Left out: the process itself, workspaces of libraries,
- * and what a trained vision tower keeps, which depends on the pictures.
+ * of logits, and a frozen copy for the reference. What depends on the data is counted at its bound: every
+ * slot at its longest, every micro-batch full, and full of pictures where the vision tower is trained.
+ * `npm run bench -- memory` holds it against what a process really held. Left out: workspaces of libraries,
+ * and what an allocator keeps between tensors of some MB.
  */
 import { chooseLayers } from "../../model/adapter.ts";
 import {
   convolvedWidth,
+  mergeUnit,
   numDeltaLayers,
+  patchDim,
   type DeltaConfig,
   type ModelConfig,
   type TextConfig,
@@ -20,6 +24,7 @@ import { isVision, parameterShapes, structure } from "../../model/parameters.ts"
 import { dtypeBytes, type Device, type DType } from "../../torch/dtype.ts";
 import { hasHalfKernelsFor, hasKernelsFor } from "../../torch/kernels.ts";
 import type { Learning } from "../kind.ts";
+import type { LoraConfig } from "../lora.ts";
 import { LOGITS_COPIES } from "./learner.ts";
 import type { LocalSizes } from "./sizes.ts";
 
@@ -51,87 +56,156 @@ export type Held = Pick<
 
 /** Everything, the largest consequences of a recipe's keys first where they matter. */
 export function estimate(config: ModelConfig, sizes: LocalSizes, plan?: LearningPlan): Share[] {
+  const held = heldShares(config, sizes, plan);
+  // A cache grows while nothing is learned, in the memory that learning gives back.
+  const passing = held.reduce((sum, { passes, bytes }) => sum + (passes ? bytes : 0), 0);
+  const { cacheStartBytes, cacheFullBytes, cachePeakBytes } = sizes;
   const cache = {
-    what: "keys and values, at most",
-    bytes: sizes.cachePeakBytes,
+    what: plan?.samples === false ? "keys and values, of none" : "keys and values, at most",
+    bytes:
+      plan?.samples === false
+        ? cacheStartBytes
+        : Math.max(cacheFullBytes, cachePeakBytes - passing),
     keys: "engine.memory.cacheGiB",
+    passes: false,
   };
-  return [...heldShares(config, sizes, plan), cache].filter(({ bytes }) => bytes > 0);
+  return [...held, cache].filter(({ bytes }) => bytes > 0).map(({ passes: _, ...share }) => share);
+}
+
+/** A share that is given back behind each step of learning, or is held all the time. */
+interface PassingShare extends Share {
+  readonly passes: boolean;
 }
 
 /** Everything but keys and values. */
-export function heldShares(config: ModelConfig, held: Held, plan?: LearningPlan): Share[] {
-  const { dtype, device } = held;
+export function heldShares(config: ModelConfig, held: Held, plan?: LearningPlan): PassingShare[] {
+  const { device } = held;
+  // A reference with a tower of its own has features of its own.
+  const owners = held.samplers + (hasOwnTower(plan) ? 1 : 0);
   return [
-    { what: "the process and its libraries", bytes: processBytes(device), keys: "" },
-    { what: "weights", bytes: held.weightsBytes, keys: "engine.dtype" },
-    { what: "the generator's copies", bytes: copiesBytes(config, held, plan), keys: "" },
-    ...(plan === undefined ? [] : learningShares(config, dtype, device, held, plan)),
+    { what: "the process and its libraries", bytes: processBytes(device), keys: "", passes: false },
+    { what: "weights", bytes: held.weightsBytes, keys: "engine.dtype", passes: false },
+    {
+      what: "the generator's copies",
+      bytes: copiesBytes(config, held, plan),
+      keys: "",
+      passes: false,
+    },
+    ...(plan === undefined ? [] : learningShares(config, held, plan)),
     {
       what: "features of images, at most",
-      bytes: held.featureBytes * held.samplers,
+      bytes: held.featureBytes * owners,
       keys: "engine.memory.imagesGiB",
+      passes: false,
     },
   ];
 }
 
-/** What Node and libtorch take on a CPU before there is a model; `bench/memory.ts` measures it. */
-const PROCESS_BYTES = 0.4 * 2 ** 30;
+/** Whether the reference is another model, whose tower is not the policy's. */
+function hasOwnTower(plan: LearningPlan | undefined): boolean {
+  return plan?.reference === true && plan.lora === undefined && plan.trainable === "all";
+}
+
+/** What Node and libtorch take on a CPU before there is a model. */
+const PROCESS_BYTES = 0.3 * 2 ** 30;
 
 /** Of a GPU's memory the context takes none that is counted as free. */
 function processBytes(device: Device): number {
   return device === "cpu" ? PROCESS_BYTES : 0;
 }
 
-function learningShares(
-  config: ModelConfig,
-  dtype: DType,
-  device: Device,
-  sizes: Held,
-  plan: LearningPlan,
-): Share[] {
+function learningShares(config: ModelConfig, held: Held, plan: LearningPlan): PassingShare[] {
   const { lora, moments = "float32", masters = "float32", stateOn = "device" } = plan;
+  const { device, dtype } = held;
   const count = numTrained(config, plan);
   const isHalf = lora === undefined && dtype !== "float32";
   const away = stateOn === "cpu" && device !== "cpu";
   const momentBytes = { float32: 8, bfloat16: 4, int8: 2 + 8 / 256 }[moments];
   const masterBytes = isHalf ? { float32: 4, kahan: 2, none: 0 }[masters] : 0;
-  const positions = sizes.tokensPerMicroBatch;
-  const perPosition = activationBytes(config.text, dtype, plan.recompute);
-  const logits = LOGITS_COPIES * 4 * config.text.vocabSize * positions;
+  const positions = held.tokensPerMicroBatch;
   const { text } = config;
-  const layer = plan.recompute
-    ? Math.max(layerBytes(text, dtype), text.delta ? layerBytes(text, dtype, text.delta) : 0)
-    : 0;
+  const layers = plan.recompute
+    ? activationBytes(text, dtype, true) + largestLayer(text, dtype)
+    : activationBytes(text, dtype, false);
+  // What a backward pass leaves in half precision before it is summed comes as the layers go.
+  const unsummed = isHalf && !plan.recompute ? dtypeBytes[dtype] * count : 0;
   return [
     {
       what: lora === undefined ? "" : "the adapter",
       bytes: lora === undefined ? 0 : 4 * count,
       keys: "lora.rank",
+      passes: false,
     },
     {
       what: "gradients",
-      // Sums in float32, and for a moment what a backward pass leaves in half precision.
-      bytes: count * (isHalf ? 4 + (plan.recompute ? 0 : 2) : 4),
+      bytes: 4 * count,
       keys: lora === undefined ? "a lora section" : "lora.rank",
+      passes: false,
     },
     {
       what: "moments and masters",
       bytes: away ? 0 : count * (momentBytes + masterBytes),
       keys: "moments: int8, masters: kahan, stateOn: cpu",
+      passes: false,
     },
     {
       what: "layers, for the backward pass",
-      bytes: positions * (perPosition + layer),
+      bytes: Math.max(positions * layers, unsummed),
       keys: "engine.gradientCheckpointing, engine.tokensPerMicroBatch",
+      passes: true,
     },
-    { what: "logits", bytes: Math.min(plan.logitsBytes, logits), keys: "" },
+    {
+      what: "blocks of the vision tower, for the backward pass, at most",
+      bytes: learnsToSee(config, plan) ? towerBytes(config, held, plan) : 0,
+      keys: "trainable: language, engine.gradientCheckpointing, engine.tokensPerMicroBatch",
+      passes: true,
+    },
+    { what: "logits", bytes: logitsBytes(config, held, plan), keys: "", passes: true },
     {
       what: "the reference",
-      bytes: plan.reference && lora === undefined ? sizes.weightsBytes : 0,
+      bytes: plan.reference && lora === undefined ? held.weightsBytes : 0,
       keys: "rl.klCoef: 0, or a lora section",
+      passes: false,
     },
   ];
+}
+
+/** A block of logits with its copies; behind it the head's gradient, where the head is trained. */
+function logitsBytes(config: ModelConfig, held: Held, plan: LearningPlan): number {
+  const { vocabSize, hiddenSize } = config.text;
+  const row = 4 * vocabSize;
+  const bound = Math.max(1, Math.floor(plan.logitsBytes / (LOGITS_COPIES * row)));
+  const rows = Math.min(bound, held.tokensPerMicroBatch);
+  const block = LOGITS_COPIES * row * rows;
+  if (plan.lora !== undefined) return block;
+  const half = dtypeBytes[held.dtype];
+  const gradient = vocabSize * hiddenSize * half;
+  const summed = held.dtype === "float32" ? 0 : row * hiddenSize;
+  return Math.max(block, rows * vocabSize * half + gradient, gradient + summed);
+}
+
+/** Whether gradients go through the vision tower. */
+function learnsToSee(config: ModelConfig, plan: LearningPlan): boolean {
+  if (plan.lora === undefined) return plan.trainable === "all";
+  return trainedLayers(config, plan.lora, plan.trainable).some((module) => isVision(module));
+}
+
+/** What the tower keeps of a micro-batch in which every position is a picture's. */
+function towerBytes(config: ModelConfig, held: Held, { recompute }: LearningPlan): number {
+  const { vision } = config;
+  const { depth, hiddenSize: width, intermediateSize, mlp } = vision;
+  const unit = mergeUnit(vision);
+  const patches = unit * held.tokensPerMicroBatch;
+  // Two norms' inputs and outputs, queries, keys, values and what attention gives; around the activation.
+  const block = 9 * width + (mlp === "geluTanh" ? 2 : 3) * intermediateSize;
+  // A merger's normed rows, and around its activation.
+  const mergers = vision.deepstackBlocks.length + 1;
+  const merger = width + 3 * width;
+  const numbers = (recompute ? depth * width + block : depth * block) + mergers * merger;
+  const half = dtypeBytes[held.dtype];
+  // Pixels come in float32.
+  const pixels = patchDim(vision) * (held.dtype === "float32" ? 4 : 4 + half);
+  return patches * (half * numbers + pixels);
 }
 
 /** Numbers that the optimizer changes. */
@@ -144,14 +218,23 @@ export function numTrained(config: ModelConfig, { trainable, lora }: Learning): 
     return total;
   }
   const shapes = linearShapes(config);
-  const paths = [...shapes.keys()]
-    .filter(isTrained)
-    .map((name) => [name, modulePaths(name)] as const);
-  for (const module of chooseLayers(new Map(paths), lora)) {
+  for (const module of trainedLayers(config, lora, trainable)) {
     const [out, width] = shapes.get(module)!;
     total += lora.rank * (out + width);
   }
   return total;
+}
+
+/** The layers that an adapter changes. */
+function trainedLayers(
+  config: ModelConfig,
+  lora: LoraConfig,
+  trainable: Learning["trainable"],
+): string[] {
+  const paths = [...linearShapes(config).keys()]
+    .filter((name) => trainable === "all" || !isVision(name))
+    .map((name) => [name, modulePaths(name)] as const);
+  return chooseLayers(new Map(paths), lora);
 }
 
 /** What a position of a micro-batch keeps; of layers that run again, what goes from one to the next. */
@@ -162,6 +245,15 @@ export function activationBytes(text: TextConfig, dtype: DType, recompute: boole
   return (
     (numLayers - numDelta) * layerBytes(text, dtype) +
     (text.delta === undefined ? 0 : numDelta * layerBytes(text, dtype, text.delta))
+  );
+}
+
+/** Of the kind of layer that keeps most. */
+function largestLayer(text: TextConfig, dtype: DType): number {
+  const { delta } = text;
+  return Math.max(
+    layerBytes(text, dtype),
+    delta === undefined ? 0 : layerBytes(text, dtype, delta),
   );
 }
 
@@ -208,18 +300,30 @@ function copiesBytes(
   plan?: LearningPlan,
 ): number {
   const { text, tieWordEmbeddings } = config;
-  const packed = hasKernelsFor(dtype, device);
-  if (packed && !learns && samplers === 1)
-    return tieWordEmbeddings ? text.vocabSize * text.hiddenSize * dtypeBytes[dtype] : 0;
+  const head = text.vocabSize * text.hiddenSize;
+  if (hasKernelsFor(dtype, device)) {
+    if (!learns && samplers === 1) return tieWordEmbeddings ? head * dtypeBytes[dtype] : 0;
+    // Of the tower each sampler has its own, and a reference with another tower.
+    const towers = samplers + (hasOwnTower(plan) ? 1 : 0);
+    let total = tieWordEmbeddings ? head : 0;
+    for (const [name, shape] of parameterShapes(config))
+      if (isPacked(name, shape)) total += (isVision(name) ? towers : 1) * sizeOf(shape);
+    return total * dtypeBytes[dtype];
+  }
   if (hasHalfKernelsFor(dtype, device) && text.delta === undefined)
     return plan?.lora === undefined ? 0 : dtypeBytes.float32 * numTrained(config, plan);
   const heads = new Set(["q_proj", "k_proj", "v_proj"]);
   for (const part of ["qkv", "z", "b", "a"]) heads.add(`in_proj_${part}`);
   let total = 0;
   for (const [name, [out, width]] of linearShapes(config))
-    if (packed ? true : heads.has(name.split(".").at(-1)!)) total += out * width;
-  if (packed) total += config.text.vocabSize * config.text.hiddenSize;
+    if (heads.has(name.split(".").at(-1)!)) total += out * width;
   return total * dtypeBytes[dtype];
+}
+
+/** Whether a parameter is a matrix that rows are multiplied with: experts and routers too, tables not. */
+function isPacked(name: string, shape: readonly number[]): boolean {
+  const isTable = name === "model.embed_tokens.weight" || name === "visual.pos_embed.weight";
+  return shape.length > 1 && !isTable && !name.endsWith(".conv1d.weight");
 }
 
 /** Rows and columns of every layer that an adapter may change. */

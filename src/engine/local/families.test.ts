@@ -6,10 +6,12 @@ import { testDevice } from "../../../test/fixtures/device.ts";
 import { toModelImage } from "../../image/model-image.ts";
 import { goldenFolder } from "../../model/fixtures/golden.ts";
 import { families } from "../../model/families/table.ts";
-import { readModelConfig } from "../../model/folder.ts";
+import { loadModelFolder, readModelConfig } from "../../model/folder.ts";
 import { readProfile } from "../../model/profile.ts";
 import { numPositions, type Chunk, type Datum, type Sample } from "../types.ts";
 import { openLocalEngine, type LocalEngine } from "./client.ts";
+import { FeatureCache } from "./feature-cache.ts";
+import { forwardBackward } from "./learner.ts";
 import type { LocalOptions } from "./protocol.ts";
 
 const names = ["windows", "qwen2vl", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe"] as const;
@@ -57,7 +59,7 @@ function sampleAll(from: LocalEngine, prompts: Chunk[][], temperature: number): 
 }
 
 /** Prompt and sample, the sampled tokens weighted. */
-function episode(prompt: Chunk[], { tokens }: Sample): Datum {
+function episode(prompt: Chunk[], { tokens }: Pick<Sample, "tokens">): Datum {
   const before = numPositions(prompt);
   const spread = (values: readonly number[]): Float32Array =>
     Float32Array.from({ length: before + tokens.length }, (_, t) => values[t - before] ?? 0);
@@ -124,6 +126,46 @@ describe.each(names)("%s", (name) => {
     // Narrow heads, normed, make more of what is rounded: transformers is a nat off its own float32 there.
     const bound = name === "qwen35" ? 0.5 : 0.25;
     expect(await widestGap(opened, prompts, samples)).toBeLessThan(bound);
+  });
+
+  it.each(["float32", "bfloat16"] as const)(
+    "samples the same in %s where nothing learns",
+    async (dtype) => {
+      const { prompts } = await readGreedy(name);
+      const learning = await open(name, { dtype });
+      const expected = await sampleAll(learning, prompts, 1);
+      await learning.close();
+      expect(await sampleAll(await open(name, { dtype, learns: false }), prompts, 1)).toEqual(
+        expected,
+      );
+    },
+  );
+
+  it("has the same gradients where blocks and layers run again", async () => {
+    const { prompts, greedy } = await readGreedy(name);
+    const data = prompts.map((prompt, i) => episode(prompt, { tokens: greedy[i] }));
+    const folder = goldenFolder(name);
+    const { preprocessor } = await readProfile(folder);
+    const model = await loadModelFolder(folder, { device: testDevice });
+    const features = new FeatureCache(model, preprocessor, 2 ** 20);
+    const trained = model.setTrainable("all");
+    const gradients = (recompute: boolean): Map<string, unknown> => {
+      const settings = {
+        trainable: "all",
+        tokensPerMicroBatch: 200,
+        logitsBytes: 2 ** 20,
+      } as const;
+      const own = { ...settings, recompute, preprocessor };
+      forwardBackward({ model, features }, data, { kind: "crossEntropy" }, own);
+      const found = new Map([...trained].map(([of, { grad }]) => [of, grad?.toArray()]));
+      for (const parameter of trained.values()) parameter.zeroGrad();
+      return found;
+    };
+    const kept = gradients(false);
+    expect([...kept].filter(([, own]) => own === undefined)).toEqual([]);
+    expect([...gradients(true)]).toEqual([...kept]);
+    features.dispose();
+    model.dispose();
   });
 
   it.skipIf(testDevice !== "cpu")("gives a request the same bits in any company", async () => {

@@ -8,7 +8,7 @@
 import { VigorlError } from "../../core/errors.ts";
 import { blankLike } from "../../image/model-image.ts";
 import type { PreprocessorConfig } from "../../image/preprocessor-config.ts";
-import { encodePixels } from "../../model/patches.ts";
+import { encodePixels, lookAtPixels } from "../../model/patches.ts";
 import type { VisionLanguageModel } from "../../model/vision-language-model.ts";
 import { cat, logSoftmaxBackward, type Tensor } from "../../torch/ops.ts";
 import { noGrad, scope } from "../../torch/scope.ts";
@@ -107,11 +107,13 @@ export function forwardBackward(
       if (layout.rows.length === 0) return;
       const { batch, rows } = layout;
       model.adapter?.nextBatch();
-      const seen =
+      const { preprocessor, recompute } = settings;
+      const look =
         settings.trainable === "language" || batch.images.length === 0
-          ? features.take(batch.images)
-          : encodePixels(model, batch.images, settings.preprocessor);
-      const pass = model.pass(batch, settings.recompute, { features: seen, rows });
+          ? undefined
+          : lookAtPixels(model, batch.images, preprocessor, recompute);
+      const seen = look === undefined ? features.take(batch.images) : look.features;
+      const pass = model.pass(batch, recompute, { features: seen, rows });
       // The head runs block by block beside the graph, so that only one block of logits is alive.
       const ends = pass.hidden;
       const slopesOf: Tensor[] = [];
@@ -141,6 +143,7 @@ export function forwardBackward(
         }
       }
       pass.backward(slopesOf.length === 1 ? slopesOf[0] : cat(slopesOf, 0), collect);
+      look?.backward(collect);
     });
   }
   const perToken = sums.tokens === 0 ? 0 : 1 / sums.tokens;

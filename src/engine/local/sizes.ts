@@ -9,7 +9,7 @@ import { VigorlError } from "../../core/errors.ts";
 import { numAttentionLayers, type ModelConfig } from "../../model/config.ts";
 import { stateBytes } from "../../model/delta-states.ts";
 import { familyOf } from "../../model/families/table.ts";
-import { cacheDtypeFor, cacheFormFor } from "../../model/kv-cache.ts";
+import { cacheDtypeFor, cacheFormFor, FIRST_ROWS } from "../../model/kv-cache.ts";
 import { readModelConfig } from "../../model/folder.ts";
 import { readPreprocessor, requireSamePatches } from "../../model/profile.ts";
 import { cudaMemory, numThreads, resolveDevice } from "../../torch/device.ts";
@@ -66,7 +66,9 @@ export interface LocalSizes {
   readonly weightsBytes: number;
   /** What keys and values of all slots of all samplers may grow to. */
   readonly cacheBytes: number;
-  /** What they take when all are at their longest, with what they take while they grow. */
+  /** What they take before there are any, when all are at their longest, and while they grow to that. */
+  readonly cacheStartBytes: number;
+  readonly cacheFullBytes: number;
   readonly cachePeakBytes: number;
   /** Positions of all slots of a sampler together where these come by need; else none. */
   readonly maxCells: number | undefined;
@@ -209,9 +211,10 @@ export function sizesIn(situation: Situation, options: LocalOptions): LocalSizes
   const numHeld = numSlots + spareSlots;
   // A position of each is spare.
   const mostCells = numHeld * (maxPositions + 1);
-  const full =
-    (byNeed ? Math.min(room, mostCells) : mostCells) * perPosition * peak +
-    numHeld * slotStates * samplers;
+  const states = numHeld * slotStates * samplers;
+  const full = (byNeed ? Math.min(room, mostCells) : mostCells) * perPosition;
+  // On a CPU pages that nothing was written to take nothing.
+  const firstCells = Math.min(room, numHeld * Math.min(FIRST_ROWS, maxPositions + 1));
   return {
     device,
     dtype,
@@ -224,7 +227,9 @@ export function sizesIn(situation: Situation, options: LocalOptions): LocalSizes
     featureBytes,
     weightsBytes,
     cacheBytes,
-    cachePeakBytes: Math.min(cacheBytes, full),
+    cacheStartBytes: byNeed ? firstCells * perPosition + states : 0,
+    cacheFullBytes: Math.min(cacheBytes, full + states),
+    cachePeakBytes: Math.min(cacheBytes, full * peak + states),
     maxCells: byNeed ? room : undefined,
   };
 }
