@@ -8,7 +8,6 @@ import { join, resolve } from "node:path";
 import { mapBounded } from "./core/bounded.ts";
 import { VigorlError } from "./core/errors.ts";
 import { writeFileAtomic } from "./core/files.ts";
-import { inside } from "./core/inside.ts";
 import { readJsonl } from "./core/jsonl.ts";
 import { Progress } from "./core/progress.ts";
 import { whileOpen } from "./engine-plan.ts";
@@ -19,6 +18,7 @@ import {
   type ObservedGroup,
   type TraceChoice,
 } from "./eval/behaviours/figures.ts";
+import { judgementsOf } from "./eval/ask-model.ts";
 import { behaviourJudge, judgeMaxTokens, type BehaviourJudge } from "./eval/behaviours/judge.ts";
 import { observeChain, thoughtsOf } from "./eval/behaviours/observe.ts";
 import { behaviourSection } from "./eval/behaviours/section.ts";
@@ -88,7 +88,7 @@ export async function countBehaviours(
     const { judge } = options;
     const plan = await planAsked(first.recipe, judge, signal);
     judgeName = engineLabel(plan.engine);
-    const folder = inside(first.path, "judgements");
+    const folder = judgementsOf(first.path);
     const named = { name: judgeName, chat: plan.episode.chat, maxTokens: judgeMaxTokens, folder };
     chosen = await whileOpen(plan, (sampler) =>
       judged(chosen, behaviourJudge({ ...named, sampler }), options.concurrency, quiet, signal),

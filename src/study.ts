@@ -6,12 +6,12 @@ import { existsSync } from "node:fs";
 import { forEachBounded } from "./core/bounded.ts";
 import { VigorlError } from "./core/errors.ts";
 import { writeFileAtomic } from "./core/files.ts";
-import { inside } from "./core/inside.ts";
 import { readJsonlAll } from "./core/jsonl.ts";
 import { Progress } from "./core/progress.ts";
 import { roundRobin } from "./core/round-robin.ts";
 import { whileOpen } from "./engine-plan.ts";
 import { engineLabel, type EngineConfig } from "./engine/open.ts";
+import { judgementsOf } from "./eval/ask-model.ts";
 import { isRight } from "./eval/outcome.ts";
 import type { TraceChoice } from "./eval/behaviours/figures.ts";
 import { standingJudge, standingMaxTokens, type Standing } from "./eval/study/alone.ts";
@@ -292,7 +292,7 @@ async function standingAlone(
   dropped: Record<"needsContext" | "unread", number>,
 ): Promise<Candidate[]> {
   const plan = await planAsked(recipe, judge, signal);
-  const folder = inside(path, "judgements");
+  const folder = judgementsOf(path);
   const named = { name: engineLabel(plan.engine), chat: plan.episode.chat, folder };
   const progress = new Progress({ label: "judge", total: sentences, unit: "sentences", quiet });
   const said = new Map<number, Standing>();

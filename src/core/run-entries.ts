@@ -31,6 +31,7 @@ export const runEntries = [
   "examples.jsonl",
   "collected.json",
   "eval",
+  "judgements",
   "stages",
   "weights.json",
   "replay.json",

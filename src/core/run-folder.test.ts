@@ -59,6 +59,8 @@ test("starting again removes what the run made, its stages too, and nothing else
   const run = await createRunFolder(join(root, "a"), description);
   await createRunFolder(run.stage("sft"), { ...description, verb: "sft" });
   await appendJsonl(run.file("trees.jsonl"), [{}]);
+  await mkdir(run.file("judgements"));
+  await writeFile(join(run.file("judgements"), "0.json"), "{}");
   await mkdir(join(run.path, "mine"));
   await writeFile(join(run.path, "mine", "manifest.json"), '{"name": "a web page"}');
   await writeFile(join(run.path, "notes.md"), "");

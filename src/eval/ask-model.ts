@@ -9,6 +9,7 @@ import { VigorlError } from "../core/errors.ts";
 import { hashText, writeFileAtomic } from "../core/files.ts";
 import { inside } from "../core/inside.ts";
 import { readJsonFile } from "../core/json-file.ts";
+import type { RunEntry } from "../core/run-entries.ts";
 import { ReplyFault } from "../engine/reply-fault.ts";
 import { numPositions, type Chunk, type Sampler } from "../engine/types.ts";
 import type { ChatFormat } from "../text/chat.ts";
@@ -22,6 +23,12 @@ export interface AskModelOptions {
   readonly maxTokens: number;
   /** Where replies are kept. */
   readonly folder: string;
+}
+
+/** Where the replies of a run's judge are kept. */
+export function judgementsOf(run: string): string {
+  const name: RunEntry = "judgements";
+  return inside(run, name);
 }
 
 /** `isReply`: the model said it; else it could not be asked, and the text says why. */
@@ -54,8 +61,9 @@ export function keptAnswers<T>(
       return answer;
     })();
     pending.set(key, made);
-    // What failed may be asked again.
-    made.catch(() => pending.delete(key));
+    // What was said is in its file from now on, and what failed may be asked again.
+    const settle = () => void pending.delete(key);
+    made.then(settle, settle);
     return made;
   };
 }

@@ -186,10 +186,16 @@ export async function askAll(
   if (records.length === 0) throw new VigorlError("input", "eval: there is no question to ask");
   const { temperature, topP, topK, samples, concurrency } = config;
   const episodeConfig = { ...options.episode, sampling: { temperature, topP, topK } };
+  let latest: { question: number; record: TaskRecord; shown: TaskRecord } | undefined;
+  // Samples of a question are asked one behind the other, and share its pictures.
+  const questionOf = (question: number) => {
+    if (latest?.question === question) return latest;
+    const record = recordAt(records, question);
+    return (latest = { question, record, shown: conditionTable[condition].record(record) });
+  };
   const ask = async (at: number, halt: AbortSignal): Promise<Ended> => {
-    const record = recordAt(records, Math.floor(at / samples));
     const sample = at % samples;
-    const shown = conditionTable[condition].record(record);
+    const { record, shown } = questionOf(Math.floor(at / samples));
     const keys = sample === 0 ? [record.id] : [record.id, sample];
     const episodeSeed = deriveSeed(seed, "eval", ...keys);
     const episode = await runEpisode(sampler, shown, episodeConfig, episodeSeed, { signal: halt });
@@ -198,6 +204,7 @@ export async function askAll(
     const asked = isOut ? undefined : options.modelJudge;
     const made = await judgedOutcome(byRules, record, asked, halt);
     const { recordId, ...rest } = made;
+    // In the order in which it is read back.
     const outcome = samples === 1 ? made : { recordId, sample, ...rest };
     return { at, outcome, episode, record };
   };

@@ -1,5 +1,4 @@
 /** Evaluation as a stage of a recipe: arms of a model over all tasks, with the judge that the recipe names. */
-import { inside } from "../core/inside.ts";
 import { Progress } from "../core/progress.ts";
 import {
   episodeConfig,
@@ -10,6 +9,7 @@ import {
 } from "../engine-plan.ts";
 import { engineLabel, priceOf } from "../engine/open.ts";
 import { runArm } from "../eval/arm.ts";
+import { judgementsOf } from "../eval/ask-model.ts";
 import type { Protocol } from "../eval/benchmarks/benchmark.ts";
 import { protocolOf } from "../eval/benchmarks/table.ts";
 import { askedUnder, conditionTable, type Condition } from "../eval/controls.ts";
@@ -71,7 +71,7 @@ export async function withJudge<T>(
         sampler,
         chat: plan.episode.chat,
         maxTokens: judge.maxTokens,
-        folder: inside(path, "judgements"),
+        folder: judgementsOf(path),
       }),
     ),
   );

@@ -6,13 +6,13 @@
 import { extname } from "node:path";
 import { VigorlError } from "../../core/errors.ts";
 import { csvRows } from "./csv-rows.ts";
-import { jsonListRows, jsonlRows } from "./json-rows.ts";
+import { jsonlRows, jsonRows } from "./json-rows.ts";
 import { rawParquetRows } from "./parquet-rows.ts";
 import type { Row } from "./row.ts";
 
 const readers: Readonly<Record<string, (file: string) => AsyncGenerator<Row>>> = {
   ".jsonl": jsonlRows,
-  ".json": jsonListRows,
+  ".json": jsonRows,
   ".csv": csvRows,
   ".tsv": csvRows,
   ".parquet": rawParquetRows,
