@@ -11,7 +11,6 @@
  * `--small` is the same program on a tiny model, in seconds on any machine. VIGORL_BENCH_PYTHON names
  * the Python of the peer; without it `python3` is taken, and its rows say so where that lacks something.
  */
-import { spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -38,7 +37,7 @@ import {
   type Ceilings,
 } from "./gpu/rows.ts";
 import { fullWork, parameterCounts, smallWork } from "./gpu/sizes.ts";
-import { machine } from "./peers.ts";
+import { commit, machine } from "./peers.ts";
 
 const { values } = parseArgs({
   options: {
@@ -241,11 +240,10 @@ async function row(plan: Planned): Promise<void> {
 }
 
 async function write(): Promise<void> {
-  const { stdout } = spawnSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" });
   await writeReport(values.out, {
     command: `npm run bench -- gpu${values.small ? " --small" : ""}`,
     date: new Date().toISOString().slice(0, 10),
-    commit: process.env.VIGORL_COMMIT ?? (stdout?.trim() || "unknown"),
+    commit: commit(),
     small: values.small,
     machine: machine(),
     peer: peerVersions,

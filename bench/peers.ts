@@ -96,6 +96,12 @@ export class Peer {
   }
 }
 
+/** What the numbers were measured at: VIGORL_COMMIT where there is no repository. */
+export function commit(): string {
+  const { stdout } = spawnSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" });
+  return process.env.VIGORL_COMMIT ?? (stdout?.trim() || "unknown");
+}
+
 /** What the numbers were measured on. */
 export function machine(): Record<string, unknown> {
   const { version, threads, blas } = torchFacts();

@@ -28,7 +28,7 @@ import { decodeBytes, trainFlops, type Work } from "./sizes.ts";
 /** TFLOP/s of bfloat16 products with sums in float32 that the data sheets of H100 and H200 give. */
 const DATASHEET_TERAFLOPS = 989;
 const BYTES_PER_NUMBER = 2;
-const adam = {
+export const adam = {
   learningRate: 1e-6,
   beta1: 0.9,
   beta2: 0.99,
@@ -151,7 +151,7 @@ export async function train(bench: Bench, loss: Loss["kind"]): Promise<Figures> 
   };
 }
 
-const policyLoss: Loss = {
+export const policyLoss: Loss = {
   kind: "grpo",
   clipLow: 0.2,
   clipHigh: 0.28,
@@ -267,7 +267,7 @@ function datumOf({ chunks, written }: Episode, advantage: number, numWritten: nu
 }
 
 /** Text of any words but the special ones. */
-function words({ text }: ModelConfig, count: number, ...key: number[]): Chunk {
+export function words({ text }: ModelConfig, count: number, ...key: number[]): Chunk {
   const random = stream(11, "words", ...key);
   const tokens = Array.from({ length: count }, () => random.int(0, text.vocabSize - 9));
   return { type: "text", tokens };

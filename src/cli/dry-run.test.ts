@@ -49,6 +49,27 @@ test("a recipe is resolved, counted, weighed and timed without being run", async
   expect(existsSync("runs/demo")).toBe(false);
 });
 
+const published = readdirSync("recipes").filter((name) => name.startsWith("vigorl-3b-"));
+test.each(published)("recipes/%s resolves, and says what does not fit", async (name) => {
+  const standIn = loadRecipe(`recipes/${name}`, [
+    { path: "engine.model", value: "models/nano" },
+    { path: "data.train", value: "[{ nano: search, count: 4 }]" },
+    // More than any machine has: then nothing is timed.
+    { path: "engine.tokensPerMicroBatch", value: "1000000000" },
+  ]);
+  const { json, text, code } = await dryRun(standIn, "rl", context, ["engine", "lora", "rl"]);
+  expect(code).toBe(2);
+  expect(text).not.toMatch(/auto/m);
+  expect(text).toMatch(/gradientCheckpointing: true\n[^]*\n {2}klCoef: 0\.01\n/);
+  expect(text).toMatch(/\ntrain search: 4 questions, prompts of \d+ tokens/);
+  expect(text).toMatch(/It does not fit\.[^]*\n {2}engine\.tokensPerMicroBatch\n/);
+  expect(json.pieces).toMatchObject([{ count: 500, seconds: null, from: "does not fit" }]);
+  const shares = json.shares as { what: string }[];
+  const hasOwn = shares.some(({ what }) => what === "the adapter");
+  expect(hasOwn).toBe(name.includes("lora"));
+  expect(shares.some(({ what }) => what === "the reference")).toBe(!hasOwn);
+});
+
 test("a pipeline is the sum of its pieces", async () => {
   const { json, code } = await dryRun(recipe, "demo", context);
   expect(code).toBe(0);

@@ -129,6 +129,7 @@ function learningShares(config: ModelConfig, held: Held, plan: LearningPlan): Pa
     : activationBytes(text, dtype, false);
   // What a backward pass leaves in half precision before it is summed comes as the layers go.
   const unsummed = isHalf && !plan.recompute ? dtypeBytes[dtype] * count : 0;
+  const layerKeys = `${plan.recompute ? "" : "engine.gradientCheckpointing, "}engine.tokensPerMicroBatch`;
   return [
     {
       what: lora === undefined ? "" : "the adapter",
@@ -145,19 +146,23 @@ function learningShares(config: ModelConfig, held: Held, plan: LearningPlan): Pa
     {
       what: "moments and masters",
       bytes: away ? 0 : count * (momentBytes + masterBytes),
-      keys: "moments: int8, masters: kahan, stateOn: cpu",
+      keys: [
+        "moments: int8",
+        ...(isHalf ? ["masters: kahan"] : []),
+        ...(device === "cpu" ? [] : ["stateOn: cpu"]),
+      ].join(", "),
       passes: false,
     },
     {
       what: "layers, for the backward pass",
       bytes: Math.max(positions * layers, unsummed),
-      keys: "engine.gradientCheckpointing, engine.tokensPerMicroBatch",
+      keys: layerKeys,
       passes: true,
     },
     {
       what: "blocks of the vision tower, for the backward pass, at most",
       bytes: learnsToSee(config, plan) ? towerBytes(config, held, plan) : 0,
-      keys: "trainable: language, engine.gradientCheckpointing, engine.tokensPerMicroBatch",
+      keys: `trainable: language, ${layerKeys}`,
       passes: true,
     },
     { what: "logits", bytes: logitsBytes(config, held, plan), keys: "", passes: true },
@@ -265,8 +270,10 @@ function layerBytes(text: TextConfig, dtype: DType, delta?: DeltaConfig): number
     experts === undefined
       ? text.intermediateSize
       : experts.active * experts.intermediateSize + shared;
+  // Rows as each expert gets them, and as it gives them back.
+  const sorted = experts === undefined ? 0 : 2 * experts.active * hiddenSize;
   const half = dtypeBytes[dtype];
-  const around = half * (4 * hiddenSize + 3 * inner);
+  const around = half * (4 * hiddenSize + 3 * inner + sorted);
   // Norms with gains around zero keep their rows in float32, where the model is not.
   const norms = text.centredNorms && dtype !== "float32" ? 4 * 4 * hiddenSize : 0;
   const mixer = delta === undefined ? half * attentionNumbers(text) : deltaBytes(delta, half);
