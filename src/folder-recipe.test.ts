@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { folderRecipe } from "./folder-recipe.ts";
-import { recipeFor } from "./recipe-of-model.ts";
+import { recipeFor, recipeToEvaluate } from "./recipe-of-model.ts";
 
 let folder: string;
 beforeEach(() => void (folder = mkdtempSync(join(tmpdir(), "vigorl-folder-"))));
@@ -34,6 +34,21 @@ test("the folder's own sampling is taken, and a flag goes before it", async () =
   expect(notes).toEqual(["sampling of generation_config.json: temperature 0.7, topP 0.8, topK 20"]);
   const cold = await asked({ path: "eval.temperature", value: "0" });
   expect(cold.recipe.eval).toMatchObject({ temperature: 0, topP: 0.8 });
+});
+
+test("an evaluation takes it, and what its recipe writes goes before it", async () => {
+  for (const name of ["config", "tokenizer", "tokenizer_config"]) write(`${name}.json`, {});
+  write("generation_config.json", { do_sample: true, temperature: 0.7, top_p: 0.8, top_k: 20 });
+  const evaluated = (own: object) => {
+    write("recipe.yaml", { engine: { model: folder }, ...own });
+    return recipeToEvaluate(join(folder, "recipe.yaml"), []);
+  };
+  const { recipe, notes } = await evaluated({});
+  expect(recipe.eval).toMatchObject({ temperature: 0.7, topP: 0.8, topK: 20 });
+  expect(notes).toEqual(["sampling of generation_config.json: temperature 0.7, topP 0.8, topK 20"]);
+  const written = await evaluated({ eval: { temperature: 1, topK: 0 } });
+  expect(written.recipe.eval).toMatchObject({ temperature: 1, topP: 0.8, topK: 0 });
+  expect(written.notes).toEqual(["sampling of generation_config.json: topP 0.8"]);
 });
 
 test("what cannot be honoured is named", async () => {

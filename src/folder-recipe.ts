@@ -15,21 +15,25 @@ export interface FolderRecipe {
   readonly notes: readonly string[];
 }
 
-export async function folderRecipe(folder: string): Promise<FolderRecipe> {
+/** @param written keys of `eval` that somebody has written, which go before the folder's */
+export async function folderRecipe(
+  folder: string,
+  written: readonly string[] = [],
+): Promise<FolderRecipe> {
   if (await isReleasedViGoRL(folder)) return { recipe: vigorl, notes: [VIGORL_NOTE] };
   const { sampling, passedOver } = await publishedSampling(folder);
-  const keys = Object.entries(sampling);
+  const taken = Object.entries(sampling).filter(([key]) => !written.includes(key));
   const notes = [
-    ...(keys.length === 0
+    ...(taken.length === 0
       ? []
       : [
-          `sampling of generation_config.json: ${keys.map(([key, one]) => `${key} ${one}`).join(", ")}`,
+          `sampling of generation_config.json: ${taken.map(([key, one]) => `${key} ${one}`).join(", ")}`,
         ]),
     ...(passedOver.length === 0
       ? []
       : [`generation_config.json: not honoured here: ${passedOver.join(", ")}`]),
   ];
-  return { recipe: keys.length === 0 ? {} : { eval: sampling }, notes };
+  return { recipe: taken.length === 0 ? {} : { eval: Object.fromEntries(taken) }, notes };
 }
 
 /**

@@ -3,9 +3,9 @@
  * run that trained the model, what the model says of itself (`vigorl.json`), and for any other what its
  * folder was published with.
  */
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { settingsOf } from "./card-of-run.ts";
-import { parseConfig, type Override } from "./core/config.ts";
+import { keysWritten, parseConfig, type Override } from "./core/config.ts";
 import { differencesOf } from "./core/differences.ts";
 import { VigorlError } from "./core/errors.ts";
 import { findPath } from "./core/paths.ts";
@@ -67,9 +67,18 @@ export async function recipeToEvaluate(
   const card = folder === null ? null : await readModelCard(folder);
   if (folder === null) return { recipe: written, notes: [] };
   if (card === null) {
-    const published = await folderRecipe(folder);
-    const recipe = await withRunWeights(loadRecipe(path, overrides, published.recipe));
-    return { recipe, notes: published.notes };
+    const file = findPath(path);
+    // A manifest has every key.
+    if (basename(file) === "manifest.json") return { recipe: written, notes: [] };
+    const own = keysWritten(file, "eval");
+    const { recipe: published, notes } = await folderRecipe(folder, own);
+    // Beside what the recipe's own section says; other sections are whole.
+    const { eval: sampling = {}, ...sections } = published;
+    const below = Object.entries(sampling as Readonly<Record<string, number>>)
+      .filter(([key]) => !own.includes(key))
+      .map(([key, value]) => ({ path: `eval.${key}`, value: String(value) }));
+    const recipe = await withRunWeights(loadRecipe(path, [...below, ...overrides], sections));
+    return { recipe, notes };
   }
   const { eval: _, ...spoken } = card.settings;
   const recipe = await withRunWeights(loadRecipe(path, overrides, spoken));

@@ -47,6 +47,13 @@ export function loadConfig<S extends z.ZodType>(
   return parseConfig(readText(path), path, schema, overrides, dirname(path), defaults);
 }
 
+/** The keys that a YAML file itself writes into one of its sections. @throws as `loadConfig` */
+export function keysWritten(path: string, section: string): string[] {
+  const { value } = parseYaml(readText(path), path);
+  const own = isRecord(value) ? value[section] : undefined;
+  return isRecord(own) ? Object.keys(own) : [];
+}
+
 /**
  * `loadConfig` on text that is already in memory; `source` names it in messages. Its paths are relative
  * to `folder`; those of overrides to the current one.

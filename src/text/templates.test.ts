@@ -26,7 +26,10 @@ const hasTrl = spawnSync(python, ["-c", "import trl, transformers"]).status === 
 
 const renderedSchema = z.record(
   z.string(),
-  z.record(z.string(), z.union([z.object({ text: z.string() }), z.object({ error: z.string() })])),
+  z.record(
+    z.string(),
+    z.union([z.object({ text: z.string(), ids: z.string() }), z.object({ error: z.string() })]),
+  ),
 );
 type Rendered = z.infer<typeof renderedSchema>;
 
@@ -53,18 +56,33 @@ const refusals: Record<string, { readonly why: RegExp; readonly only?: readonly 
   "image in an assistant's turn": { why: /wrote 0 image placeholders for 1/, only: ["qwen3_vl"] },
 };
 
+/** A switch that a template does not know is nothing to transformers; a recipe that sets it is told. */
+function thinkingAs(chat: ChatFormat, { thinking }: Conversation): ChatFormat {
+  return thinking !== undefined && chat.hasThinkingSwitch ? chat.withThinking(thinking) : chat;
+}
+
 /** The text that we make of a conversation, or why there is none. */
-function ours(chat: ChatFormat, { messages, tools, generate, thinking }: Conversation): string {
-  // A switch that a template does not know is nothing to transformers; a recipe that sets it is told.
-  const own = thinking !== undefined && chat.hasThinkingSwitch ? chat.withThinking(thinking) : chat;
+function ours(chat: ChatFormat, conversation: Conversation): string {
+  const { messages, tools, generate = true } = conversation;
   try {
-    return own
-      .renderPrompt(messages, { addGenerationPrompt: generate ?? true, tools })
+    return thinkingAs(chat, conversation)
+      .renderPrompt(messages, { addGenerationPrompt: generate, tools })
       .map((piece) => (piece.type === "image" ? "<|image_pad|>" : piece.text))
       .join("");
   } catch (error) {
     return `refused: ${(error as Error).message}`;
   }
+}
+
+const imagePad = tokenizer.encode("<|image_pad|>");
+
+/** The token ids of what we make of it, a picture as its placeholder. */
+function idsOf(chat: ChatFormat, conversation: Conversation): string {
+  const { messages, tools, generate = true } = conversation;
+  return thinkingAs(chat, conversation)
+    .encodePrompt(messages, { addGenerationPrompt: generate, tools })
+    .flatMap((piece) => (piece.type === "image" ? imagePad : [...piece.tokens]))
+    .join(" ");
 }
 
 /** A conversation as an episode has it: each turn's words behind what came before. */
@@ -117,8 +135,10 @@ function both(chat: ChatFormat, name: string, theirs: Rendered[string]): [string
     const isKnown = known !== undefined && (known.only?.includes(name) ?? true);
     const refuses =
       "error" in expected ? text.startsWith("refused: ") : isKnown && known.why.test(text);
-    got.push(`${conversation.name}: ${refuses ? "refused" : text}`);
-    const said = "error" in expected || isKnown ? "refused" : expected.text;
+    const isRefused = refuses || text.startsWith("refused: ");
+    const made = isRefused ? text : `${text} ${idsOf(chat, conversation)}`;
+    got.push(`${conversation.name}: ${refuses ? "refused" : made}`);
+    const said = "error" in expected || isKnown ? "refused" : `${expected.text} ${expected.ids}`;
     wanted.push(`${conversation.name}: ${said}`);
   }
   return [got, wanted];
