@@ -8,14 +8,22 @@ import { inside } from "../core/inside.ts";
 import { readJsonFile } from "../core/json-file.ts";
 import { readJsonlAll } from "../core/jsonl.ts";
 import { bootstrapNested, mean, type Interval } from "../core/statistics.ts";
-import { isArmDone, readArm } from "../eval/arm-files.ts";
-import { answeredByBoth, isUncounted, perQuestion, type Counted } from "../eval/outcome.ts";
+import { isArmDone, readOutcomes } from "../eval/arm-files.ts";
+import {
+  answeredByBoth,
+  counter,
+  isUncounted,
+  perQuestion,
+  type Counted,
+  type Outcome,
+} from "../eval/outcome.ts";
 import type { Comparison } from "../search/compare.ts";
 import { armOf, evaluatedArms, type Ablation } from "./ablation.ts";
 import { evaluationFolder, stagedArm, trainingFolder } from "./unit.ts";
 
 /** Outcomes of an arm on a task, a question each, by seed. */
-type Asked = ReadonlyMap<number, readonly Counted[]>;
+type Asked = ReadonlyMap<number, readonly Weighed[]>;
+type Weighed = Counted & Pick<Outcome, "tokens">;
 
 export interface ArmResult {
   /** `arm`, or `arm/control`. */
@@ -141,12 +149,15 @@ async function readAsked(
   arm: string,
   task: string,
   condition: string,
-): Promise<Map<number, Counted[]>> {
-  const bySeed = new Map<number, Counted[]>();
+): Promise<Map<number, Weighed[]>> {
+  const bySeed = new Map<number, Weighed[]>();
   for (const seed of seeds) {
     const folder = evaluationFolder(run, { arm, seed });
     if (!isArmDone(folder, task, condition)) continue;
-    const { outcomes } = await readArm(folder, task, condition);
+    const count = counter();
+    const outcomes: Weighed[] = [];
+    for await (const outcome of readOutcomes(folder, task, condition))
+      outcomes.push({ ...count(outcome), tokens: outcome.tokens });
     bySeed.set(seed, perQuestion(outcomes));
   }
   return bySeed;

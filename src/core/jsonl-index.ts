@@ -70,7 +70,7 @@ export class JsonlIndex<T> implements Iterable<T> {
     if (index >= this.length) return undefined;
     const handle = this.open();
     try {
-      return this.read(handle, index);
+      return this.read(handle, index, Buffer.alloc(this.bytesOf(index)));
     } finally {
       closeSync(handle);
     }
@@ -78,8 +78,12 @@ export class JsonlIndex<T> implements Iterable<T> {
 
   *[Symbol.iterator](): Generator<T> {
     const handle = this.open();
+    let room = Buffer.alloc(0);
     try {
-      for (let index = 0; index < this.length; index++) yield this.read(handle, index);
+      for (let index = 0; index < this.length; index++) {
+        if (room.length < this.bytesOf(index)) room = Buffer.alloc(2 * this.bytesOf(index));
+        yield this.read(handle, index, room);
+      }
     } finally {
       closeSync(handle);
     }
@@ -94,9 +98,14 @@ export class JsonlIndex<T> implements Iterable<T> {
     throw this.changed();
   }
 
-  private read(handle: number, index: number): T {
-    const { numbers, starts, ends } = this.lines;
-    const bytes = Buffer.alloc(ends[index] - starts[index]);
+  private bytesOf(index: number): number {
+    return this.lines.ends[index] - this.lines.starts[index];
+  }
+
+  /** @param room for the bytes of the line */
+  private read(handle: number, index: number, room: Buffer): T {
+    const { numbers, starts } = this.lines;
+    const bytes = room.subarray(0, this.bytesOf(index));
     let numRead;
     try {
       numRead = readSync(handle, bytes, 0, bytes.length, starts[index]);

@@ -13,7 +13,7 @@ import { readJsonl } from "../core/jsonl.ts";
 import { viewSchema } from "../task/lines.ts";
 import { verdictWays } from "./benchmarks/benchmark.ts";
 import type { Evaluation } from "./evaluate.ts";
-import { wordless, type Counted, type Outcome } from "./outcome.ts";
+import { counter, type Counted, type Outcome } from "./outcome.ts";
 import { spentSchema } from "./spent.ts";
 
 export const outcomesFile = "outcomes.jsonl";
@@ -81,13 +81,13 @@ export async function readArmFacts(run: string, task: string, arm: string): Prom
 
 const againBy = (file: string) => `remove ${file}; --resume runs what is missing`;
 
-/** A finished arm without its words. @throws VigorlError("input") where a file is damaged or incomplete. */
+/** A finished arm, what is counted of it. @throws VigorlError("input") where a file is damaged or incomplete. */
 export async function readArm(run: string, task: string, arm: string): Promise<Evaluation> {
   const { seconds, spent } = await readArmFacts(run, task, arm);
   const outcomes: Counted[] = [];
-  const count = wordless();
+  const count = counter();
   for await (const outcome of readOutcomes(run, task, arm)) outcomes.push(count(outcome));
-  return { outcomes, seconds, price: spent?.price };
+  return { outcomes, seconds, spent: spent ?? null };
 }
 
 /**

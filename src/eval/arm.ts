@@ -35,9 +35,9 @@ import {
 } from "./arm-files.ts";
 import { conditionTable } from "./controls.ts";
 import { askAll, type AskOptions, type Ended, type Evaluation } from "./evaluate.ts";
-import { isUnanswered, wordless, type Counted, type Outcome } from "./outcome.ts";
+import { counter, isUnanswered, type Counted, type Outcome } from "./outcome.ts";
 import { withVotes } from "./samples.ts";
-import { spentOf } from "./spent.ts";
+import { Spending } from "./spent.ts";
 import { withSamples } from "./with-records.ts";
 
 export interface ArmOptions extends AskOptions {
@@ -65,9 +65,11 @@ export async function runArm(options: ArmOptions): Promise<Evaluation> {
   const counted: Counted[] = [];
   counted.length = records.length * config.samples;
   const sum = { done: 0, unanswered: 0, score: 0, toolUses: 0 };
-  const withoutWords = wordless();
+  const spending = new Spending();
+  const countedOf = counter();
   const count = (at: number, outcome: Outcome) => {
-    counted[at] = withoutWords(outcome);
+    counted[at] = countedOf(outcome);
+    spending.add(outcome);
     sum.done++;
     if (isUnanswered(outcome)) sum.unanswered++;
     sum.score += outcome.score;
@@ -96,7 +98,8 @@ export async function runArm(options: ArmOptions): Promise<Evaluation> {
   refuseSilence(task, arm, counted);
   refuseFailures(task, arm, counted, config.maxFailed);
   await putInOrder(folder, records, config.samples, counted);
-  const evaluation = { outcomes: counted, seconds, price: options.price };
+  const spent = spending.total(seconds, options.price);
+  const evaluation = { outcomes: counted, seconds, spent };
   await finish(folder, evaluation, options);
   return evaluation;
 }
@@ -199,8 +202,7 @@ async function finish(
   evaluation: Evaluation,
   { records, episode, condition, rule }: ArmOptions,
 ): Promise<void> {
-  const { outcomes, seconds } = evaluation;
-  const spent = spentOf(evaluation);
+  const { outcomes, seconds, spent } = evaluation;
   const done: ArmFacts = {
     version: 1,
     outcomes: outcomes.length,

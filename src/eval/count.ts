@@ -18,7 +18,6 @@ import {
 } from "./outcome.ts";
 import type { Arm, Comparison } from "./report.ts";
 import { numSamples, sampleFactsOf } from "./samples.ts";
-import { spentOf } from "./spent.ts";
 
 /**
  * Counts outcomes into an arm of a report: accuracy over questions, tool uses and ends over episodes.
@@ -30,8 +29,7 @@ export function armOf(
   evaluation: Evaluation,
   besides: Pick<Arm, "benchmark" | "options"> = {},
 ): Arm {
-  const { seconds } = evaluation;
-  const spent = spentOf(evaluation);
+  const { seconds, spent } = evaluation;
   const questions = perQuestion(evaluation.outcomes);
   const outcomes = questions.filter((outcome) => !isUncounted(outcome));
   const unanswered = questions.filter(isUnanswered);

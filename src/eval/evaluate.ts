@@ -9,7 +9,6 @@ import { VigorlError } from "../core/errors.ts";
 import { withPreset } from "../core/preset.ts";
 import { deriveSeed } from "../core/random.ts";
 import { engineLabel, engineSchema } from "../engine/open.ts";
-import type { Price } from "../engine/remote/price.ts";
 import type { Sampler } from "../engine/types.ts";
 import { imageBounds, someLimitsSchema, type EpisodeConfig } from "../task/episode-config.ts";
 import { runEpisode } from "../task/episode.ts";
@@ -24,6 +23,7 @@ import { conditionTable, conditions, type Condition } from "./controls.ts";
 import type { ModelJudge } from "./model-judge.ts";
 import { depths } from "./leaks/pictures.ts";
 import type { Counted, Outcome } from "./outcome.ts";
+import { Spending, type Spent } from "./spent.ts";
 
 const profileNames = [
   "default",
@@ -249,8 +249,8 @@ export interface EvaluateOptions extends AskOptions {
 export interface Evaluation<T extends Counted = Counted> {
   readonly outcomes: readonly T[];
   readonly seconds: number;
-  /** Of the engine's tokens, where its section says it. */
-  readonly price?: Price | undefined;
+  /** What it took; null or absent where that was not counted. */
+  readonly spent?: Spent | null;
 }
 
 /** As `askAll`, with all outcomes and their words in memory. */
@@ -259,13 +259,16 @@ export async function evaluate({
   ...options
 }: EvaluateOptions): Promise<Evaluation<Outcome>> {
   const outcomes: Outcome[] = [];
+  const spending = new Spending();
   const start = performance.now();
   await askAll(options, async (ended) => {
     const { at, outcome, episode, record } = ended;
     outcomes[at] = outcome;
+    spending.add(outcome);
     if (!hasFailed(ended)) await onEpisode?.(episode, record, outcome);
   });
-  return { outcomes, seconds: (performance.now() - start) / 1000 };
+  const seconds = (performance.now() - start) / 1000;
+  return { outcomes, seconds, spent: spending.total(seconds, undefined) };
 }
 
 /**

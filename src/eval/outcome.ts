@@ -34,21 +34,38 @@ export interface Outcome {
   readonly vote?: number | null | undefined;
 }
 
-/** An outcome without its words: what of every question is held at once, however many there are. */
-export type Counted = Omit<Outcome, "answer" | "reply" | "verdict">;
+/** What is counted of an outcome: all that is held of every question at once, however many there are. */
+export type Counted = Pick<
+  Outcome,
+  | "recordId"
+  | "sample"
+  | "category"
+  | "score"
+  | "toolUses"
+  | "stopReason"
+  | "error"
+  | "judged"
+  | "vote"
+>;
 
-/** Takes the words off outcomes; texts that many of them have are held once. */
-export function wordless(): (outcome: Outcome) => Counted {
+/** Takes what is counted of outcomes; texts that many of them have are held once. */
+export function counter(): (outcome: Outcome) => Counted {
   const texts = new Map<string, string>();
   const once = (text: string): string => {
     const known = texts.get(text);
     if (known === undefined) texts.set(text, text);
     return known ?? text;
   };
-  return ({ answer: _, reply: __, verdict: ___, ...counted }) => ({
-    ...counted,
-    category: counted.category === null ? null : once(counted.category),
-    stopReason: once(counted.stopReason),
+  return ({ recordId, sample, category, score, toolUses, stopReason, error, judged, vote }) => ({
+    recordId,
+    ...(sample !== undefined && { sample }),
+    category: category === null ? null : once(category),
+    score,
+    toolUses,
+    stopReason: once(stopReason),
+    error,
+    ...(judged && { judged }),
+    ...(vote !== undefined && { vote }),
   });
 }
 

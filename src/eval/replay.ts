@@ -10,10 +10,10 @@ import type { Figure, Reply, Scored, Verdict } from "./benchmarks/benchmark.ts";
 import type { BenchmarkSet } from "./benchmarks/arm-figures.ts";
 import { figuresOf, score } from "./benchmarks/score.ts";
 import {
+  counter,
   isRight,
   isUnanswered,
   perQuestion,
-  wordless,
   type Counted,
   type Outcome,
 } from "./outcome.ts";
@@ -73,7 +73,7 @@ async function replayUnder(
 ): Promise<ReplayRow> {
   const counted: Counted[] = [];
   const scored: Scored[] = [];
-  const count = wordless();
+  const count = counter();
   const sum = { gained: 0, lost: 0, unread: 0 };
   for await (const { record, samples } of withSamples(records, outcomes())) {
     const again = samples

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { Price } from "../engine/remote/price.ts";
 import { openaiSchema } from "../engine/openai/options.ts";
 import { priceOf, resolveEngine } from "../engine/open.ts";
 import { countUses, usageOf } from "../task/trajectory.ts";
@@ -8,20 +9,24 @@ import { ScriptedSampler } from "../task/fixtures/scripted-sampler.ts";
 import { armOf } from "./count.ts";
 import type { Outcome } from "./outcome.ts";
 import { reportMarkdown, reportText } from "./report.ts";
-import { grouped, money, spentOf, spentText } from "./spent.ts";
+import { grouped, money, Spending, spentText } from "./spent.ts";
 
-const outcome = (usage?: Outcome["usage"]): Outcome => ({
+const outcome: Outcome = {
   recordId: "q",
   category: null,
   score: 1,
   answer: "x",
   toolUses: 2,
   tokens: { written: 10, read: 100 },
-  ...(usage && { usage }),
   stopReason: "answered",
   error: null,
   reply: { text: "x", view: null },
-});
+};
+const spentOn = (usages: Outcome["usage"][], price?: Price) => {
+  const spending = new Spending();
+  for (const usage of usages) spending.add({ usage, toolUses: 2 });
+  return spending.total(9, price);
+};
 const price = { prompt: 2.5, generated: 10, currency: "EUR" };
 const usage = { calls: 3, prompt: 1_200_000, generated: 40_000 };
 
@@ -61,7 +66,7 @@ test("what a server counts goes before what is counted here", () => {
 });
 
 test("without a price there is no cost, not 0; old runs did not count", () => {
-  const free = spentOf({ outcomes: [outcome(usage), outcome(usage)], seconds: 9 });
+  const free = spentOn([usage, usage]);
   expect(free).toEqual({
     calls: 6,
     promptTokens: 2_400_000,
@@ -69,12 +74,12 @@ test("without a price there is no cost, not 0; old runs did not count", () => {
     toolUses: 4,
     seconds: 9,
   });
-  expect(spentOf({ outcomes: [outcome(usage), outcome(usage)], seconds: 9, price })).toEqual({
+  expect(spentOn([usage, usage], price)).toEqual({
     ...free,
     price,
     cost: 2.4 * 2.5 + 0.08 * 10,
   });
-  expect(spentOf({ outcomes: [outcome(usage), outcome()], seconds: 9, price })).toBeNull();
+  expect(spentOn([usage, undefined], price)).toBeNull();
 });
 
 test("every form of the report shows it, with a cost where there is a price", () => {
@@ -91,14 +96,14 @@ test("every form of the report shows it, with a cost where there is a price", ()
     };
     return [reportMarkdown(report), reportText(report)];
   };
-  const evaluation = { outcomes: [outcome(usage)], seconds: 9 };
+  const evaluation = { outcomes: [outcome], seconds: 9, spent: spentOn([usage]) };
   for (const text of shown([evaluation])) {
     expect(text).toMatch(/arm0[ |]+t[ |]+3[ |]+1,200,000[ |]+40,000[ |]+2[ |]+9\.0/);
     expect(text).not.toMatch(/cost/);
   }
-  for (const text of shown([evaluation, { ...evaluation, price }]))
+  for (const text of shown([evaluation, { ...evaluation, spent: spentOn([usage], price) }]))
     expect(text).toMatch(/arm1[ |]+t[ |]+3[ |]+1,200,000[ |]+40,000[ |]+2[ |]+9\.0[ |]+3\.40 EUR/);
-  const line = spentText(spentOf({ ...evaluation, price })!);
+  const line = spentText(spentOn([usage], price)!);
   expect(line).toBe("1,200,000 prompt tokens, 40,000 generated, 2 tool uses, 9 s, 3.40 EUR");
 });
 

@@ -1,7 +1,7 @@
 /** What an arm took: tokens as they are paid for, calls of tools, time, and money where a price is known. */
 import { z } from "zod";
 import { priceSchema, type Price } from "../engine/remote/price.ts";
-import type { Evaluation } from "./evaluate.ts";
+import type { Outcome } from "./outcome.ts";
 
 export const spentSchema = z.strictObject({
   calls: z.int(),
@@ -17,18 +17,25 @@ export const spentSchema = z.strictObject({
 });
 export type Spent = z.infer<typeof spentSchema>;
 
-/** Null for outcomes of runs that did not count their calls. */
-export function spentOf({ outcomes, seconds, price }: Evaluation): Spent | null {
-  const sum = { calls: 0, promptTokens: 0, generatedTokens: 0, toolUses: 0 };
-  for (const { usage, toolUses } of outcomes) {
-    if (usage === undefined) return null;
-    sum.calls += usage.calls;
-    sum.promptTokens += usage.prompt;
-    sum.generatedTokens += usage.generated;
-    sum.toolUses += toolUses;
+/** Adds up what outcomes took, one after the other. */
+export class Spending {
+  private readonly sum = { calls: 0, promptTokens: 0, generatedTokens: 0, toolUses: 0 };
+  private isCounted = true;
+
+  add({ usage, toolUses }: Pick<Outcome, "usage" | "toolUses">): void {
+    if (usage === undefined) this.isCounted = false;
+    this.sum.calls += usage?.calls ?? 0;
+    this.sum.promptTokens += usage?.prompt ?? 0;
+    this.sum.generatedTokens += usage?.generated ?? 0;
+    this.sum.toolUses += toolUses;
   }
-  const paid = price === undefined ? {} : { price, cost: costOf(sum, price) };
-  return { ...sum, seconds, ...paid };
+
+  /** Null where an outcome is of a run that did not count its calls. */
+  total(seconds: number, price: Price | undefined): Spent | null {
+    if (!this.isCounted) return null;
+    const paid = price === undefined ? {} : { price, cost: costOf(this.sum, price) };
+    return { ...this.sum, seconds, ...paid };
+  }
 }
 
 function costOf(
