@@ -1,9 +1,15 @@
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { loadOwn } from "../core/own-module.ts";
 import { ownPath } from "../core/paths.ts";
 import { bootstrapNested } from "../core/statistics.ts";
+import { loadTasks } from "../recipe.ts";
+import type { RewardFunction } from "../task/own-reward.ts";
+import type { TaskRecord } from "../task/record.ts";
+import type { Trajectory } from "../task/trajectory.ts";
 import { loadAblation, needsOf, unitsOf } from "./ablation.ts";
 import { verdictOf } from "./results.ts";
 import { nameOf, recipesOf, runAblation, type AblationOptions } from "./run.ts";
@@ -129,8 +135,17 @@ test(
       "late",
     ]);
     expect(straight.searches[0]).toMatchObject({ arm: "search", task: "search", seeds: [2] });
+    expect(straight.trends.map(({ arm }) => arm)).toEqual(["rl"]);
+    const [{ metrics }] = straight.trends;
+    const last = (name: string) => metrics[name][1];
+    const terms = Object.keys(metrics).filter((name) => name.startsWith("reward/"));
+    expect(terms.reduce((sum, term) => sum + last(term), 0)).toBeCloseTo(last("reward"), 9);
     const page = readFileSync(join(straight.folder, "results.md"), "utf8");
     expect(page).toContain("GRPO helps");
+    expect(page).toMatch(/\| rl \|.*→/);
+    const html = readFileSync(join(straight.folder, "results.html"), "utf8");
+    expect(html).toContain("GRPO helps");
+    expect(html).toContain("data:image/svg+xml;base64,");
     expect(readFileSync(join(straight.folder, "curves.svg"), "utf8")).toContain("looks an episode");
 
     const path = join(folder(), "run");
@@ -146,6 +161,15 @@ test(
     expect(resumed.skipped).toBeGreaterThan(1);
     const { arms, findings } = straight;
     expect({ arms: resumed.arms, findings: resumed.findings }).toEqual({ arms, findings });
+
+    // Nothing of the run before is taken for one of this.
+    let runs = 0;
+    const again = runAblation({
+      ...options(path, { overwrite: true }),
+      run: () => (runs++, Promise.reject(new Error("no room"))),
+    });
+    await expect(again).rejects.toThrow(/failed/);
+    expect(runs).toBe(3);
 
     const changed = one(ablation.replace("gspo", "cispo"));
     const other = options(path, { resume: true, ablation: changed });
@@ -175,3 +199,25 @@ test("a unit that fails is named, and those that do not need it are run", async 
   await expect(failing).rejects.toThrow(/2 runs failed\n {2}search@1: no room/);
   expect(asked).toEqual(["base@1", "search@1", "base@2", "search@2", "late@2"]);
 });
+
+test("the farming example: its arms find their modules, wherever it is called from", async () => {
+  const file = fileURLToPath(new URL("../../examples/farming/ablation.yaml", import.meta.url));
+  const here = process.cwd();
+  process.chdir(folder());
+  try {
+    const recipes = recipesOf(loadAblation(file));
+    const train = await loadTasks(recipes.hedging, "train");
+    const answers = train.flatMap(({ records }) => Array.from(records, ({ answer }) => answer));
+    expect(answers.filter((answer) => answer === "0 1 2 3 4 5 6 7 8 9")).toHaveLength(64);
+    expect(answers).toHaveLength(256);
+    const { module } = recipes["substring-published"].rl.reward;
+    const pays = await loadOwn<RewardFunction>("rl.reward.module", module ?? "");
+    const record = { answer: "7" } as TaskRecord;
+    const said = (answer: string) => pays({ answer } as Trajectory, record, usual);
+    expect([said("7"), said("0 1 2 7."), said("3"), said("")]).toEqual([1, 1, 0, 0]);
+  } finally {
+    process.chdir(here);
+  }
+});
+
+const usual = { total: 0, accuracy: 0, terms: {} };

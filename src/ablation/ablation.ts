@@ -2,6 +2,7 @@
  * An ablation: arms that differ in few keys of one recipe, each trained with several seeds, and the
  * claims that their differences put to the test. One YAML file says all of it.
  */
+import { dirname } from "node:path";
 import { z } from "zod";
 import { loadConfig, type Override } from "../core/config.ts";
 import { pathText } from "../core/config-paths.ts";
@@ -81,7 +82,10 @@ const ablationSchema = z
       }
   });
 
-export type Ablation = z.output<typeof ablationSchema>;
+export interface Ablation extends z.output<typeof ablationSchema> {
+  /** The folder of its file: what paths that its arms set are relative to. */
+  readonly folder: string;
+}
 export type Arm = z.output<typeof armSchema>;
 
 /** One arm with one seed. */
@@ -92,7 +96,8 @@ export interface Unit {
 
 /** Reads an ablation. @throws VigorlError("usage") naming file, line and key */
 export function loadAblation(path: string): Ablation {
-  return loadConfig(findPath(path), ablationSchema);
+  const file = findPath(path);
+  return { ...loadConfig(file, ablationSchema), folder: dirname(file) };
 }
 
 /** An arm of the file, or the base, which is evaluated and not trained. */
@@ -131,8 +136,9 @@ export function needsOf(ablation: Ablation, { arm: name, seed }: Unit): Unit[] {
 /** What a unit changes in the recipe. */
 export function overridesOf(ablation: Ablation, { arm, seed }: Unit): Override[] {
   const set = armOf(ablation, arm)?.set ?? {};
+  const { folder } = ablation;
   return [
-    ...Object.entries(set).map(([path, value]) => ({ path, value: JSON.stringify(value) })),
+    ...Object.entries(set).map(([path, value]) => ({ path, value: JSON.stringify(value), folder })),
     { path: "seed", value: String(seed) },
     { path: "name", value: arm },
   ];

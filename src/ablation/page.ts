@@ -3,8 +3,10 @@ import { curvesSvg, type CurvePanel } from "../core/curves.ts";
 import { markdownCode, markdownTable, markdownText } from "../core/plain-text.ts";
 import { formatDuration } from "../core/progress.ts";
 import { interval, percent, signed } from "../eval/report-figures.ts";
+import { html, Html } from "../eval/html.ts";
+import { reportCss } from "../eval/report-style.ts";
 import type { Ablation } from "./ablation.ts";
-import { curveOf, verdicts, type Results } from "./results.ts";
+import { curvesOf, verdicts, type Curve, type Results } from "./results.ts";
 
 export interface AblationHead {
   readonly command: string;
@@ -12,23 +14,123 @@ export interface AblationHead {
   readonly gitCommit: string | null;
 }
 
+/** A part of the page: words, and a table of which so many first columns are words. */
+interface Section {
+  readonly title: string;
+  readonly about: string;
+  readonly rows: readonly string[][];
+  readonly texts: number;
+}
+
 export function ablationMarkdown(ablation: Ablation, head: AblationHead, results: Results): string {
-  const { arms, findings, searches, stages, open } = results;
-  const seconds = stages.reduce((sum, stage) => sum + stage.seconds * stage.seeds, 0);
-  const counts = verdicts.map(
-    (one) => `${findings.filter(({ verdict }) => verdict === one).length} ${one}`,
-  );
   const lines = [
     `# ${markdownText(ablation.name)}`,
     "",
-    `Written by ${markdownCode(head.command)}, ${head.gitCommit ?? "outside a checkout"}; seeds ${ablation.seeds.join(", ")}; ${formatDuration(seconds)} of training and search in all. Accuracies are means over seeds; intervals are at 95 %, by bootstrap over seeds and questions, with one seed over its questions alone.`,
+    `Written by ${markdownCode(head.command)}. ${markdownText(madeOf(ablation, head, results))}`,
+    ...sections(results).flatMap(({ title, about, rows, texts }) => [
+      "",
+      `## ${title}`,
+      ...(about === "" ? [] : ["", markdownText(about)]),
+      "",
+      ...markdownTable(rows, texts),
+    ]),
     "",
-    "## Claims",
-    "",
-    `${counts.join(", ")}.${open.length === 0 ? "" : ` Not run: ${open.map(markdownText).join("; ")}.`}`,
-    "",
-    ...markdownTable(
-      [
+    "![Curves of GRPO by arm, means over seeds](curves.svg)",
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+/** The same as a page that needs nothing else; `curves` is the markup of its drawing. */
+export function ablationHtml(
+  ablation: Ablation,
+  head: AblationHead,
+  results: Results,
+  curves: string,
+): string {
+  return html`<!doctype html>
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta
+          http-equiv="Content-Security-Policy"
+          content="default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+        />
+        <title>${ablation.name}</title>
+        <style>
+          ${new Html(reportCss + css)}
+        </style>
+      </head>
+      <body>
+        <main>
+          <header class="top">
+            <h1>${ablation.name}</h1>
+            <p class="quiet">
+              Written by <code>${head.command}</code>. ${madeOf(ablation, head, results)}
+            </p>
+          </header>
+          ${sections(results).map(htmlSection)}
+          <section>
+            <h2>Curves</h2>
+            <img
+              class="curves"
+              alt="Curves of GRPO by arm, means over seeds"
+              src="data:image/svg+xml;base64,${Buffer.from(curves).toString("base64")}"
+            />
+          </section>
+        </main>
+      </body>
+    </html> `.markup;
+}
+
+const css = `
+.curves{max-width:100%;background:#fff;border-radius:6px}
+td.text{white-space:normal;min-width:9em}
+.holds{color:var(--right);font-weight:600}.fails{color:var(--wrong);font-weight:600}`;
+
+function htmlSection({ title, about, rows: [header, ...rows], texts }: Section): Html {
+  const kind = (column: number) => (column < texts ? "text" : "");
+  const tone = (cell: string) =>
+    cell === "holds" ? "holds" : cell === "does not hold" ? "fails" : "";
+  return html`<section>
+    <h2>${title}</h2>
+    ${about !== "" && html`<p class="quiet">${about}</p>`}
+    <div class="scroll">
+      <table>
+        <thead>
+          <tr>
+            ${header.map((cell, i) => html`<th class="${kind(i)}">${cell}</th>`)}
+          </tr>
+        </thead>
+        <tbody>
+          ${rows.map(
+            (cells) =>
+              html`<tr>
+                ${cells.map((cell, i) => html`<td class="${kind(i)} ${tone(cell)}">${cell}</td>`)}
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>
+  </section>`;
+}
+
+function madeOf({ seeds }: Ablation, { gitCommit }: AblationHead, { stages }: Results): string {
+  const seconds = stages.reduce((sum, stage) => sum + stage.seconds * stage.seeds, 0);
+  return `Commit ${gitCommit ?? "none: outside a checkout"}; seeds ${seeds.join(", ")}; ${formatDuration(seconds)} of training and search in all. Accuracies are means over seeds; intervals are at 95 %, by bootstrap over seeds and questions, with one seed over its questions alone.`;
+}
+
+function sections(results: Results): Section[] {
+  const { arms, findings, searches, stages, trends, open } = results;
+  const counts = verdicts.map(
+    (one) => `${findings.filter(({ verdict }) => verdict === one).length} ${one}`,
+  );
+  const all: Section[] = [
+    {
+      title: "Claims",
+      about: `${counts.join(", ")}.${open.length === 0 ? "" : ` Not run: ${open.join("; ")}.`}`,
+      texts: 3,
+      rows: [
         ["claim", "compared", "on", "seeds", "difference", "95 % interval", "by seed", ""],
         ...findings.map((one) => [
           one.claim,
@@ -41,13 +143,12 @@ export function ablationMarkdown(ablation: Ablation, head: AblationHead, results
           one.verdict,
         ]),
       ],
-      3,
-    ),
-    "",
-    "## Arms",
-    "",
-    ...markdownTable(
-      [
+    },
+    {
+      title: "Arms",
+      about: "",
+      texts: 2,
+      rows: [
         ["arm", "task", "seeds", "questions", "accuracy", "95 % interval", "looks", "tokens"],
         ...arms.map((one) => [
           one.arm,
@@ -60,36 +161,29 @@ export function ablationMarkdown(ablation: Ablation, head: AblationHead, results
           one.tokens.toFixed(0),
         ]),
       ],
-      2,
-    ),
-  ];
-  if (searches.length > 0)
-    lines.push(
-      "",
-      "## Search beside plain samples",
-      "",
-      "Questions with a right answer among: one sample, three, as many as the tokens of the tree pay for, and the tree.",
-      "",
-      ...markdownTable(
-        [
-          ["search", "task", "seeds", "one", "three", "equal tokens", "tree", "tokens a tree"],
-          ...searches.map((one) => [
-            one.arm,
-            one.task,
-            String(one.seeds.length),
-            ...[one.one, one.three, one.equalTokens, one.search].map(percent),
-            one.tokensPerTree.toFixed(0),
-          ]),
-        ],
-        2,
-      ),
-    );
-  lines.push(
-    "",
-    "## What was done",
-    "",
-    ...markdownTable(
-      [
+    },
+    {
+      title: "Search beside plain samples",
+      about:
+        "Questions with a right answer among: one sample, three, as many as the tokens of the tree pay for, and the tree.",
+      texts: 2,
+      rows: [
+        ["search", "task", "seeds", "one", "three", "equal tokens", "tree", "tokens a tree"],
+        ...searches.map((one) => [
+          one.arm,
+          one.task,
+          String(one.seeds.length),
+          ...[one.one, one.three, one.equalTokens, one.search].map(percent),
+          one.tokensPerTree.toFixed(0),
+        ]),
+      ],
+    },
+    trendSection(trends),
+    {
+      title: "What was done",
+      about: "",
+      texts: 1,
+      rows: [
         ["arm", "seeds", "time", "counts, mean of the seeds"],
         ...stages.map(({ arm, seeds, seconds: took, notes }) => [
           arm,
@@ -100,12 +194,36 @@ export function ablationMarkdown(ablation: Ablation, head: AblationHead, results
             .join(", "),
         ]),
       ],
-      1,
-    ),
-    "",
-    "![Curves of GRPO by arm, means over seeds](curves.svg)",
-  );
-  return `${lines.join("\n")}\n`;
+    },
+  ];
+  return all.filter(({ title, rows }) => title === "Claims" || rows.length > 1);
+}
+
+/** What GRPO measured of itself: what it is paid for, beside what it gets right. */
+function trendSection(trends: Results["trends"]): Section {
+  const names = [...new Set(trends.flatMap(({ metrics }) => Object.keys(metrics)))];
+  const terms = names.filter((name) => name.startsWith("reward/"));
+  const shown: [name: string, title: string][] = [
+    ["reward", "reward"],
+    ...terms.map((name): [string, string] => [name, name.slice("reward/".length)]),
+    ...Object.entries(shownMetrics).filter(([name]) => name !== "reward"),
+  ];
+  return {
+    title: "Over the steps",
+    about:
+      "Each arm of GRPO on its training questions, by its own reward and its own rule of what is right: means of the first ten steps → of the last ten.",
+    texts: 1,
+    rows: [
+      ["arm", ...shown.map(([, title]) => title)],
+      ...trends.map(({ arm, metrics }) => [
+        arm,
+        ...shown.map(([name]) => {
+          const trend = name in metrics ? metrics[name] : null;
+          return trend === null ? "" : trend.map((value) => value.toFixed(2)).join(" → ");
+        }),
+      ]),
+    ],
+  };
 }
 
 const shownMetrics = {
@@ -122,11 +240,13 @@ export async function drawAblation(ablation: Ablation, run: string): Promise<str
   const arms = Object.entries(ablation.arms).flatMap(([name, arm]) =>
     arm.do === "rl" ? [name] : [],
   );
+  const curves = new Map<string, Map<string, Curve>>();
+  for (const name of arms) curves.set(name, await curvesOf(ablation, run, name));
   const panels: CurvePanel[] = [];
   for (const [metric, title] of Object.entries(shownMetrics)) {
     const lines = [];
     for (const name of arms) {
-      const points = smoothed(await curveOf(ablation, run, name, metric));
+      const points = smoothed(curves.get(name)?.get(metric) ?? []);
       if (points.length > 0) lines.push({ name, points });
     }
     const last = Math.max(1, ...lines.flatMap(({ points }) => points.map(([step]) => step)));
@@ -135,7 +255,7 @@ export async function drawAblation(ablation: Ablation, run: string): Promise<str
   return curvesSvg(panels);
 }
 
-function smoothed(points: readonly (readonly [number, number])[]): [number, number][] {
+function smoothed(points: Curve): [number, number][] {
   const width = 10;
   const means: [number, number][] = [];
   for (let i = 0; i < points.length; i += width) {

@@ -77,11 +77,18 @@ export interface StageResult {
   readonly notes: Readonly<Record<string, number>>;
 }
 
+/** How GRPO changed what it measures: means over its first ten steps and over its last ten, and over seeds. */
+export interface TrendResult {
+  readonly arm: string;
+  readonly metrics: Readonly<Record<string, readonly [first: number, last: number]>>;
+}
+
 export interface Results {
   readonly arms: readonly ArmResult[];
   readonly findings: readonly Finding[];
   readonly searches: readonly SearchResult[];
   readonly stages: readonly StageResult[];
+  readonly trends: readonly TrendResult[];
   /** Claims whose arms are not finished with any common seed. */
   readonly open: readonly string[];
 }
@@ -131,6 +138,7 @@ export async function readResults(
     findings,
     searches: await readSearches(ablation, run),
     stages: await readStages(ablation, run),
+    trends: await readTrends(ablation, run),
     open,
   };
 }
@@ -270,26 +278,50 @@ async function readStages(ablation: Ablation, run: string): Promise<StageResult[
   return results;
 }
 
-/** Of an arm's GRPO, metric by step, averaged over the seeds that have it. */
-export async function curveOf(
+async function readTrends(ablation: Ablation, run: string): Promise<TrendResult[]> {
+  const trends: TrendResult[] = [];
+  for (const [arm, { do: verb }] of Object.entries(ablation.arms)) {
+    if (verb !== "rl") continue;
+    const metrics: Record<string, [number, number]> = {};
+    for (const [name, points] of await curvesOf(ablation, run, arm)) {
+      const values = points.map(([, value]) => value);
+      metrics[name] = [mean(values.slice(0, TREND_STEPS)), mean(values.slice(-TREND_STEPS))];
+    }
+    if (Object.keys(metrics).length > 0) trends.push({ arm, metrics });
+  }
+  return trends;
+}
+
+const TREND_STEPS = 10;
+
+export type Curve = readonly (readonly [step: number, value: number])[];
+
+/** Of an arm's GRPO, every metric by step, averaged over the seeds that have it. */
+export async function curvesOf(
   ablation: Ablation,
   run: string,
   arm: string,
-  metric: string,
-): Promise<[step: number, value: number][]> {
-  if (armOf(ablation, arm)?.do !== "rl") return [];
-  const bySteps = new Map<number, number[]>();
+): Promise<Map<string, Curve>> {
+  const metrics = new Map<string, Map<number, number[]>>();
+  if (armOf(ablation, arm)?.do !== "rl") return new Map();
   for (const seed of ablation.seeds) {
     const file = inside(trainingFolder(run, { arm, seed }), "metrics.jsonl");
     if (!existsSync(file)) continue;
     const rows = await readJsonlAll(file, z.looseObject({ step: z.number() }), {
       allowTornLastLine: true,
     });
-    for (const row of rows) {
-      const value = row[metric];
-      if (typeof value !== "number") continue;
-      bySteps.set(row.step, [...(bySteps.get(row.step) ?? []), value]);
-    }
+    for (const { step, ...row } of rows)
+      for (const [name, value] of Object.entries(row)) {
+        if (typeof value !== "number") continue;
+        const bySteps = metrics.get(name) ?? new Map<number, number[]>();
+        bySteps.set(step, [...(bySteps.get(step) ?? []), value]);
+        metrics.set(name, bySteps);
+      }
   }
-  return [...bySteps].map(([step, values]) => [step, mean(values)]);
+  return new Map(
+    [...metrics].map(([name, bySteps]) => [
+      name,
+      [...bySteps].map(([step, values]) => [step, mean(values)] as const),
+    ]),
+  );
 }

@@ -26,7 +26,7 @@ import {
   type Ablation,
   type Unit,
 } from "./ablation.ts";
-import { drawAblation, ablationMarkdown, type AblationHead } from "./page.ts";
+import { ablationHtml, ablationMarkdown, drawAblation, type AblationHead } from "./page.ts";
 import { readResults, type Results } from "./results.ts";
 import { evaluationFolder, stagedArm } from "./unit.ts";
 
@@ -56,7 +56,7 @@ export interface Ablated extends Results {
 }
 
 /**
- * Runs what is missing and writes results.json, results.md and curves.svg into the run folder.
+ * Runs what is missing and writes results.json, .md and .html and curves.svg into the run folder.
  * @throws VigorlError("usage") for a run of another ablation, the signal's reason when stopped, and
  *   where units failed, after all others are done
  */
@@ -124,8 +124,11 @@ async function ablate(options: AblationOptions): Promise<Ablated> {
     inside(path, "results.json"),
     `${JSON.stringify({ ...head, ...results }, null, 1)}\n`,
   );
-  await writeFileAtomic(inside(path, "curves.svg"), await drawAblation(ablation, path));
+  const curves = await drawAblation(ablation, path);
+  await writeFileAtomic(inside(path, "curves.svg"), curves);
   await writeFileAtomic(inside(path, "results.md"), ablationMarkdown(ablation, head, results));
+  const page = ablationHtml(ablation, head, results, curves);
+  await writeFileAtomic(inside(path, "results.html"), page);
   if (failures.size + waiting.length > 0) throw failure(failures, waiting, path);
   return {
     ...results,

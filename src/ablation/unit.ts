@@ -18,7 +18,7 @@ export interface UnitOptions {
 
 /** What the arms of one seed leave: `arms/<arm>/`, `stages/<arm>.json`, `evaluations/<arm>/`. */
 export function seedFolder(run: string, seed: number): string {
-  return inside(run, `seed-${seed}`);
+  return inside(run, "seeds", String(seed));
 }
 
 /** The run folder of an arm's evaluation. */

@@ -69,6 +69,7 @@ async function ablate(
     throw new VigorlError("usage", "--resume and --overwrite exclude each other");
   const { loadAblation } = await import("../ablation/ablation.ts");
   const { runAblation, nameOf } = await import("../ablation/run.ts");
+  const { seedFolder } = await import("../ablation/unit.ts");
   const { signed } = await import("../eval/report-figures.ts");
   const result = await runAblation({
     ablation: loadAblation(file),
@@ -82,7 +83,7 @@ async function ablate(
     command: context.command,
     run: async (unit) => {
       const { arm, seed } = unit;
-      const log = inside(path, `seed-${seed}`, "logs", `${arm}.log`);
+      const log = inside(seedFolder(path, seed), "logs", `${arm}.log`);
       const words = ["ablate", file, "--out", dirname(path), "--unit", nameOf(unit)];
       await inOwnProcess(words, log, context.signal);
     },
@@ -103,7 +104,7 @@ async function ablate(
   const head = `${units} runs: ${done} done now, ${skipped} before`;
   return {
     json: { ...result },
-    text: [head, "", ...table, "", inside(path, "results.md")].join("\n"),
+    text: [head, "", ...table, "", inside(path, "results.html")].join("\n"),
   };
 }
 

@@ -21,10 +21,12 @@ import { withPathsOf } from "./config-paths.ts";
 import { errno, VigorlError } from "./errors.ts";
 import { readRegularSync } from "./regular-file.ts";
 
-/** One `--key.path=value` from the command line, the value as typed. */
+/** One `--key.path=value`, the value as typed. */
 export interface Override {
   readonly path: string;
   readonly value: string;
+  /** What paths in the value are relative to; default the current folder. */
+  readonly folder?: string;
 }
 
 /** Splits `--rl.groupSize=8` into its parts; null where the argument is not of that form. */
@@ -56,7 +58,7 @@ export function keysWritten(path: string, section: string): string[] {
 
 /**
  * `loadConfig` on text that is already in memory; `source` names it in messages. Its paths are relative
- * to `folder`; those of overrides to the current one.
+ * to `folder`; those of overrides to the current one, or to what they name.
  */
 export function parseConfig<S extends z.ZodType>(
   text: string,
@@ -169,7 +171,7 @@ function nearFile(path: string): string {
 }
 
 /** Writes an override into the parsed tree; keys that do not exist are left for the schema to refuse. */
-function applyOverride(root: unknown, { path, value }: Override, schema: z.ZodType): void {
+function applyOverride(root: unknown, { path, value, folder }: Override, schema: z.ZodType): void {
   const keys = path.split(".");
   let node = root;
   for (const [depth, key] of keys.slice(0, -1).entries()) {
@@ -187,7 +189,10 @@ function applyOverride(root: unknown, { path, value }: Override, schema: z.ZodTy
   const union = unionOf(path, schema);
   if (union !== null && (node[key] ?? union.first) !== value)
     for (const other of Object.keys(node)) delete node[other];
-  setOwn(node, key, typedValue(value, schemaAt(schema, keys)));
+  const part = schemaAt(schema, keys);
+  const typed = typedValue(value, part);
+  const isPlaced = folder !== undefined && part !== undefined;
+  setOwn(node, key, isPlaced ? withPathsOf(folder, typed, part) : typed);
 }
 
 /** Sets a key of the object itself, `__proto__` too. */
