@@ -14,9 +14,9 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-test("the nano model's own card says what the nano recipe says", async () => {
+test("the nano model's own card says what the recipe of several looks says", async () => {
   const told = await recipeFor({ model: nano, overrides: [] });
-  expect(settingsOf(told)).toEqual(settingsOf(loadRecipe("recipes/nano.yaml", [])));
+  expect(settingsOf(told)).toEqual(settingsOf(loadRecipe("recipes/nano-looks.yaml", [])));
 });
 
 test("a model folder keeps its settings wherever it goes, and flags go before them", async () => {

@@ -245,6 +245,8 @@ lookups: { steps: 2, batchSize: 2, poolSize: 8 }
 chats: { steps: 1, batchSize: 2 }
 lookalikes: { steps: 0 }
 habits: { steps: 0 }
+looks: { steps: 0 }
+verdicts: { steps: 0 }
 `,
   );
   expect((await vigorl(".", "base", "base.yaml")).code).toBe(0);

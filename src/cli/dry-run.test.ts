@@ -116,7 +116,7 @@ test("what cannot be timed is said, and what it is about", async () => {
 
 test("base training is timed stage by stage", async () => {
   const text =
-    "tower: { steps: 40, batchSize: 2 }\nlookups: { steps: 10, batchSize: 2, poolSize: 8 }\nchats: { steps: 4, batchSize: 2 }\nlookalikes: { steps: 0 }\nhabits: { steps: 0 }\ndrawers: 1";
+    "tower: { steps: 40, batchSize: 2 }\nlookups: { steps: 10, batchSize: 2, poolSize: 8 }\nchats: { steps: 4, batchSize: 2 }\nlookalikes: { steps: 0 }\nhabits: { steps: 0 }\nlooks: { steps: 0 }\nverdicts: { steps: 0 }\ndrawers: 1";
   const base = parseConfig(text, "base.yaml", baseRecipeSchema);
   const { json } = await dryBase(base, {
     ...context,

@@ -1,4 +1,4 @@
-/** The recipe of base training: five steps, each with its length, its batch and its rate. */
+/** The recipe of base training: seven steps, each with its length, its batch and its rate. */
 import { cpus } from "node:os";
 import { z } from "zod";
 import { nameSchema } from "../core/inside.ts";
@@ -18,9 +18,7 @@ const weights = (chance: number, form: number) => ({
   formWeight: z.number().nonnegative().default(form),
 });
 
-const talk = (trainable: "all" | "language", lookalikes: number, questionConditioned = 0) => ({
-  /** "language" leaves the tower as it is. */
-  trainable: z.enum(["all", "language"]).default(trainable),
+const scenes = (lookalikes: number, questionConditioned = 0, toursConditioned = 0) => ({
   /** Share of scenes whose things have two colours only. */
   lookalikes: z.number().min(0).max(1).default(lookalikes),
   /** Share of searches, relations and clicks that look at what the question names. */
@@ -30,6 +28,13 @@ const talk = (trainable: "all" | "language", lookalikes: number, questionConditi
     .max(1)
     .default(questionConditioned)
     .meta({ formerly: ["heed"] }),
+  /** Share of conversations with several looks that look where their question needs it. */
+  toursConditioned: z.number().min(0).max(1).default(toursConditioned),
+});
+const talk = (trainable: "all" | "language", ...shares: Parameters<typeof scenes>) => ({
+  /** "language" leaves the tower as it is. */
+  trainable: z.enum(["all", "language"]).default(trainable),
+  ...scenes(...shares),
 });
 
 export const baseRecipeSchema = z.strictObject({
@@ -57,7 +62,7 @@ export const baseRecipeSchema = z.strictObject({
       /** Scenes whose features are made once by the frozen tower. */
       poolSize: z.int().min(1).default(12000),
       ...weights(0.2, 0.1),
-      mix: mix.default({ list: 0.6, search: 0.22, compare: 0.18 }),
+      mix: mix.default({ list: 0.6, search: 0.22, sides: 0.18 }),
     })
     .prefault({}),
   chats: z
@@ -66,15 +71,20 @@ export const baseRecipeSchema = z.strictObject({
       ...weights(0.5, 0.5),
       ...talk("all", 0),
       mix: mix.default({
-        search: 0.36,
-        searchUnaided: 0.1,
-        relation: 0.12,
-        click: 0.07,
-        place: 0.08,
-        thing: 0.04,
+        search: 0.26,
+        searchUnaided: 0.08,
+        relation: 0.1,
+        click: 0.06,
+        place: 0.06,
+        thing: 0.03,
+        shape: 0.08,
         digit: 0.03,
-        list: 0.2,
-        compare: 0.1,
+        sign: 0.03,
+        list: 0.13,
+        sides: 0.08,
+        find: 0.08,
+        compare: 0.05,
+        chase: 0.07,
       }),
     })
     .prefault({}),
@@ -84,15 +94,20 @@ export const baseRecipeSchema = z.strictObject({
       ...weights(0.5, 0.5),
       ...talk("language", 0.6),
       mix: mix.default({
-        search: 0.25,
-        searchUnaided: 0.07,
-        relation: 0.1,
-        click: 0.05,
-        place: 0.07,
+        search: 0.2,
+        searchUnaided: 0.06,
+        relation: 0.08,
+        click: 0.04,
+        place: 0.06,
         thing: 0.03,
-        digit: 0.03,
-        list: 0.4,
-        compare: 0.1,
+        shape: 0.1,
+        digit: 0.02,
+        sign: 0.02,
+        list: 0.28,
+        sides: 0.09,
+        find: 0.06,
+        compare: 0.04,
+        chase: 0.06,
       }),
     })
     .prefault({}),
@@ -100,17 +115,70 @@ export const baseRecipeSchema = z.strictObject({
     .strictObject({
       ...stage(600, 1e-3),
       ...weights(1, 0.3),
-      ...talk("language", 0.2, 0.3),
+      ...talk("language", 0.2, 0.3, 0.1),
       mix: mix.default({
-        search: 0.4,
-        searchUnaided: 0.1,
-        relation: 0.15,
-        click: 0.12,
-        place: 0.06,
-        thing: 0.03,
-        digit: 0.02,
-        list: 0.12,
+        search: 0.3,
+        searchUnaided: 0.08,
+        relation: 0.12,
+        click: 0.1,
+        place: 0.05,
+        thing: 0.02,
+        shape: 0.08,
+        digit: 0.01,
+        sign: 0.01,
+        list: 0.06,
+        sides: 0.09,
+        find: 0.12,
+        compare: 0.08,
+        chase: 0.12,
+      }),
+    })
+    .prefault({}),
+  looks: z
+    .strictObject({
+      ...stage(3000, 1e-3),
+      poolSize: z.int().min(1).default(8000),
+      ...weights(1, 0.3),
+      ...scenes(0.2, 0.3, 0.3),
+      mix: mix.default({
+        search: 0.16,
+        searchUnaided: 0.04,
+        relation: 0.08,
+        click: 0.06,
+        place: 0.03,
+        thing: 0.01,
+        shapes: 0.08,
+        digit: 0.01,
+        sign: 0.01,
+        list: 0.04,
+        sides: 0.05,
+        seek: 0.24,
+        compare: 0.16,
+        chase: 0.2,
+      }),
+    })
+    .prefault({}),
+  verdicts: z
+    .strictObject({
+      ...stage(1200, 1e-3),
+      poolSize: z.int().min(1).default(4000),
+      ...weights(1, 0.3),
+      ...scenes(0.2, 0.3, 0.3),
+      mix: mix.default({
+        verdicts: 0.28,
+        seek: 0.2,
         compare: 0.1,
+        chase: 0.12,
+        search: 0.12,
+        searchUnaided: 0.03,
+        relation: 0.06,
+        click: 0.05,
+        place: 0.03,
+        shapes: 0.04,
+        digit: 0.01,
+        sign: 0.02,
+        list: 0.06,
+        sides: 0.04,
       }),
     })
     .prefault({}),

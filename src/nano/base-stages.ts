@@ -1,4 +1,4 @@
-/** The five steps of base training behind one face: take a step, judge, hand out the state. */
+/** The seven steps of base training behind one face: take a step, judge, hand out the state. */
 import { programName } from "../core/paths.ts";
 import { VigorlError } from "../core/errors.ts";
 import { stream } from "../core/random.ts";
@@ -12,6 +12,7 @@ import type { Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { BaseRecipe } from "./base-recipe.ts";
+import type { ChatWeights, ImagePart } from "./chat-parts.ts";
 import { makeChat } from "./chats.ts";
 import {
   chatAccuracy,
@@ -19,6 +20,7 @@ import {
   encodeFresh,
   encodeSights,
   FeaturePool,
+  imagesOf,
   pickKind,
   toExample,
 } from "./language-step.ts";
@@ -26,7 +28,15 @@ import { prefetch } from "./prefetch.ts";
 import { newPlaceHeads, towerAccuracy, towerLoss, towerWords } from "./tower.ts";
 import { WordEncoder } from "./word-encoder.ts";
 
-export const stageNames = ["tower", "lookups", "chats", "lookalikes", "habits"] as const;
+export const stageNames = [
+  "tower",
+  "lookups",
+  "chats",
+  "lookalikes",
+  "habits",
+  "looks",
+  "verdicts",
+] as const;
 export type StageName = (typeof stageNames)[number];
 
 export interface StageContext {
@@ -53,7 +63,9 @@ export function openStage(name: StageName, context: StageContext): Promise<Stage
     case "tower":
       return openTower(context);
     case "lookups":
-      return openLookups(context);
+    case "looks":
+    case "verdicts":
+      return openPool(name, context);
     default:
       return openChats(name, context);
   }
@@ -110,27 +122,35 @@ async function openTower({ model, tokenizer, recipe, firstStep }: StageContext):
   };
 }
 
-async function openLookups(context: StageContext): Promise<Stage> {
-  const { model, tokenizer, recipe, signal } = context;
-  const { seed, lookups } = recipe;
-  const pool = await makePool(model, recipe, signal);
+/** The language model on a pool of sights that the tower has read once. */
+async function openPool(
+  name: "lookups" | "looks" | "verdicts",
+  context: StageContext,
+): Promise<Stage> {
+  const { model, tokenizer, recipe } = context;
+  const { seed } = recipe;
+  const stage =
+    name === "lookups"
+      ? { ...recipe.lookups, most: 2, lookalikes: 0 }
+      : { ...recipe[name], most: 4 };
+  const pool = await makePool(stage, context);
   const trained = model.setTrainable("language");
   const optimizer = new AdamW([{ parameters: trained }], { betas: [0.9, 0.98] });
   const encoder = new WordEncoder(tokenizer);
-  const weights = { chance: lookups.chanceWeight, form: lookups.formWeight };
+  const weights = weightsOf(stage);
   const loss = (at: number) => () => {
-    const examples = Array.from({ length: lookups.batchSize }, (_, i) => {
-      const rng = stream(seed, "nano-lookup", at, i);
+    const examples = Array.from({ length: stage.batchSize }, (_, i) => {
+      const rng = stream(seed, name === "lookups" ? "nano-lookup" : `nano-${name}`, at, i);
       const index = rng.int(0, pool.sights.length - 1);
-      const chat = makeChat(pickKind(rng, lookups.mix), pool.sights[index], rng, weights);
-      const imageOf = (which: "view" | "crop"): ImageRef => pool.reference(index, which);
+      const chat = makeChat(pickKind(rng, stage.mix), pool.sights[index], rng, weights);
+      const imageOf = (which: ImagePart["which"]): ImageRef => pool.reference(index, which);
       return toExample(chat, encoder, tokenizer, imageOf);
     });
     return chatLoss(model, examples, (images) => pool.featuresOf(images));
   };
   return {
     async step(at) {
-      return train(loss(at), [...trained.values()], optimizer, rateAt(at, lookups));
+      return train(loss(at), [...trained.values()], optimizer, rateAt(at, stage));
     },
     evaluate: () => ({ ...chatAccuracy(model, tokenizer, recipe.evalSights) }),
     tensors: () => optimizer.state(),
@@ -153,17 +173,14 @@ async function openChats(
   const encode = (images: readonly ModelImage[]) => encodeFresh(model, images);
   const optimizer = new AdamW([{ parameters: trained }], { betas: [0.9, 0.98] });
   const encoder = new WordEncoder(tokenizer);
-  const weights = {
-    chance: chats.chanceWeight,
-    form: chats.formWeight,
-    questionConditioned: chats.questionConditioned,
-  };
+  const weights = weightsOf(chats);
   const plan = {
     seed: seed + stageNames.indexOf(name) - 1,
     batchSize: chats.batchSize,
     firstStep,
     lastStep: chats.steps,
     lookalikes: chats.lookalikes,
+    looks: 4,
   };
   const batches = prefetch("sights", plan, recipe.drawers);
   return {
@@ -173,7 +190,7 @@ async function openChats(
         const examples = sights.map((sight, i) => {
           const rng = stream(seed, name === "chats" ? "nano-chat" : `nano-${name}`, at, i);
           const chat = makeChat(pickKind(rng, chats.mix), sight, rng, weights);
-          return toExample(chat, encoder, tokenizer, (which) => sight[which]);
+          return toExample(chat, encoder, tokenizer, imagesOf(sight));
         });
         return chatLoss(model, examples, (images) =>
           frozen ? noGrad(() => encode(images)) : encode(images),
@@ -191,15 +208,27 @@ async function openChats(
   };
 }
 
+/** Shares of a step in the form that conversations take them. */
+function weightsOf(
+  step: { readonly chanceWeight: number; readonly formWeight: number } & Pick<
+    ChatWeights,
+    "questionConditioned" | "toursConditioned"
+  >,
+): ChatWeights {
+  const { chanceWeight: chance, formWeight: form, questionConditioned, toursConditioned } = step;
+  return { chance, form, questionConditioned, toursConditioned };
+}
+
 async function makePool(
-  model: VisionLanguageModel,
-  { seed, lookups, drawers }: BaseRecipe,
-  signal: AbortSignal | undefined,
+  pool: { readonly poolSize: number; readonly most: number; readonly lookalikes: number },
+  { model, recipe: { seed, drawers }, signal }: StageContext,
 ): Promise<FeaturePool> {
   const sights = [];
   const parts: Tensor[] = [];
   const batchSize = 40;
-  const plan = { seed, batchSize, firstStep: 0, lastStep: Math.ceil(lookups.poolSize / batchSize) };
+  const lastStep = Math.ceil(pool.poolSize / batchSize);
+  const { most: looks, lookalikes } = pool;
+  const plan = { seed, batchSize, firstStep: 0, lastStep, looks, lookalikes };
   for await (const batch of prefetch("sights", plan, drawers)) {
     if (signal?.aborted) {
       throw new VigorlError("interrupted", "base: stopped before the look-ups", {
@@ -207,7 +236,7 @@ async function makePool(
       });
     }
     parts.push(encodeSights(model, batch));
-    sights.push(...batch.map(({ things, looked }) => ({ things, looked })));
+    sights.push(...batch.map(({ things, looks, isTrail }) => ({ things, looks, isTrail })));
   }
   return new FeaturePool(sights, parts);
 }

@@ -5,7 +5,7 @@
  * needs hundreds of thousands.
  */
 import type { RgbImage } from "../image/decode.ts";
-import { plateLevels, platePx } from "./digits.ts";
+import { plateLevels, platePx } from "./plates.ts";
 import { iconMask } from "./icons.ts";
 import { backgroundGrid, type Background, type Scene, type SceneObject } from "./scene.ts";
 import { canvasPx, viewPx, viewScale } from "./world.ts";

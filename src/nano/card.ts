@@ -1,7 +1,15 @@
 /** What the nano model says it is for (`vigorl.json`): its world's words and pictures, and its settings. */
 import { pictureFeatures, rangesOf, type PictureFeatures } from "../image/features.ts";
 import type { ModelCard } from "../task/model-card.ts";
-import { clickQuestion, noToolSuffix, relationQuestion, searchQuestion } from "./language.ts";
+import {
+  chaseQuestion,
+  clickQuestion,
+  compareQuestion,
+  findQuestion,
+  noToolSuffix,
+  relationQuestion,
+  searchQuestion,
+} from "./language.ts";
 import { drawCanvas } from "./canvas.ts";
 import { sceneAt } from "./scene.ts";
 import { canvasPx, colourNames, relations, shapeNames, viewPx, windowPx } from "./world.ts";
@@ -17,6 +25,9 @@ function makeCard(): ModelCard {
     searchQuestion("red star"),
     relationQuestion("red star", "blue heart"),
     clickQuestion("red star"),
+    findQuestion(7),
+    compareQuestion("red star", "blue heart"),
+    chaseQuestion("red star"),
   ];
   const words = [...questions, noToolSuffix, ...colourNames, ...shapeNames, ...relations]
     .join(" ")
@@ -25,10 +36,10 @@ function makeCard(): ModelCard {
   return {
     version: 1,
     about:
-      "A model of 1.4 million parameters for drawn scenes of coloured things: which digit is on one, where it lies, where to click. It knows nothing else.",
+      "A model of 1.4 million parameters for drawn scenes of coloured things: which digit is on one, where it lies, where to click, which one carries a digit, where their signs lead. It knows nothing else.",
     settings: {
       tools: { zoom: { windowPx, outputPx: viewPx } },
-      episode: { maxTurns: 3, maxToolImages: 2, maxTokensPerTurn: 64, maxTotalTokens: 256 },
+      episode: { maxTurns: 6, maxToolImages: 5, maxTokensPerTurn: 64, maxTotalTokens: 512 },
       prompts: { style: "nano" },
       promptsNoTool: { questionSuffix: noToolSuffix },
       eval: { temperature: 1 },

@@ -8,21 +8,38 @@
  */
 import type { Rng } from "../core/random.ts";
 import { point } from "../image/frames.ts";
-import { formatTurn } from "../text/grammar.ts";
 import { formatPoint } from "../text/points.ts";
+import {
+  ask,
+  lookTurn,
+  observation,
+  part,
+  reading,
+  reply,
+  silent,
+  think,
+  view,
+  type ChatPart,
+  type ChatWeights,
+  type CropIndex,
+  type ImagePart,
+  type TextPart,
+} from "./chat-parts.ts";
 import {
   clickQuestion,
   digitQuestion,
-  digitThought,
-  lookThought,
+  findQuestion,
   noToolSuffix,
   placeQuestion,
   relationBetween,
   relationQuestion,
   searchQuestion,
+  shapeQuestion,
+  signQuestion,
   thingQuestion,
 } from "./language.ts";
 import type { Sight, Thing } from "./sights.ts";
+import { tourKinds, tourChat } from "./tours.ts";
 import { colourNames, relations, shapeNames } from "./world.ts";
 
 /** What a conversation is about; `mix` weighs them by these names. */
@@ -34,26 +51,18 @@ export const chatKinds = [
   "click",
   "place",
   "thing",
+  "shape",
+  "shapes",
   "digit",
-  "compare",
+  "sign",
+  "sides",
+  "verdicts",
+  ...tourKinds,
 ] as const;
 export type ChatKind = (typeof chatKinds)[number];
 
-/** A stretch of a conversation. `weight` is its share in the loss, 0 for what others write. */
-export type ChatPart =
-  | { readonly type: "text"; readonly text: string; readonly weight: number }
-  | { readonly type: "image"; readonly which: "view" | "crop" };
-
-/** Weights of names that are a matter of chance, and of fixed forms that are learned at once. */
-export interface ChatWeights {
-  readonly chance: number;
-  readonly form: number;
-  /** Share of searches, relations and clicks that look at what the question names. Default 0. */
-  readonly questionConditioned?: number;
-}
-
 /** What a conversation must know of a sight; its images are put in later. */
-export type Scenery = Omit<Sight, "view" | "crop">;
+export type Scenery = Omit<Sight, "view" | "crops">;
 
 /** Makes one conversation of a kind. */
 export function makeChat(
@@ -64,11 +73,10 @@ export function makeChat(
 ): ChatPart[] {
   const things = rng.shuffle(sight.things);
   const [named] = things;
-  const isConditioned =
-    weights.questionConditioned !== undefined && rng.chance(weights.questionConditioned);
-  const asked = isConditioned && kind === "search" ? sight.things[sight.looked] : named;
+  const share = isTour(kind) ? weights.toursConditioned : weights.questionConditioned;
+  const isConditioned = share !== undefined && rng.chance(share);
+  const asked = isConditioned && kind === "search" ? lookAt(sight, isDigit).thing : named;
   const looked = isConditioned ? asked : rng.pick(sight.things);
-  const view = { type: "image", which: "view" } as const;
   switch (kind) {
     case "list":
       return ask([view], "", reply(think(things, weights), "", weights));
@@ -88,11 +96,13 @@ export function makeChat(
         weights,
       );
     }
-    case "compare":
+    case "sides":
       return [0, 1].flatMap(() => {
         const pair = clearPair(anywhere(rng), rng);
         return answerAlone(relationChat([], pair, pair, weights));
       });
+    case "verdicts":
+      return verdictChat(rng);
     case "click": {
       const answer = [part(` ${placeText(looked)}`, 1)];
       const turn = reply(think([looked], weights), answer, weights);
@@ -102,37 +112,88 @@ export function makeChat(
       return ask([view], placeQuestion(asked.name), [part(placeText(asked), 1)]);
     case "thing":
       return ask([view], thingQuestion(point("resized", asked.x, asked.y)), [part(asked.name, 1)]);
-    case "digit": {
-      const { digit } = sight.things[sight.looked];
-      return ask([{ type: "image", which: "crop" }], digitQuestion, [part(String(digit), 1)]);
+    case "shape": {
+      const alone = things.find((thing) => hasOwnShape(thing, things));
+      if (alone === undefined) return makeChat("place", sight, rng, weights);
+      return shapeChat([view], alone);
     }
+    case "shapes": {
+      const alone = things.filter((thing) => hasOwnShape(thing, things));
+      if (alone.length === 0) return makeChat("place", sight, rng, weights);
+      return alone.flatMap((thing, i) => shapeChat(i === 0 ? [view] : [], thing));
+    }
+    case "digit":
+      return cropChat(digitQuestion, lookAt(sight, isDigit));
+    case "sign":
+      return suits(kind, sight)
+        ? cropChat(signQuestion, lookAt(sight, isSign))
+        : makeChat("digit", sight, rng, weights);
+    default:
+      return tourChat(kind, sight, rng, weights, isConditioned);
   }
 }
 
-type TextPart = Extract<ChatPart, { type: "text" }>;
-type ImagePart = Extract<ChatPart, { type: "image" }>;
+function isTour(kind: ChatKind): boolean {
+  return (tourKinds as readonly ChatKind[]).includes(kind);
+}
+
+/** Whether a sight has what a kind of conversation is about; another kind stands in where it has not. */
+export function suits(kind: ChatKind, { things, looks }: Scenery): boolean {
+  if (kind === "sign") return looks.some((look) => isSign(things[look]));
+  return (
+    (kind !== "shape" && kind !== "shapes") || things.some((thing) => hasOwnShape(thing, things))
+  );
+}
+
+function shapeChat(images: readonly ImagePart[], thing: Thing): ChatPart[] {
+  const answer = [part(`${thing.name} ${placeText(thing)}`, 1)];
+  return ask(images, shapeQuestion(shapeOf(thing.name)), answer);
+}
+
+interface Look {
+  readonly thing: Thing;
+  readonly crop: CropIndex;
+}
+
+/** The first look of a sight at such a thing. */
+function lookAt({ things, looks }: Scenery, isWanted: (thing: Thing) => boolean): Look {
+  const crop = looks.findIndex((look) => isWanted(things[look]));
+  if (crop < 0) throw new Error("no look at such a thing");
+  return { thing: things[looks[crop]], crop };
+}
+
+function isDigit({ mark }: Thing): boolean {
+  return typeof mark === "number";
+}
+
+function isSign(thing: Thing): boolean {
+  return !isDigit(thing);
+}
+
+function shapeOf(name: string): (typeof shapeNames)[number] {
+  const shape = shapeNames.find((word) => name.endsWith(word));
+  if (shape === undefined) throw new Error(`${name} has no shape`);
+  return shape;
+}
+
+function hasOwnShape({ name }: Thing, things: readonly Thing[]): boolean {
+  const shape = shapeOf(name);
+  return things.filter((thing) => thing.name.endsWith(shape)).length === 1;
+}
+
+function cropChat(question: string, { thing, crop }: Look): ChatPart[] {
+  return ask([{ type: "image", which: crop }], question, [part(String(thing.mark), 1)]);
+}
 
 function searchChat(asked: Thing, sight: Scenery, weights: ChatWeights): ChatPart[] {
-  const looked = sight.things[sight.looked];
-  const call = { name: "search_coordinate", args: { coordinate: [looked.x, looked.y] } };
-  // The grammar writes both turns; the thought is put in its place with weights of its own.
-  const [, callText] = formatTurn({ think: mark, toolCall: call }).split(mark);
-  const answerText = formatTurn({ think: digitThought(looked.digit), answer: `${looked.digit}` });
+  const { thing, crop } = lookAt(sight, isDigit);
   return [
-    ...ask([{ type: "image", which: "view" }], searchQuestion(asked.name), [
-      ...opening(weights),
-      ...think([looked], weights),
-      ...digitsApart(callText, weights.form),
-    ]),
-    part("\n<|im_start|>user\n<observation>\n<|vision_start|>", 0),
-    { type: "image", which: "crop" },
-    part("<|vision_end|>\n</observation><|im_end|>\n<|im_start|>assistant\n", 0),
-    ...digitsApart(answerText, weights.form),
+    ...ask([view], searchQuestion(asked.name), lookTurn(think([thing], weights), thing, weights)),
+    ...observation(crop),
+    ...reply(reading(thing.mark, weights), [part(` ${thing.mark}`, 1)], weights),
     part("<|im_end|>", weights.form),
   ];
 }
-
-const mark = "@";
 
 /** Where one thing is seen from another; what is learned is true of the two that are looked at. */
 function relationChat(
@@ -158,13 +219,35 @@ function clearPair(things: readonly Thing[], rng: Rng): Pair {
   return [shuffled[0], shuffled[1]];
 }
 
+/**
+ * Whether a digit is the one that is wanted, again and again: what a seek says, without its pictures.
+ * Only the verdicts are learned: "not", or the next name in its place.
+ */
+function verdictChat(rng: Rng): ChatPart[] {
+  const wanted = rng.int(0, 9);
+  const weights = { chance: 1, form: 1 };
+  let isFound = false;
+  const said = anywhere(rng).flatMap((thing) => {
+    const [colour, ...place] = think([thing], weights);
+    const mark = rng.chance(0.5) ? wanted : rng.int(0, 9);
+    const parts = [
+      { ...colour, weight: isFound ? 1 : 0 },
+      ...silent([...place, ...reading(mark, weights)]),
+      ...(mark === wanted ? [] : [part(` not ${wanted}`, 1)]),
+    ];
+    isFound = mark === wanted;
+    return parts;
+  });
+  return ask([], findQuestion(wanted), reply(said, "", { chance: 0, form: 1 }));
+}
+
 /** Eight things out of sight, for words about places alone. */
 function anywhere(rng: Rng): Thing[] {
   return Array.from({ length: 8 }, () => ({
     name: `${rng.pick(colourNames)} ${rng.pick(shapeNames)}`,
     x: rng.int(10, 99),
     y: rng.int(10, 99),
-    digit: 0,
+    mark: 0,
   }));
 }
 
@@ -176,72 +259,6 @@ function answerAlone(parts: readonly ChatPart[]): ChatPart[] {
   );
 }
 
-/** A user message with images before its text, then an assistant message with its end. */
-function ask(images: readonly ImagePart[], question: string, answer: readonly TextPart[]) {
-  return [
-    part("<|im_start|>user\n", 0),
-    ...images.flatMap((image): ChatPart[] => [
-      part("<|vision_start|>", 0),
-      image,
-      part("<|vision_end|>", 0),
-    ]),
-    part(`${question}<|im_end|>\n<|im_start|>assistant\n`, 0),
-    ...answer,
-    part("<|im_end|>", 0.1),
-  ];
-}
-
-/** A turn that thinks, and answers unless `answer` is empty. */
-function reply(
-  thought: readonly TextPart[],
-  answer: readonly TextPart[] | "",
-  weights: ChatWeights,
-): TextPart[] {
-  const turn = formatTurn({ think: mark, answer: answer === "" ? mark : "@@" });
-  const [, between, end] = turn.split(/@+/);
-  if (answer === "") return [...opening(weights), ...thought, part(" </think>", weights.form)];
-  return [
-    ...opening(weights),
-    ...thought,
-    part(between.trimEnd(), weights.form),
-    ...answer,
-    part(end, weights.form),
-  ];
-}
-
-function opening(weights: ChatWeights): TextPart[] {
-  const [open] = formatTurn({ think: mark, answer: mark }).split(mark);
-  return [part(open.trimEnd(), weights.form)];
-}
-
-/** " red star (57, 83)" for each thing. */
-function think(things: readonly Thing[], weights: ChatWeights): TextPart[] {
-  return things.flatMap((thing) => nameParts(thing, weights));
-}
-
-/** The colour, drawn by chance; the shape and the place, to be found. */
-function nameParts(thing: Thing, weights: ChatWeights): TextPart[] {
-  const [colour, shape] = thing.name.split(" ");
-  const place = lookThought([{ name: "", place: point("resized", thing.x, thing.y) }]);
-  return [
-    part(` ${colour}`, weights.chance),
-    part(` ${shape}`, 1),
-    ...digitsApart(place, weights.form),
-  ];
-}
-
-/** Digits with weight 1, all else with `weight`. */
-function digitsApart(text: string, weight: number): TextPart[] {
-  return text
-    .split(/(\d)/)
-    .filter((piece) => piece !== "")
-    .map((piece) => part(piece, /\d/.test(piece) ? 1 : weight));
-}
-
 function placeText(thing: Thing): string {
   return formatPoint(thing);
-}
-
-function part(text: string, weight: number): TextPart {
-  return { type: "text", text, weight };
 }

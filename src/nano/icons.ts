@@ -39,6 +39,27 @@ export function iconMask(shape: Shape, set: IconSet, sizePx: number, degrees: nu
   return made;
 }
 
+/** A drawing shrunk to `sidePx` × `sidePx`, each pixel the mean of what it covers, values 0–1. */
+export function smallIcon(shape: Shape, set: IconSet, sidePx: number): Float32Array {
+  sheet ??= readSheet();
+  const left = iconSets.indexOf(set) * sheetPx;
+  const top = shapeNames.indexOf(shape) * sheetPx;
+  const small = new Float32Array(sidePx * sidePx);
+  const zoom = sheetPx / sidePx;
+  const samples = 2 * Math.ceil(zoom);
+  for (let y = 0; y < sidePx; y++)
+    for (let x = 0; x < sidePx; x++) {
+      let sum = 0;
+      for (let part = 0; part < samples * samples; part++) {
+        const sheetX = (x + ((part % samples) + 0.5) / samples) * zoom - 0.5;
+        const sheetY = (y + (Math.floor(part / samples) + 0.5) / samples) * zoom - 0.5;
+        sum += sample(sheet, left, top, sheetX, sheetY);
+      }
+      small[y * sidePx + x] = sum / (samples * samples);
+    }
+  return small;
+}
+
 function drawMask(shape: Shape, set: IconSet, sizePx: number, degrees: number): Mask {
   const sidePx = 2 * Math.ceil(sizePx * 0.62);
   const alpha = new Float32Array(sidePx * sidePx);

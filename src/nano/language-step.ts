@@ -11,7 +11,8 @@ import { cat, type Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { tensor } from "../torch/tensor.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { makeChat, type ChatKind, type ChatPart, type ChatWeights, type Scenery } from "./chats.ts";
+import type { ChatPart, ChatWeights, ImagePart } from "./chat-parts.ts";
+import { makeChat, suits, type ChatKind, type Scenery } from "./chats.ts";
 import { sightAt, type Sight } from "./sights.ts";
 import { numTokens } from "./tower-images.ts";
 import { colourNames, nanoPreprocessor, relations, shapeNames } from "./world.ts";
@@ -44,6 +45,18 @@ export interface ChatAccuracy {
   readonly named: number;
   /** Relation of the two things that were looked at, given their places. */
   readonly relation: number;
+  /** Sign of a held-out crop. */
+  readonly sign: number;
+  /** Colour of the one thing that has a shape. */
+  readonly shape: number;
+  /** Place of what is named after a first crop, where that is another thing. */
+  readonly placeLater: number;
+  /** Whether a digit that was read is the one that is wanted, told by the word behind it. */
+  readonly verdict: number;
+  /** Answer of a tour that follows from what was seen: the thing that carries the digit, or the greater one. */
+  readonly answer: number;
+  /** Probability that a search looks first at the thing that its question names, by its colour. */
+  readonly asked: number;
 }
 
 /** Draws a kind by its share. */
@@ -59,7 +72,7 @@ export function toExample<I extends ImageRef>(
   parts: readonly ChatPart[],
   encoder: WordEncoder,
   tokenizer: Tokenizer,
-  imageOf: (which: "view" | "crop") => I,
+  imageOf: (which: ImagePart["which"]) => I,
 ): Example<I> {
   const chunks: InputChunk<I>[] = [];
   const tokens: number[] = [];
@@ -115,21 +128,29 @@ export function encodeFresh(model: VisionLanguageModel, images: readonly ModelIm
   return model.encodeImages(images, (image) => patches(image, nanoPreprocessor));
 }
 
-/** Features of many sights by a frozen tower, [2 · 16 · count, hidden]: of each its view, then its crop. */
+/**
+ * Features of many sights by a frozen tower, [images · 16, hidden]: of each sight its view, then its
+ * crops.
+ */
 export class FeaturePool {
   readonly sights: readonly Scenery[];
   private readonly features: Tensor;
+  /** Number of the image that is each sight's view. */
+  private readonly begins: readonly number[];
 
   constructor(sights: readonly Scenery[], parts: readonly Tensor[]) {
     this.sights = sights;
+    let images = 0;
+    this.begins = sights.map(({ looks }) => (images += 1 + looks.length) - 1 - looks.length);
     this.features = scope(() => cat([...parts], 0).keep());
     for (const part of parts) part.dispose();
   }
 
   /** Stands for an image of the pool in a conversation. */
-  reference(index: number, which: "view" | "crop"): ImageRef {
+  reference(index: number, which: ImagePart["which"]): ImageRef {
     const grid = { t: 1, h: 8, w: 8 } as const;
-    return { hash: String(2 * index + (which === "crop" ? 1 : 0)), grid, numTokens };
+    const image = this.begins[index] + (which === "view" ? 0 : 1 + which);
+    return { hash: String(image), grid, numTokens };
   }
 
   featuresOf(images: readonly ImageRef[]): Tensor {
@@ -151,7 +172,7 @@ export function encodeSights(model: VisionLanguageModel, sights: readonly Sight[
     scope(() =>
       encodeFresh(
         model,
-        sights.flatMap(({ view, crop }) => [view, crop]),
+        sights.flatMap(({ view, crops }) => [view, ...crops]),
       ).keep(),
     ),
   );
@@ -165,6 +186,7 @@ export function chatAccuracy(
 ): ChatAccuracy {
   const encoder = new WordEncoder(tokenizer);
   const weights: ChatWeights = { chance: 1, form: 1 };
+  const atAsked: ChatWeights = { ...weights, questionConditioned: 1 };
   const tally = {
     bind: [0, 0],
     place: [0, 0],
@@ -172,29 +194,49 @@ export function chatAccuracy(
     read: [0, 0],
     named: [0, 0],
     relation: [0, 0],
+    sign: [0, 0],
+    shape: [0, 0],
+    placeLater: [0, 0],
+    verdict: [0, 0],
+    answer: [0, 0],
+    asked: [0, 0],
   };
-  const count = (key: keyof typeof tally, right: boolean) => {
-    tally[key][0] += right ? 1 : 0;
+  const add = (key: keyof typeof tally, share: number) => {
+    tally[key][0] += share;
     tally[key][1]++;
   };
+  const count = (key: keyof typeof tally, right: boolean) => add(key, right ? 1 : 0);
   for (let from = 0; from < numSights; from += 32) {
     const sights = Array.from({ length: Math.min(32, numSights - from) }, (_, i) =>
-      sightAt("heldout", 77, from + i),
+      sightAt("heldout", 77, from + i, { looks: 4 }),
     );
-    for (const kind of ["list", "search", "relation"] as const) {
-      const examples = sights.map((sight, i) => {
-        const chat = makeChat(kind, sight, stream(77, "nano-chat-eval", kind, from + i), weights);
-        return toExample(chat, encoder, tokenizer, (which) => sight[which]);
+    for (const kind of [
+      "list",
+      "search",
+      "relation",
+      "sign",
+      "shape",
+      "seek",
+      "compare",
+    ] as const) {
+      const suited = sights.filter((sight) => suits(kind, sight));
+      const examples = suited.map((sight, i) => {
+        const rng = stream(77, "nano-chat-eval", kind, from + i);
+        const chat = makeChat(kind, sight, rng, kind === "search" ? atAsked : weights);
+        return toExample(chat, encoder, tokenizer, imagesOf(sight));
       });
-      const guesses = noGrad(() => scope(() => greedy(model, examples)));
+      const { guesses, probabilities } = noGrad(() => scope(() => predict(model, examples)));
       examples.forEach(({ tokens }, i) => {
         const words = tokens.map((id) => (id < 0 ? "" : tokenizer.decode([id])));
         const guessed = guesses[i].map((id) =>
           tokenizer.hasId(id) ? tokenizer.decode([id]) : "?",
         );
-        if (kind === "list") scoreNames(words, guessed, sights[i], count);
-        else if (kind === "search") count("read", scoreReading(words, guessed));
-        else count("relation", scoreRelation(words, guessed));
+        if (kind === "seek" || kind === "compare") scoreTour(words, guessed, count);
+        else if (kind === "list") scoreNames(words, guessed, suited[i], count);
+        else if (kind === "search") {
+          count("read", scoreReading(words, guessed));
+          add("asked", probabilities[i][firstColour(words)]);
+        } else count(kind, scoreLast(lastWords[kind], words, guessed));
       });
     }
   }
@@ -206,6 +248,12 @@ export function chatAccuracy(
     read: share(tally.read),
     named: share(tally.named),
     relation: share(tally.relation),
+    sign: share(tally.sign),
+    shape: share(tally.shape),
+    placeLater: share(tally.placeLater),
+    verdict: share(tally.verdict),
+    answer: share(tally.answer),
+    asked: share(tally.asked),
   };
 }
 
@@ -219,14 +267,50 @@ function scoreNames(
   const colours = sight.things.map(({ name }) => name.split(" ")[0]);
   words.forEach((word, at) => {
     const colour = word.trim();
-    if (!isOneOf(colourNames, colour) || !isOneOf(shapeNames, (words[at + 1] ?? "").trim())) return;
+    if (!isName(words, at)) return;
     const alone = colours.filter((other) => other === colour).length === 1;
     count("named", colours.includes(guessed[at].trim()));
     if (alone) count("bind", guessed[at + 1] === words[at + 1]);
-    const number = (from: readonly string[], offset: number) =>
-      Number(from[at + offset] + from[at + offset + 1]);
-    const near = (offset: number) => Math.abs(number(guessed, offset) - number(words, offset)) <= 2;
-    count(alone ? "place" : "placeAlike", near(3) && near(7));
+    count(alone ? "place" : "placeAlike", isPlaceRight(words, guessed, at));
+  });
+}
+
+/** Whether both axes of the place behind the name at a word are within 2 view pixels. */
+function isPlaceRight(words: readonly string[], guessed: readonly string[], at: number): boolean {
+  const number = (from: readonly string[], offset: number) =>
+    Number(from[at + offset] + from[at + offset + 1]);
+  const near = (offset: number) => Math.abs(number(guessed, offset) - number(words, offset)) <= 2;
+  return near(3) && near(7);
+}
+
+function isName(words: readonly string[], at: number): boolean {
+  return (
+    isOneOf(colourNames, words[at].trim()) && isOneOf(shapeNames, (words[at + 1] ?? "").trim())
+  );
+}
+
+/** Places named for the first time after the first crop, and the thing in the answer. */
+function scoreTour(
+  words: readonly string[],
+  guessed: readonly string[],
+  count: (key: "placeLater" | "verdict" | "answer", right: boolean) => void,
+): void {
+  const crop = words.indexOf("", words.indexOf("assistant"));
+  const seen = new Set<string>();
+  const answer = words.findLastIndex((_, at) => isName(words, at));
+  const isSeek = words.some((word) => word.trim() === "carries");
+  words.forEach((word, at) => {
+    if (at < words.indexOf("assistant")) return;
+    if (isSeek && /^\d$/.test(word.trim()) && words.slice(at - 3, at).join("") === " it is ")
+      count("verdict", (guessed[at + 1] === " not") === (words[at + 1] === " not"));
+    if (!isName(words, at)) return;
+    const name = `${words[at]}${words[at + 1]}`;
+    if (words[at + 2]?.trim() !== "(") {
+      if (at === answer) count("answer", guessed[at] === words[at]);
+      return;
+    }
+    if (at > crop && !seen.has(name)) count("placeLater", isPlaceRight(words, guessed, at));
+    seen.add(name);
   });
 }
 
@@ -237,23 +321,62 @@ function scoreReading(words: readonly string[], guessed: readonly string[]): boo
   return guessed[at] === words[at];
 }
 
-/** The relation that is answered, behind those that the question offers. */
-function scoreRelation(words: readonly string[], guessed: readonly string[]): boolean {
-  const at = words.findLastIndex((word) => isOneOf(relations, word.trim()));
+/** The first colour that the model names, behind the one in the question. */
+function firstColour(words: readonly string[]): number {
+  const isColour = (word: string) => isOneOf(colourNames, word.trim());
+  const asked = words.findIndex(isColour);
+  return words.findIndex((word, at) => at > asked && isColour(word));
+}
+
+/** The words of which the last one is the answer; questions hold some of them, too. */
+const lastWords = { relation: relations, sign: shapeNames, shape: colourNames } as const;
+
+function scoreLast(
+  among: readonly string[],
+  words: readonly string[],
+  guessed: readonly string[],
+): boolean {
+  const at = words.findLastIndex((word) => isOneOf(among, word.trim()));
   return guessed[at] === words[at];
 }
 
-/** The likeliest token at every position of every example, given the true ones before it. */
-function greedy(model: VisionLanguageModel, examples: readonly Example<ModelImage>[]): number[][] {
+/** The pictures of a sight as its conversations name them. */
+export function imagesOf({ view, crops }: Sight): (which: ImagePart["which"]) => ModelImage {
+  return (which) => (which === "view" ? view : crops[which]);
+}
+
+/**
+ * For every position of every example, given the true tokens before it: the likeliest token, and the
+ * probability of the true one (0 where there is none).
+ */
+function predict(
+  model: VisionLanguageModel,
+  examples: readonly Example<ModelImage>[],
+): { guesses: number[][]; probabilities: number[][] } {
   const batch = planBatch(
     examples.map(({ chunks }) => [...chunks]),
     model.config,
   );
   const features = encodeFresh(model, batch.images);
-  const best = model.logits(model.hidden(batch, { features })).argmax(-1).toNumbers();
-  return examples.map(({ tokens }, s) =>
-    tokens.map((_, t) => (t === 0 ? 0 : best[flatRow(batch, s, t - 1)])),
+  const logits = model.logits(model.hidden(batch, { features }));
+  const best = logits.argmax(-1).toNumbers();
+  const targets = new Int32Array(best.length);
+  examples.forEach(({ tokens }, s) =>
+    tokens.forEach((token, t) => {
+      if (t > 0 && token >= 0) targets[flatRow(batch, s, t - 1)] = token;
+    }),
   );
+  const losses = crossEntropy(logits, tensor(targets, { device: model.device }), {
+    reduction: "none",
+  }).toNumbers();
+  const atEach = (of: (row: number, token: number) => number) =>
+    examples.map(({ tokens }, s) =>
+      tokens.map((token, t) => (t === 0 ? 0 : of(flatRow(batch, s, t - 1), token))),
+    );
+  return {
+    guesses: atEach((row) => best[row]),
+    probabilities: atEach((row, token) => (token < 0 ? 0 : Math.exp(-losses[row]))),
+  };
 }
 
 function chatLogits<I extends ImageRef>(

@@ -4,7 +4,8 @@
  */
 import type { Point } from "../image/frames.ts";
 import { formatPoint } from "../text/points.ts";
-import type { Relation } from "./world.ts";
+import type { Mark } from "./inks.ts";
+import type { Relation, Shape } from "./world.ts";
 
 /** Put behind a question, on a line of its own, when there is no tool: the model answers unaided. */
 export const noToolSuffix = "Answer at once.";
@@ -23,6 +24,21 @@ export const thingQuestion = (place: Point<"resized">): string =>
 
 /** Asked of a lone crop. */
 export const digitQuestion = "Which digit?";
+export const signQuestion = "Which sign?";
+
+/** Where only one thing can be meant. */
+export const shapeQuestion = (shape: Shape): string => `Which thing is a ${shape}?`;
+
+export const findQuestion = (digit: number): string => `Which thing carries a ${digit}?`;
+
+export const compareQuestion = (thing: string, other: string): string =>
+  `Which carries the greater digit, the ${thing} or the ${other}?`;
+
+export const chaseQuestion = (thing: string): string =>
+  `Start at the ${thing} and follow the signs. Which digit is at the end?`;
+
+/** The answer where what is asked for is not there. */
+export const noneAnswer = "none";
 
 /** "red star (57, 83) blue heart (20, 41)". */
 export function lookThought(
@@ -31,7 +47,14 @@ export function lookThought(
   return things.map(({ name, place }) => `${name} ${formatPoint(place)}`).join(" ");
 }
 
-export const digitThought = (digit: number): string => `it is ${digit}`;
+/** What a look at a plate says, and whether that is the digit that was looked for, where one was. */
+export const markThought = (mark: Mark, wanted?: number): string => {
+  const said = typeof mark === "number" ? `it is ${mark}` : `it says ${mark}`;
+  return wanted === undefined || mark === wanted ? said : `${said} not ${wanted}`;
+};
+
+/** Between a thing that is looked at by mistake and the one that was meant. */
+export const correction = "no";
 
 /**
  * Where one place lies as seen from another, or null when no axis dominates: the larger offset is at

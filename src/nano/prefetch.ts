@@ -4,17 +4,15 @@
  */
 import { isMainThread, parentPort, type Worker, workerData } from "node:worker_threads";
 import { startWorker } from "../core/worker.ts";
-import { sightAt, type Sight } from "./sights.ts";
+import { sightAt, type Sight, type SightOptions } from "./sights.ts";
 import { towerBatch, type TowerBatch } from "./tower-images.ts";
 
 /** Which steps to draw for, and how many images (or sights) each. */
-export interface Plan {
+export interface Plan extends SightOptions {
   readonly seed: number;
   readonly batchSize: number;
   readonly firstStep: number;
   readonly lastStep: number;
-  /** Share of sights whose things look alike; default 0. */
-  readonly lookalikes?: number;
 }
 
 /** What a kind of plan yields. */
@@ -110,7 +108,7 @@ function serve({ kind, plan, stride }: Order["nanoPrefetch"]): void {
       return;
     }
     const sights = Array.from({ length: plan.batchSize }, (_, i) =>
-      sightAt("train", plan.seed, at * plan.batchSize + i, plan.lookalikes),
+      sightAt("train", plan.seed, at * plan.batchSize + i, plan),
     );
     parentPort?.postMessage(sights);
   };

@@ -1,7 +1,7 @@
 /**
- * Digits must be unreadable in the first view and readable in the crop, for classifiers that know
- * where each plate is, k nearest neighbours and a perceptron on its pixels, trained on the training
- * split and judged on held-out digits.
+ * Digits and signs must be unreadable in the first view and readable in the crop, for classifiers that
+ * know where each plate is, k nearest neighbours and a perceptron on its pixels, trained on the training
+ * split and judged on held-out digits and drawings.
  */
 import { expect, test } from "vitest";
 import { stream } from "../core/random.ts";
@@ -13,15 +13,24 @@ import { linear, type Tensor } from "../torch/ops.ts";
 import { noGrad, scope } from "../torch/scope.ts";
 import { tensor } from "../torch/tensor.ts";
 import { drawCanvas, drawWindow } from "./canvas.ts";
+import type { Mark } from "./inks.ts";
 import { sampleKinds, sampleScene, sceneAt, type Scene } from "./scene.ts";
-import { canvasPx, nanoPixelBudget, nanoPreprocessor, viewScale, type Split } from "./world.ts";
+import {
+  canvasPx,
+  nanoPixelBudget,
+  nanoPreprocessor,
+  shapeNames,
+  viewScale,
+  type Split,
+} from "./world.ts";
 
 const sidePx = 80;
-const numTrain = 8000;
+const numTrain = 5000;
 const numTest = 300;
 
 interface Sample {
-  readonly digit: number;
+  /** Index of the mark among the ten of its sort. */
+  readonly mark: number;
   /** 9 × 9 grey levels of the view around the plate. */
   readonly view: Float64Array;
   /** 17 × 17 grey levels of the canvas, slightly blurred: what a crop enlarges. */
@@ -41,22 +50,28 @@ test("a part of the canvas resizes to the same part of the view", () => {
     }
 });
 
-test("digits are read in crops and not in views", { timeout: 300_000 }, () => {
-  const train = samples("train", numTrain);
-  const heldout = samples("heldout", numTest);
+const digits = Array.from({ length: 10 }, (_, digit) => digit);
+
+test.each([
+  ["digits", digits],
+  ["signs", shapeNames],
+] as const)("%s are read in crops and not in views", { timeout: 300_000 }, (_, marks) => {
+  const train = samples("train", marks, numTrain);
+  const heldout = samples("heldout", marks, numTest);
   const accuracy = (classify: typeof perceptron, which: "view" | "crop") => {
     const guesses = classify(train, heldout, which);
-    return guesses.filter((guess, i) => guess === heldout[i].digit).length / numTest;
+    return guesses.filter((guess, i) => guess === heldout[i].mark).length / numTest;
   };
   expect(accuracy(nearestNeighbours, "view")).toBeLessThanOrEqual(0.3);
   expect(accuracy(perceptron, "view")).toBeLessThanOrEqual(0.3);
   expect(accuracy(perceptron, "crop")).toBeGreaterThanOrEqual(0.85);
 });
 
-function samples(split: Split, count: number): Sample[] {
+function samples(split: Split, marks: readonly Mark[], count: number): Sample[] {
   return Array.from({ length: count }, (_, i) => {
     const rng = stream(5, "readability", split, i);
-    const scene = sampleScene(rng, split, sampleKinds(rng, 1));
+    const mark = rng.int(0, marks.length - 1);
+    const scene = sampleScene(rng, split, sampleKinds(rng, 1), [marks[mark]]);
     const [object] = scene.objects;
     const { x0, y0 } = windowAround(object);
     const part = partOfView(scene, x0, y0);
@@ -65,7 +80,7 @@ function samples(split: Split, count: number): Sample[] {
     const view = square(9, (x, y) => part.data[((top + y) * 20 + left + x) * 3]);
     const plate = drawWindow(scene, object.x - 9, object.y - 9, 19, 19);
     const crop = square(17, (x, y) => soft(plate.data, x + 1, y + 1));
-    return { digit: object.plate.digit, view, crop };
+    return { mark, view, crop };
   });
 }
 
@@ -108,11 +123,11 @@ function nearestNeighbours(
       const have = other[which];
       let distance = 0;
       for (let i = 0; i < wanted.length; i++) distance += (wanted[i] - have[i]) ** 2;
-      return { distance, digit: other.digit };
+      return { distance, mark: other.mark };
     });
     near.sort((a, b) => a.distance - b.distance);
     const votes = new Float64Array(10);
-    near.slice(0, 5).forEach(({ digit }) => votes[digit]++);
+    near.slice(0, 5).forEach(({ mark }) => votes[mark]++);
     return votes.indexOf(Math.max(...votes));
   });
 }
@@ -147,11 +162,11 @@ function perceptron(
     ]);
     const optimizer = new AdamW([{ parameters }], { weightDecay: 0.05 });
     const inputs = rows(train);
-    const targets = Int32Array.from(train, ({ digit }) => digit);
+    const targets = Int32Array.from(train, ({ mark }) => mark);
     const tests = rows(heldout);
     const logits = (x: Tensor) => linear(linear(x, inner).relu(), outer);
     const right = (guesses: readonly number[]) =>
-      guesses.filter((guess, i) => guess === heldout[i].digit).length;
+      guesses.filter((guess, i) => guess === heldout[i].mark).length;
     let best: number[] = [];
     for (let epoch = 1; epoch <= 16; epoch++) {
       const order = random.shuffle(Array.from(targets.keys()));

@@ -5,7 +5,8 @@
  */
 import { stream, type Rng } from "../core/random.ts";
 import { point, type Point } from "../image/frames.ts";
-import { samplePlate, type Plate } from "./digits.ts";
+import type { Mark } from "./inks.ts";
+import { samplePlate, type Plate } from "./plates.ts";
 import { iconSetsOf, type IconSet } from "./icons.ts";
 import {
   colourNames,
@@ -69,11 +70,15 @@ export function sceneAt(split: Split, seed: number, index: number): Scene {
   );
 }
 
-/** Draws a scene with things of the given kinds; by default 3–6 that no two share both words. */
+/**
+ * Draws a scene with things of the given kinds, by default 3–6 that no two share both words, and what
+ * they carry, by default digits.
+ */
 export function sampleScene(
   rng: Rng,
   split: Split,
   kinds: readonly Kind[] = sampleKinds(rng, sampleCount(rng)),
+  marks: readonly Mark[] = [],
 ): Scene {
   const places = samplePlaces(rng, kinds.length);
   const objects = kinds.map((kind, i) => ({
@@ -83,7 +88,7 @@ export function sampleScene(
     degrees: rng.pick(turns),
     rgb: jitter(rng, colours[kind.colour], 12),
     ...places[i],
-    plate: samplePlate(rng, split),
+    plate: samplePlate(rng, split, marks[i]),
   }));
   return { objects, background: sampleBackground(rng) };
 }
@@ -100,6 +105,13 @@ export function sampleKinds(
     colour: palette[kind % palette.length],
     shape: shapeNames[Math.floor(kind / palette.length)],
   }));
+}
+
+/** Things that share neither colour nor shape. */
+export function sampleOwnKinds(rng: Rng, count: number): Kind[] {
+  const shapes = rng.shuffle(shapeNames);
+  const own = rng.shuffle(colourNames).slice(0, count);
+  return own.map((colour, i) => ({ colour, shape: shapes[i] }));
 }
 
 /** How many things a scene has. */

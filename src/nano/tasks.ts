@@ -7,13 +7,25 @@ import type { TaskRecord } from "../task/record.ts";
 import { stream } from "../core/random.ts";
 import { drawCanvas } from "./canvas.ts";
 import { sceneAt } from "./scene.ts";
+import { absent } from "./tasks/absent.ts";
+import { chase } from "./tasks/chase.ts";
 import { click } from "./tasks/click.ts";
+import { compare } from "./tasks/compare.ts";
+import { find } from "./tasks/find.ts";
 import { relation } from "./tasks/relation.ts";
 import { search } from "./tasks/search.ts";
 import type { NanoTask } from "./tasks/task.ts";
 import type { Split } from "./world.ts";
 
-export const nanoTasks = { search, relation, click } as const satisfies Record<string, NanoTask>;
+export const nanoTasks = {
+  search,
+  relation,
+  click,
+  find,
+  compare,
+  chase,
+  absent,
+} as const satisfies Record<string, NanoTask>;
 
 export type NanoTaskName = keyof typeof nanoTasks;
 export const nanoTaskNames = Object.keys(nanoTasks) as [NanoTaskName, ...NanoTaskName[]];
@@ -32,10 +44,10 @@ export function nanoRecords({ task, split, count, seed }: NanoRecordsOptions): T
 
 function record(task: NanoTaskName, split: Split, seed: number, index: number): TaskRecord {
   const rng = stream(seed, "nano-question", task, split, index);
-  const ask: NanoTask = nanoTasks[task];
+  const { ask, scene: sceneOf = sceneAt }: NanoTask = nanoTasks[task];
   for (let attempt = 0; ; attempt++) {
-    const scene = () => sceneAt(split, seed * 1000 + attempt, index);
-    const question = ask(rng.shuffle(scene().objects));
+    const scene = () => sceneOf(split, seed * 1000 + attempt, index);
+    const question = ask(rng.shuffle(scene().objects), rng);
     if (question === null) continue;
     const id = `nano-${task}-${split}-${seed}-${index}`;
     // Drawn anew, so that a record holds a few numbers and not a scene.

@@ -8,7 +8,8 @@ import type { RgbImage } from "../image/decode.ts";
 import { imageHash, patches, type ModelImage } from "../image/model-image.ts";
 import { resize } from "../image/resize.ts";
 import { drawView, drawWindow } from "./canvas.ts";
-import { digitPx, plateLevels, platePx, samplePlate } from "./digits.ts";
+import type { Mark } from "./inks.ts";
+import { markPx, plateLevels, platePx, samplePlate } from "./plates.ts";
 import {
   sampleKinds,
   sampleScene,
@@ -42,6 +43,7 @@ export const patchLength = 3 * 2 * 14 * 14;
 export interface TowerLabels {
   /** Index into `colourNames`; `colourNames.length` where no object is; -1 in crops. */
   readonly colour: Int32Array;
+  /** Of the object, or of the sign on a plate at crop scale. */
   readonly shape: Int32Array;
   /** View place of the token's object. */
   readonly x: Int32Array;
@@ -142,28 +144,28 @@ export function viewImage(rng: Rng, split: Split): TowerImage {
   return { image: asModelImage(drawView(scene)), ...labels };
 }
 
-/** A crop as episodes show it: one plate near the middle. The four tokens around it carry its digit. */
+/** A crop as episodes show it: one plate near the middle. The four tokens around it carry its mark. */
 export function cropImage(rng: Rng, split: Split, sigmaPx: number): TowerImage {
-  const scene = sampleScene(rng, split, sampleKinds(rng, 1));
+  const scene = sampleScene(rng, split, sampleKinds(rng, 1), [sampleMark(rng)]);
   const [object] = scene.objects;
   const at = nearPlace(rng, object, sigmaPx);
   const labels = emptyLabels(-1);
   const centre = (place: number, canvas: number) =>
     viewPx / 2 + (canvas - place * viewScale) * cropScale;
-  labelAround(labels.digit, centre(at.x, object.x), centre(at.y, object.y), object.plate.digit);
+  labelAround(labels, centre(at.x, object.x), centre(at.y, object.y), object.plate.mark);
   return { image: asModelImage(cropAt(scene, at)), ...labels };
 }
 
-/** Four plates at crop scale, one in each quarter; their tokens carry their digits. */
+/** Four plates at crop scale, one in each quarter; their tokens carry their marks. */
 export function platesImage(rng: Rng, split: Split): TowerImage {
   const labels = emptyLabels(-1);
   const quarter = windowCanvasPx / 2;
   const data = new Uint8Array(windowCanvasPx * windowCanvasPx * 3);
   const ground = [rng.int(30, 250), rng.int(30, 250), rng.int(30, 250)];
   for (let i = 0; i < data.length; i++) data[i] = ground[i % 3];
-  const loose = Math.floor((quarter - digitPx) / 2);
+  const loose = Math.floor((quarter - markPx) / 2);
   for (let part = 0; part < 4; part++) {
-    const plate = samplePlate(rng, split, undefined, 1.5);
+    const plate = samplePlate(rng, split, sampleMark(rng), 1.5);
     const levels = plateLevels(plate);
     const left = (part & 1) * quarter;
     const top = (part >> 1) * quarter;
@@ -178,7 +180,7 @@ export function platesImage(rng: Rng, split: Split): TowerImage {
         data.fill(levels[plateY * platePx + plateX], at, at + 3);
       }
     const middle = (start: number) => (start + quarter / 2) * cropScale;
-    labelAround(labels.digit, middle(left), middle(top), plate.digit);
+    labelAround(labels, middle(left), middle(top), plate.mark);
   }
   const window = { widthPx: windowCanvasPx, heightPx: windowCanvasPx, data };
   const image = resize(window, { widthPx: viewPx, heightPx: viewPx }, "bicubic");
@@ -197,10 +199,18 @@ function emptyLabels(colour: number): TowerLabels {
 }
 
 /** Labels the tokens whose centres lie within one token of a place in crop pixels. */
-function labelAround(labels: Int32Array, x: number, y: number, digit: number): void {
+function labelAround(labels: TowerLabels, x: number, y: number, mark: Mark): void {
+  const isDigit = typeof mark === "number";
+  const row = isDigit ? labels.digit : labels.shape;
+  const label = isDigit ? mark : shapeNames.indexOf(mark);
   for (let token = 0; token < numTokens; token++) {
     const dx = ((token % gridSide) + 0.5) * tokenPx - x;
     const dy = (Math.floor(token / gridSide) + 0.5) * tokenPx - y;
-    if (Math.abs(dx) < tokenPx && Math.abs(dy) < tokenPx) labels[token] = digit;
+    if (Math.abs(dx) < tokenPx && Math.abs(dy) < tokenPx) row[token] = label;
   }
+}
+
+/** Signs are easier than digits: four of them to six. */
+function sampleMark(rng: Rng): Mark {
+  return rng.chance(0.4) ? rng.pick(shapeNames) : rng.int(0, 9);
 }

@@ -1,6 +1,6 @@
 /**
  * First step of base training: the vision tower alone, on dense words. The visual token that holds an
- * object names its colour and shape, the tokens over a plate name its digit, each by dot product with
+ * object names its colour and shape, the tokens over a plate name its mark, each by dot product with
  * the language model's own word embeddings, so that the language model can read what it is handed.
  * The digits of the place come from linear heads that are thrown away afterwards.
  */
@@ -39,8 +39,9 @@ export interface TowerAccuracy {
   readonly shape: number;
   readonly tens: number;
   readonly units: number;
-  /** Of single crops of held-out digits, over the tokens around the plate's middle. */
+  /** Of single crops of held-out digits and signs, over the tokens around the plate's middle. */
   readonly digit: number;
+  readonly sign: number;
 }
 
 /** Factor on dot products with word embeddings, whose entries are small at the start. */
@@ -82,6 +83,8 @@ export function towerLoss(
   const { labels } = batch;
   const word = (ids: readonly number[], wanted: Int32Array): Tensor => {
     const [rows, targets] = labelled(wanted);
+    // A small batch may hold no digit; a mean over nothing is no number.
+    if (rows.length === 0) return features.sum().mul(0);
     return crossEntropy(wordLogits(model, features, rows, ids), tensor(targets, { device }));
   };
   const place = (axis: "x" | "y"): Tensor => {
@@ -120,12 +123,23 @@ export function towerAccuracy(
   const crops = Array.from({ length: 2 * numImages }, (_, i) =>
     cropImage(stream(9, "nano-tower-eval", "crop", i), "heldout", pointingSigmaPx),
   );
-  const tally = { colour: [0, 0], shape: [0, 0], tens: [0, 0], units: [0, 0], digit: [0, 0] };
+  const tally = {
+    colour: [0, 0],
+    shape: [0, 0],
+    tens: [0, 0],
+    units: [0, 0],
+    digit: [0, 0],
+    sign: [0, 0],
+  };
   const count = (key: keyof typeof tally, guesses: ArrayLike<number>, targets: Int32Array) => {
     for (let i = 0; i < targets.length; i++) tally[key][0] += guesses[i] === targets[i] ? 1 : 0;
     tally[key][1] += targets.length;
   };
-  for (const images of [...chunks(views, 64), ...chunks(crops, 64)])
+  const shown = [
+    ...chunks(views, 64).map((images) => ({ images, shape: "shape" as const })),
+    ...chunks(crops, 64).map((images) => ({ images, shape: "sign" as const })),
+  ];
+  for (const { images, shape } of shown)
     noGrad(() =>
       scope(() => {
         const batch = stackImages(images);
@@ -137,7 +151,7 @@ export function towerAccuracy(
           count(key, best(wordLogits(model, features, rows, ids)), targets);
         };
         word("colour", words.colours, objectColours(labels));
-        word("shape", words.shapes, labels.shape);
+        word(shape, words.shapes, labels.shape);
         word("digit", words.digits, labels.digit);
         for (const axis of ["x", "y"] as const) {
           const [rows, targets] = labelled(labels[axis]);
@@ -165,6 +179,7 @@ export function towerAccuracy(
     tens: share(tally.tens),
     units: share(tally.units),
     digit: share(tally.digit),
+    sign: share(tally.sign),
   };
 }
 

@@ -3,8 +3,9 @@ import { stream } from "../core/random.ts";
 import { zoom } from "../image/crop.ts";
 import { imageHash, toModelImage } from "../image/model-image.ts";
 import { drawCanvas, drawView } from "./canvas.ts";
-import { imageRange, samplePlate } from "./digits.ts";
 import { iconSetsOf } from "./icons.ts";
+import { inkRange } from "./inks.ts";
+import { samplePlate } from "./plates.ts";
 import { sceneAt, tokenAt, viewPlace } from "./scene.ts";
 import { cropAt } from "./tower-images.ts";
 import {
@@ -18,8 +19,8 @@ import {
 
 test("training and held-out digits, drawings and canvases have nothing in common", () => {
   for (let digit = 0; digit < 10; digit++) {
-    const [first, end] = imageRange(digit, "train");
-    const [heldFirst, heldEnd] = imageRange(digit, "heldout");
+    const [first, end] = inkRange(digit, "train");
+    const [heldFirst, heldEnd] = inkRange(digit, "heldout");
     expect(first).toBe(0);
     expect(heldFirst).toBe(end);
     expect(heldEnd - heldFirst).toBeGreaterThan(150);
@@ -27,7 +28,7 @@ test("training and held-out digits, drawings and canvases have nothing in common
   const rng = stream(1, "test");
   for (let i = 0; i < 300; i++) {
     const plate = samplePlate(rng, "heldout");
-    expect(plate.image).toBeGreaterThanOrEqual(imageRange(plate.digit, "train")[1]);
+    expect(plate.image).toBeGreaterThanOrEqual(inkRange(plate.mark, "train")[1]);
   }
   expect(iconSetsOf.train.filter((set) => iconSetsOf.heldout.includes(set))).toEqual([]);
   const scenes = Array.from({ length: 40 }, (_, i) => ({

@@ -6,8 +6,10 @@ import type { NanoTask } from "./task.ts";
 /** Half the side of the box that a click has to hit, in canvas pixels: the middle of the icon. */
 const clickReachPx = 16;
 
-export const click: NanoTask = ([asked]) => {
-  const { x, y } = asked;
-  const box = [x - clickReachPx, y - clickReachPx, x + clickReachPx, y + clickReachPx] as const;
-  return { question: clickQuestion(nameOf(asked)), kind: "point", answer: { box } };
+export const click: NanoTask = {
+  ask([asked]) {
+    const { x, y } = asked;
+    const box = [x - clickReachPx, y - clickReachPx, x + clickReachPx, y + clickReachPx] as const;
+    return { question: clickQuestion(nameOf(asked)), kind: "point", answer: { box } };
+  },
 };

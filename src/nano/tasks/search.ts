@@ -3,8 +3,10 @@ import { searchQuestion } from "../language.ts";
 import { nameOf } from "../scene.ts";
 import type { NanoTask } from "./task.ts";
 
-export const search: NanoTask = ([asked]) => ({
-  question: searchQuestion(nameOf(asked)),
-  kind: "number",
-  answer: String(asked.plate.digit),
-});
+export const search: NanoTask = {
+  ask: ([asked]) => ({
+    question: searchQuestion(nameOf(asked)),
+    kind: "number",
+    answer: String(asked.plate.mark),
+  }),
+};

@@ -1,21 +1,19 @@
 /**
- * Handwritten digits of the `mnist` package and the plates that carry them. The package stores its
- * 10,000 images by class, in no other order; the last fifth of each class is held out.
+ * The plates that things carry and what stands on them: a handwritten digit, or a sign, the small
+ * silhouette of a shape.
  *
- * A plate is 19 × 19 canvas pixels of grey with a digit 11 pixels high: dark strokes in a light halo,
+ * A plate is 19 × 19 canvas pixels of grey with a mark 11 pixels high: dark strokes in a light halo,
  * which together have no mean, over faint blotches as wide as a view pixel. Shrunk 4 times the strokes
  * average away and the blotches stay; enlarged 3.5 times the strokes stand out.
  */
-import { readFileSync } from "node:fs";
-import { z } from "zod";
-import { ownRequire } from "../core/paths.ts";
 import type { Rng } from "../core/random.ts";
+import { inkHeightPx, inkSidePx, inksOf, inkRange, type Mark } from "./inks.ts";
 import type { Split } from "./world.ts";
 
-/** One handwritten digit on its plate: which image, how it is distorted, what blotches lie under it. */
+/** One mark on its plate: which image of it, how it is distorted, what blotches lie under it. */
 export interface Plate {
-  readonly digit: number;
-  /** Index among the images of its class. */
+  readonly mark: Mark;
+  /** Index among the images of its mark. */
   readonly image: number;
   readonly degrees: number;
   readonly slant: number;
@@ -26,27 +24,25 @@ export interface Plate {
 
 /** Side of a plate in canvas pixels. */
 export const platePx = 19;
-/** Side of the digit's box in canvas pixels. */
-export const digitPx = 11;
+/** Side of the mark's box in canvas pixels. */
+export const markPx = 11;
 
-/** Draws a plate with a given or a random digit. `strength` scales the distortion (training: above 1). */
-export function samplePlate(rng: Rng, split: Split, digit = rng.int(0, 9), strength = 1): Plate {
-  const [first, end] = imageRange(digit, split);
+/** Draws a plate with a given mark or a random digit. `strength` scales the distortion (training: above 1). */
+export function samplePlate(
+  rng: Rng,
+  split: Split,
+  mark: Mark = rng.int(0, 9),
+  strength = 1,
+): Plate {
+  const [first, end] = inkRange(mark, split);
   return {
-    digit,
+    mark,
     image: rng.int(first, end - 1),
     degrees: strength * rng.uniform(-8, 8),
     slant: strength * rng.uniform(-0.12, 0.12),
     scale: 1 + strength * rng.uniform(-0.08, 0.08),
     blotches: Array.from({ length: 25 }, () => rng.normal()),
   };
-}
-
-/** Images [first, end) of a class that a split may use. */
-export function imageRange(digit: number, split: Split): [number, number] {
-  const total = images(digit).length / imageArea;
-  const cut = Math.floor(total * 0.8);
-  return split === "train" ? [0, cut] : [cut, total];
 }
 
 /** Grey levels (0–255, real) of a plate, row by row, [platePx²]. */
@@ -69,32 +65,18 @@ export function plateLevels(plate: Plate): Float32Array {
   return levels;
 }
 
-const imagePx = 28;
-const imageArea = imagePx * imagePx;
-/** Side of the 28-px image once its 20-px digit is `digitPx` high. */
+/** Side of an image of ink once its mark is `markPx` high. */
 const inkPx = 15;
+const inkArea = inkSidePx * inkSidePx;
 const margin = 4;
-const fileSchema = z.object({ data: z.array(z.number()) });
-const loaded = new Map<number, Float32Array>();
-
-/** All images of a class, ink 0–1, [count · 28 · 28]. */
-function images(digit: number): Float32Array {
-  const known = loaded.get(digit);
-  if (known) return known;
-  const path = ownRequire().resolve(`mnist/src/digits/${digit}.json`);
-  const made = Float32Array.from(fileSchema.parse(JSON.parse(readFileSync(path, "utf8"))).data);
-  loaded.set(digit, made);
-  return made;
-}
-
-/** The digit's ink at canvas size with a margin around it; each pixel is the mean of 2 × 2 samples. */
+/** The mark's ink at canvas size with a margin around it; each pixel is the mean of 2 × 2 samples. */
 function drawInk(plate: Plate): Float32Array {
-  const source = images(plate.digit);
-  const base = plate.image * imageArea;
+  const source = inksOf(plate.mark);
+  const base = plate.image * inkArea;
   const inner = inkPx + 2 * margin;
   const ink = new Float32Array(inner * inner);
   const turn = (plate.degrees * Math.PI) / 180;
-  const zoom = 20 / digitPx / plate.scale;
+  const zoom = inkHeightPx / markPx / plate.scale;
   const cos = Math.cos(turn) * zoom;
   const sin = Math.sin(turn) * zoom;
   for (let y = 0; y < inner; y++)
@@ -104,8 +86,8 @@ function drawInk(plate: Plate): Float32Array {
         const dx = x + 0.25 + 0.5 * (part & 1) - inner / 2;
         const dy = y + 0.25 + 0.5 * (part >> 1) - inner / 2;
         const slanted = dx + plate.slant * dy;
-        const imageX = cos * slanted + sin * dy + imagePx / 2 - 0.5;
-        const imageY = cos * dy - sin * slanted + imagePx / 2 - 0.5;
+        const imageX = cos * slanted + sin * dy + inkSidePx / 2 - 0.5;
+        const imageY = cos * dy - sin * slanted + inkSidePx / 2 - 0.5;
         sum += sampleInk(source, base, imageX, imageY);
       }
       ink[y * inner + x] = sum / 4;
@@ -116,12 +98,12 @@ function drawInk(plate: Plate): Float32Array {
 function sampleInk(source: Float32Array, base: number, x: number, y: number): number {
   const x0 = Math.floor(x);
   const y0 = Math.floor(y);
-  if (x0 < 0 || y0 < 0 || x0 >= imagePx - 1 || y0 >= imagePx - 1) return 0;
-  const at = base + y0 * imagePx + x0;
+  if (x0 < 0 || y0 < 0 || x0 >= inkSidePx - 1 || y0 >= inkSidePx - 1) return 0;
+  const at = base + y0 * inkSidePx + x0;
   const fx = x - x0;
   const fy = y - y0;
   const upper = source[at] * (1 - fx) + source[at + 1] * fx;
-  const lower = source[at + imagePx] * (1 - fx) + source[at + imagePx + 1] * fx;
+  const lower = source[at + inkSidePx] * (1 - fx) + source[at + inkSidePx + 1] * fx;
   return upper * (1 - fy) + lower * fy;
 }
 
