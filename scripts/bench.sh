@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs one benchmark: `npm run bench -- torch|rollout|grpo|search|attack|leaks|gpu [--json]`. Each is one file in bench/.
+# Runs one benchmark: `npm run bench -- torch|rollout|grpo|search|attack|leaks|leaks-size|gpu [--json]`. Each is one file in bench/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 name="${1:-}"

@@ -5,7 +5,6 @@ import { decodeImage, encodeJpeg, type RgbImage } from "./decode.ts";
 import {
   alignedCorrelation,
   bitsApart,
-  correlation,
   hashWindows,
   SmallPicture,
   wholeWindow,
@@ -98,7 +97,8 @@ test("other pictures are not", () => {
 
 test("a plain picture shows nothing to compare", () => {
   const plain = new SmallPicture(new Uint8Array(64 * 64).fill(200));
-  expect(correlation(plain, wholeWindow, SmallPicture.of(picture(1)), wholeWindow)).toBeNull();
+  expect(alignedCorrelation(plain, SmallPicture.of(picture(1)), wholeWindow)).toBeNull();
+  expect(alignedCorrelation(SmallPicture.of(picture(1)), plain, wholeWindow)).toBeNull();
 });
 
 test("means are those of the cells, whatever parts of them a window cuts", () => {

@@ -60,25 +60,35 @@ export class SmallPicture {
     return new SmallPicture(grey);
   }
 
-  /** Sum over [0, x) × [0, y); parts of cells count by their share. */
-  private sumTo(x: number, y: number): number {
+  /**
+   * Mean grey of each of columns × rows cells of a window, row by row, in `out`; at most GRID of either.
+   * Parts of small cells count by their share.
+   */
+  means(
+    { x0, y0, x1, y1 }: HashWindow,
+    columns: number,
+    rows: number,
+    out: Float64Array = new Float64Array(columns * rows),
+  ): Float64Array {
     const wide = SIDE + 1;
-    const left = Math.min(SIDE - 1, Math.floor(x));
-    const top = Math.min(SIDE - 1, Math.floor(y));
-    const [fx, fy] = [x - left, y - top];
-    const at = top * wide + left;
-    const above = this.sums[at] * (1 - fx) + this.sums[at + 1] * fx;
-    const below = this.sums[at + wide] * (1 - fx) + this.sums[at + wide + 1] * fx;
-    return above * (1 - fy) + below * fy;
-  }
-
-  /** Mean grey of each of columns × rows cells of a window, row by row. */
-  means({ x0, y0, x1, y1 }: HashWindow, columns: number, rows: number): Float64Array {
     const [width, height] = [(x1 - x0) / columns, (y1 - y0) / rows];
-    const corners = new Float64Array((columns + 1) * (rows + 1));
-    for (let r = 0, i = 0; r <= rows; r++)
-      for (let c = 0; c <= columns; c++) corners[i++] = this.sumTo(x0 + c * width, y0 + r * height);
-    const out = new Float64Array(columns * rows);
+    const { sums } = this;
+    for (let c = 0; c <= columns; c++) {
+      const x = x0 + c * width;
+      lefts[c] = Math.min(SIDE - 1, Math.floor(x));
+      shares[c] = x - lefts[c];
+    }
+    for (let r = 0, i = 0; r <= rows; r++) {
+      const y = y0 + r * height;
+      const top = Math.min(SIDE - 1, Math.floor(y));
+      const share = y - top;
+      for (let c = 0; c <= columns; c++) {
+        const at = top * wide + lefts[c];
+        const above = sums[at] * (1 - shares[c]) + sums[at + 1] * shares[c];
+        const below = sums[at + wide] * (1 - shares[c]) + sums[at + wide + 1] * shares[c];
+        corners[i++] = above * (1 - share) + below * share;
+      }
+    }
     for (let r = 0, i = 0; r < rows; r++)
       for (let c = 0; c < columns; c++) {
         const at = r * (columns + 1) + c;
@@ -91,7 +101,7 @@ export class SmallPicture {
 
   /** Bit 8 r + c is set where cell c of row r is darker than the one to its right, as two halves. */
   hash(window: HashWindow): readonly [high: number, low: number] {
-    const means = this.means(window, 9, 8);
+    const means = this.means(window, 9, 8, hashMeans);
     const halves = [0, 0];
     for (let r = 0; r < 8; r++)
       for (let c = 0; c < 8; c++)
@@ -103,29 +113,26 @@ export class SmallPicture {
 /** Side of the grids that are correlated. */
 const GRID = 24;
 
-/**
- * Pearson's correlation of the grey levels of two windows, in [−1, 1]; null where one of them is so
- * plain (a standard deviation below three levels) that it would be one of noise.
- */
-export function correlation(
-  a: SmallPicture,
-  windowA: HashWindow,
-  b: SmallPicture,
-  windowB: HashWindow,
-): number | null {
-  const [one, other] = [a.means(windowA, GRID, GRID), b.means(windowB, GRID, GRID)];
-  const [meanA, meanB] = [one, other].map(
-    (values) => values.reduce((s, v) => s + v, 0) / values.length,
-  );
-  let [ab, aa, bb] = [0, 0, 0];
-  for (let i = 0; i < one.length; i++) {
-    const [da, db] = [one[i] - meanA, other[i] - meanB];
-    ab += da * db;
-    aa += da * da;
-    bb += db * db;
+// Room that every picture works in: nothing of it is kept from one call to the next.
+const lefts = new Uint8Array(GRID + 1);
+const shares = new Float64Array(GRID + 1);
+/** Sums over all that lies above and to the left of the corners of cells. */
+const corners = new Float64Array((GRID + 1) ** 2);
+const hashMeans = new Float64Array(9 * 8);
+const otherGrid = new Float64Array(GRID * GRID);
+
+/** Grey levels of a window as differences from their mean, and the sum of their squares. */
+function centred(picture: SmallPicture, window: HashWindow, out: Float64Array): number {
+  picture.means(window, GRID, GRID, out);
+  let sum = 0;
+  for (let i = 0; i < out.length; i++) sum += out[i];
+  const mean = sum / out.length;
+  let squares = 0;
+  for (let i = 0; i < out.length; i++) {
+    out[i] -= mean;
+    squares += out[i] * out[i];
   }
-  const least = one.length * PLAIN ** 2;
-  return aa < least || bb < least ? null : ab / Math.sqrt(aa * bb);
+  return squares;
 }
 
 /**
@@ -137,7 +144,18 @@ export function alignedCorrelation(
   other: SmallPicture,
   start: HashWindow,
 ): number | null {
-  let best = correlation(whole, wholeWindow, other, start);
+  const own = new Float64Array(GRID * GRID);
+  const ownSquares = centred(whole, wholeWindow, own);
+  const least = own.length * PLAIN ** 2;
+  /** Pearson's, in [−1, 1]; null where one is so plain that it would be a correlation of noise. */
+  const correlation = (window: HashWindow): number | null => {
+    const squares = centred(other, window, otherGrid);
+    if (ownSquares < least || squares < least) return null;
+    let products = 0;
+    for (let i = 0; i < own.length; i++) products += own[i] * otherGrid[i];
+    return products / Math.sqrt(ownSquares * squares);
+  };
+  let best = correlation(start);
   if (best === null) return null;
   let window = start;
   for (let step = 2; step >= 0.25; step /= 2)
@@ -147,7 +165,7 @@ export function alignedCorrelation(
         for (const by of [step, -step]) {
           const tried = { ...window, [edge]: window[edge] + by };
           if (!isAround(tried, start)) continue;
-          const found = correlation(whole, wholeWindow, other, tried);
+          const found = correlation(tried);
           if (found === null || found <= best + 1e-6) continue;
           [best, window, moved] = [found, tried, true];
         }

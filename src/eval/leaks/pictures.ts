@@ -90,6 +90,9 @@ async function bytesOf(source: ImageSource): Promise<Uint8Array> {
   }
 }
 
+/** Training pictures whose matches are kept for the next question about them. */
+const MOST_KNOWN = 10_000;
+
 /** SHA-256 of size and pixels. */
 function hashOfPixels({ widthPx, heightPx, data }: RgbImage): string {
   return hashText(`${widthPx}x${heightPx} ${hashText(data)}`);
@@ -171,7 +174,12 @@ export class PictureIndex {
     for (const match of this.findNear(SmallPicture.of(pixels)))
       if (!found.has(match.picture)) found.set(match.picture, match);
     const matches = found.size === 0 ? NOTHING : [...found.values()];
-    if (file !== null) this.known.set(file, matches);
+    if (file === null) return matches;
+    this.known.set(file, matches);
+    for (const oldest of this.known.keys()) {
+      if (this.known.size <= MOST_KNOWN) break;
+      this.known.delete(oldest);
+    }
     return matches;
   }
 

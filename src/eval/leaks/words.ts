@@ -38,7 +38,11 @@ const MOST_KNOWN = 20_000;
 export class WordsIndex {
   private readonly byWords = new Map<string, number>();
   private readonly shingles: Uint32Array[] = [];
-  private readonly bands = Array.from({ length: BANDS }, () => new Map<number, number[]>());
+  /** Most keys have one text. */
+  private readonly bands = Array.from(
+    { length: BANDS },
+    () => new Map<number, number | number[]>(),
+  );
   private readonly known = new Map<string, readonly WordsMatch[]>();
   /** Lookups whose candidates were too many to compare them all. */
   numCapped = 0;
@@ -57,8 +61,8 @@ export class WordsIndex {
     this.shingles.push(own);
     for (const [band, key] of bandKeys(own).entries()) {
       const bucket = this.bands[band].get(key);
-      if (bucket === undefined) this.bands[band].set(key, [text]);
-      else bucket.push(text);
+      if (typeof bucket === "object") bucket.push(text);
+      else this.bands[band].set(key, bucket === undefined ? text : [bucket, text]);
     }
     return text;
   }
@@ -77,7 +81,7 @@ export class WordsIndex {
     const own = shinglesOf(words);
     const candidates = new Set<number>();
     for (const [band, key] of bandKeys(own).entries())
-      for (const text of this.bands[band].get(key) ?? [])
+      for (const text of [this.bands[band].get(key) ?? []].flat())
         if (candidates.size < MOST_CANDIDATES) candidates.add(text);
     if (candidates.size === MOST_CANDIDATES) this.numCapped++;
     const near = [...candidates].flatMap((text): WordsMatch[] => {
@@ -122,7 +126,8 @@ function bandKeys(shingles: Uint32Array): number[] {
       for (const shingle of shingles) least = Math.min(least, mixed(shingle ^ salt));
       key = mixed(Math.imul(key, 31) + least);
     }
-    return key;
+    // As a signed number: those are held in place.
+    return key | 0;
   });
 }
 
