@@ -4,7 +4,7 @@
  * Our server answers over the nano model; the command line asks it `questions` (30,000) short questions
  * about pictures on disk, once undisturbed and once killed `kills` times with SIGKILL at seeded moments
  * and resumed. Prints whether every question was answered exactly once and both runs left the same
- * outcomes, how long they took, and the peak of memory beside that of a run with `small` (300)
+ * outcomes, how long they took, and the peak of memory beside that of as many runs with `small` (300)
  * questions. Ends with 1 where the outcomes differ or memory grows beyond 1.2 times.
  */
 import { spawn, type ChildProcess } from "node:child_process";
@@ -177,8 +177,13 @@ async function run(): Promise<number> {
   const lines = createInterface({ input: server.stdout! });
   const [ready] = (await once(lines, "line")) as [string];
   const { url } = JSON.parse(ready) as { url: string };
-  const few = await finished(url, "few", "few.jsonl");
-  say(`${small} questions: ${few.seconds.toFixed(1)} s, peak ${mib(few.peakBytes)}`);
+  // As many tries as the large set has: what the collector leaves lying differs from one to the next.
+  let fewPeak = 0;
+  for (let attempt = 0; attempt < Number(kills) + 2; attempt++) {
+    const few = await finished(url, `few-${attempt}`, "few.jsonl");
+    say(`${small} questions: ${few.seconds.toFixed(1)} s, peak ${mib(few.peakBytes)}`);
+    fewPeak = Math.max(fewPeak, few.peakBytes);
+  }
   const straight = await finished(url, "straight", "large.jsonl");
   const rate = (Number(questions) / straight.seconds).toFixed(1);
   say(
@@ -196,7 +201,7 @@ async function run(): Promise<number> {
     .map((line) => (JSON.parse(line) as { recordId: string }).recordId);
   const isOnce = ids.length === Number(questions) && new Set(ids).size === ids.length;
   const isSame = found === expected;
-  const growth = Math.max(straight.peakBytes, killed.peakBytes) / few.peakBytes;
+  const growth = Math.max(straight.peakBytes, killed.peakBytes) / fewPeak;
   say(`every question exactly once: ${isOnce ? "yes" : `no (${new Set(ids).size} ids)`}`);
   say(`outcomes the same bytes as undisturbed: ${isSame ? "yes" : "no"}`);
   say(`peak over that of ${small} questions: ${growth.toFixed(2)}`);
