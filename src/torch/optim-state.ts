@@ -162,26 +162,31 @@ class Codes implements Stored {
   }
 
   load(start: number, count: number): Tensor {
-    const device = this.#device;
-    const table = tensor(Float32Array.from(codesOf(this.#isSquare)), { device });
-    const codes = this.#codes.narrow(0, start, count).to(device).to("int64");
-    const values = this.#blocks(table.indexSelect(0, codes), count);
-    const scaled = values.mul_(this.#scalesAt(start, values.size(0)).to(device));
-    const numbers = scaled.view([-1]).narrow(0, 0, count);
-    return this.#isSquare ? numbers.mul(numbers) : numbers;
+    return scope(() => {
+      const device = this.#device;
+      const table = tensor(Float32Array.from(codesOf(this.#isSquare)), { device });
+      const codes = this.#codes.narrow(0, start, count).to(device).to("int32");
+      const values = this.#blocks(table.indexSelect(0, codes), count);
+      codes.dispose();
+      const scaled = values.mul_(this.#scalesAt(start, values.size(0)).to(device));
+      const numbers = scaled.view([-1]).narrow(0, 0, count);
+      return this.#isSquare ? numbers.mul(numbers) : numbers;
+    });
   }
 
   store(start: number, count: number, values: Tensor): void {
-    const device = this.#device;
-    const blocks = this.#blocks(this.#isSquare ? values.sqrt() : values, count);
-    const scales = blocks.abs().amax([1], true);
-    this.#scalesAt(start, blocks.size(0)).copy_(scales);
-    const relative = blocks.div(scales.clampMin(1e-38));
-    const table = codesOf(this.#isSquare);
-    const middles = table.slice(1).map((code, i) => bound(table[i], code));
-    const edges = tensor(Float32Array.from(middles), { device });
-    const codes = relative.view([-1]).narrow(0, 0, count).bucketize(edges, { outInt32: true });
-    this.#codes.narrow(0, start, count).copy_(codes);
+    scope(() => {
+      const device = this.#device;
+      const blocks = this.#blocks(this.#isSquare ? values.sqrt() : values, count);
+      const scales = scope(() => blocks.abs().amax([1], true));
+      this.#scalesAt(start, blocks.size(0)).copy_(scales);
+      const relative = blocks.div(scales.clampMin(1e-38));
+      const table = codesOf(this.#isSquare);
+      const middles = table.slice(1).map((code, i) => bound(table[i], code));
+      const edges = tensor(Float32Array.from(middles), { device });
+      const codes = relative.view([-1]).narrow(0, 0, count).bucketize(edges, { outInt32: true });
+      this.#codes.narrow(0, start, count).copy_(codes);
+    });
   }
 
   #scalesAt(start: number, numBlocks: number): Tensor {

@@ -83,7 +83,7 @@ interface Piece {
 }
 
 /** Elements of the pieces of one call. */
-const MAX_ELEMENTS = 2 ** 24;
+export const MAX_ELEMENTS = 2 ** 24;
 
 const hasFused = hasOp("aten::_fused_adamw_");
 

@@ -23,6 +23,7 @@ import type { Take } from "../../model/layers.ts";
 import { isVision, parameterShapes, structure } from "../../model/parameters.ts";
 import { dtypeBytes, type Device, type DType } from "../../torch/dtype.ts";
 import { hasHalfKernelsFor, hasKernelsFor } from "../../torch/kernels.ts";
+import { MAX_ELEMENTS } from "../../torch/optim.ts";
 import type { Learning } from "../kind.ts";
 import type { LoraConfig } from "../lora.ts";
 import { LOGITS_COPIES } from "./learner.ts";
@@ -152,6 +153,13 @@ function learningShares(config: ModelConfig, held: Held, plan: LearningPlan): Pa
         ...(device === "cpu" ? [] : ["stateOn: cpu"]),
       ].join(", "),
       passes: false,
+    },
+    {
+      what: "a step of the optimizer",
+      // Both moments of a piece as numbers, and one of them on its way back to codes.
+      bytes: moments === "int8" ? 6 * 4 * Math.min(count, MAX_ELEMENTS) : 0,
+      keys: "",
+      passes: true,
     },
     {
       what: "layers, for the backward pass",
