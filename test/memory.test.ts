@@ -76,3 +76,28 @@ test.each([
   expect(ratio).toBeGreaterThan(0.95);
   expect(ratio).toBeLessThan(1.05);
 });
+
+const memorySchema = z.object({
+  rows: z.array(
+    z.object({
+      size: z.string(),
+      way: z.string(),
+      estimateBytes: z.number(),
+      peakBytes: z.number(),
+    }),
+  ),
+});
+
+test("peaks on a CPU are within a tenth of the estimate, at two sizes", () => {
+  const { rows } = memorySchema.parse(
+    JSON.parse(readFileSync(join(results, "memory.json"), "utf8")),
+  );
+  const far = rows.filter(
+    ({ estimateBytes, peakBytes }) => Math.abs(peakBytes / estimateBytes - 1) > 0.1,
+  );
+  expect(far).toEqual([]);
+  for (const size of ["small", "medium"])
+    expect(rows.filter((row) => row.size === size).map(({ way }) => way)).toEqual(
+      expect.arrayContaining(["sampling", "sft", "sft-lora"]),
+    );
+});

@@ -125,9 +125,10 @@ function learningShares(config: ModelConfig, held: Held, plan: LearningPlan): Pa
   const masterBytes = isHalf ? { float32: 4, kahan: 2, none: 0 }[masters] : 0;
   const positions = held.tokensPerMicroBatch;
   const { text } = config;
-  const layers = plan.recompute
-    ? activationBytes(text, dtype, true) + largestLayer(text, dtype)
-    : activationBytes(text, dtype, false);
+  const largest = largestLayer(text, dtype);
+  const kept = activationBytes(text, dtype, plan.recompute) + (plan.recompute ? largest : 0);
+  // The gradients of what a layer kept, and the matrices that share an input, joined.
+  const work = positions * largest + joinedBytes(config, dtype);
   // What a backward pass leaves in half precision before it is summed comes as the layers go.
   const unsummed = isHalf && !plan.recompute ? dtypeBytes[dtype] * count : 0;
   const layerKeys = `${plan.recompute ? "" : "engine.gradientCheckpointing, "}engine.tokensPerMicroBatch`;
@@ -163,7 +164,7 @@ function learningShares(config: ModelConfig, held: Held, plan: LearningPlan): Pa
     },
     {
       what: "layers, for the backward pass",
-      bytes: Math.max(positions * layers, unsummed),
+      bytes: Math.max(positions * kept + work, unsummed),
       keys: layerKeys,
       passes: true,
     },
@@ -268,6 +269,14 @@ function largestLayer(text: TextConfig, dtype: DType): number {
     layerBytes(text, dtype),
     delta === undefined ? 0 : layerBytes(text, dtype, delta),
   );
+}
+
+/** The larger of the two products of a layer whose matrices are joined: of heads, and of gates and ups. */
+function joinedBytes({ text }: ModelConfig, dtype: DType): number {
+  const { hiddenSize, numHeads, numKeyValueHeads, headDim, intermediateSize, experts } = text;
+  const heads = (numHeads + 2 * numKeyValueHeads) * headDim;
+  const inner = experts === undefined ? intermediateSize : (experts.sharedIntermediateSize ?? 0);
+  return dtypeBytes[dtype] * hiddenSize * Math.max(heads, 2 * inner);
 }
 
 /** What a position keeps of one layer, with attention or with a delta net. */

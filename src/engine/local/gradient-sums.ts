@@ -19,19 +19,20 @@ export class GradientSums {
   /** Takes over what a backward pass has left. */
   collect(): void {
     if (this.half.length === 0) return;
-    noGrad(() =>
-      scope(() => {
-        for (const parameter of this.half) {
-          const gradient = parameter.grad;
-          if (gradient === null) continue;
-          const wide = gradient.to("float32");
-          const sum = this.sums.get(parameter);
-          if (sum === undefined) this.sums.set(parameter, wide.keep());
-          else sum.add_(wide);
-          parameter.zeroGrad();
-        }
-      }),
-    );
+    noGrad(() => {
+      // A scope each: together their float32 forms would be as large as all sums.
+      for (const parameter of this.half) scope(() => this.add(parameter));
+    });
+  }
+
+  private add(parameter: Tensor): void {
+    const gradient = parameter.grad;
+    if (gradient === null) return;
+    const wide = gradient.to("float32");
+    const sum = this.sums.get(parameter);
+    if (sum === undefined) this.sums.set(parameter, wide.keep());
+    else sum.add_(wide);
+    parameter.zeroGrad();
   }
 
   /** The sum for a parameter, or null where no pass has reached it. */
