@@ -76,7 +76,7 @@ it("counts what is trained: the language model, everything, or an adapter of sev
 it("keeps 3.3 MB a position in bfloat16, and 0.15 MB where layers run again", () => {
   expect(activationBytes(config.text, "bfloat16", false) / 1e6).toBeCloseTo(3.32, 1);
   expect(activationBytes(config.text, "bfloat16", true)).toBe(2 * 36 * 2048);
-  expect(bytesOf("layers", { recompute: true })).toBeLessThan(0.1 * bytesOf("layers", {}));
+  expect(bytesOf("layers", { recompute: true })).toBeLessThan(0.11 * bytesOf("layers", {}));
 });
 
 it("counts what delta nets keep, within a twentieth of what was measured", () => {
