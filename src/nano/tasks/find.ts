@@ -1,5 +1,6 @@
 /** Name the thing that carries a digit. Nobody can know where before looking: look, read, go on or stop. */
 import { findQuestion } from "../language.ts";
+import type { Mark } from "../inks.ts";
 import { nameOf, type SceneObject } from "../scene.ts";
 import type { NanoTask } from "./task.ts";
 
@@ -15,6 +16,6 @@ export const find: NanoTask = {
 /** Things of a scene that has to be looked through. */
 export const mostToSearch = 5;
 
-function carriers(things: readonly SceneObject[], mark: SceneObject["plate"]["mark"]) {
+function carriers(things: readonly SceneObject[], mark: Mark) {
   return things.filter(({ plate }) => plate.mark === mark);
 }
