@@ -17,8 +17,8 @@ lookups: { steps: 3, batchSize: 3, poolSize: 40 }
 chats: { steps: 2, batchSize: 2 }
 lookalikes: { steps: 1, batchSize: 2 }
 habits: { steps: 1, batchSize: 2 }
-looks: { steps: 1, batchSize: 2 }
-verdicts: { steps: 1, batchSize: 2 }
+looks: { steps: 1, batchSize: 2, poolSize: 40 }
+verdicts: { steps: 1, batchSize: 2, poolSize: 40 }
 `,
   "small.yaml",
   baseRecipeSchema,
