@@ -3,7 +3,8 @@ import { curvesSvg, type CurvePanel } from "../core/curves.ts";
 import { markdownCode, markdownTable, markdownText } from "../core/plain-text.ts";
 import { formatDuration } from "../core/progress.ts";
 import { interval, percent, signed } from "../eval/report-figures.ts";
-import { html, Html } from "../eval/html.ts";
+import { html, type Html } from "../eval/html.ts";
+import { pageHtml } from "../eval/report-html.ts";
 import { reportCss } from "../eval/report-style.ts";
 import type { Ablation } from "./ablation.ts";
 import { curvesOf, verdicts, type Curve, type Results } from "./results.ts";
@@ -47,40 +48,24 @@ export function ablationHtml(
   results: Results,
   curves: string,
 ): string {
-  return html`<!doctype html>
-    <html lang="en">
-      <head>
-        <meta charset="utf-8" />
-        <meta name="viewport" content="width=device-width, initial-scale=1" />
-        <meta
-          http-equiv="Content-Security-Policy"
-          content="default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-        />
-        <title>${ablation.name}</title>
-        <style>
-          ${new Html(reportCss + css)}
-        </style>
-      </head>
-      <body>
-        <main>
-          <header class="top">
-            <h1>${ablation.name}</h1>
-            <p class="quiet">
-              Written by <code>${head.command}</code>. ${madeOf(ablation, head, results)}
-            </p>
-          </header>
-          ${sections(results).map(htmlSection)}
-          <section>
-            <h2>Curves</h2>
-            <img
-              class="curves"
-              alt="Curves of GRPO by arm, means over seeds"
-              src="data:image/svg+xml;base64,${Buffer.from(curves).toString("base64")}"
-            />
-          </section>
-        </main>
-      </body>
-    </html> `.markup;
+  const body = html`<main>
+    <header class="top">
+      <h1>${ablation.name}</h1>
+      <p class="quiet">
+        Written by <code>${head.command}</code>. ${madeOf(ablation, head, results)}
+      </p>
+    </header>
+    ${sections(results).map(htmlSection)}
+    <section>
+      <h2>Curves</h2>
+      <img
+        class="curves"
+        alt="Curves of GRPO by arm, means over seeds"
+        src="data:image/svg+xml;base64,${Buffer.from(curves).toString("base64")}"
+      />
+    </section>
+  </main>`;
+  return pageHtml(ablation.name, reportCss + css, body);
 }
 
 const css = `

@@ -7,6 +7,7 @@ import { shrinkTo } from "../image/resize.ts";
 import { shownTruth } from "../task/kinds.ts";
 import { loadImages, type TaskRecord } from "../task/record.ts";
 import { html, Html } from "./html.ts";
+import { pageHtml } from "./report-html.ts";
 import { reportCss } from "./report-style.ts";
 
 /** Longest side of a picture in the page. */
@@ -21,30 +22,14 @@ export async function datasetPage(
   const cards: Html[] = [];
   for (const record of records) cards.push(await card(record));
   const shown = records.length < count ? `the first ${records.length} of ${count}` : `${count}`;
-  return html`<!doctype html>
-    <html lang="en">
-      <head>
-        <meta charset="utf-8" />
-        <meta name="viewport" content="width=device-width, initial-scale=1" />
-        <meta
-          http-equiv="Content-Security-Policy"
-          content="default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-        />
-        <title>${title}</title>
-        <style>
-          ${new Html(reportCss + css)}
-        </style>
-      </head>
-      <body>
-        <main>
-          <header class="top">
-            <h1>${title}</h1>
-            <p class="quiet">${shown} questions. Pink: the region of the answer. Blue: evidence.</p>
-          </header>
-          <div class="gallery">${cards}</div>
-        </main>
-      </body>
-    </html> `.markup;
+  const body = html`<main>
+    <header class="top">
+      <h1>${title}</h1>
+      <p class="quiet">${shown} questions. Pink: the region of the answer. Blue: evidence.</p>
+    </header>
+    <div class="gallery">${cards}</div>
+  </main>`;
+  return pageHtml(title, reportCss + css, body);
 }
 
 async function card(record: TaskRecord): Promise<Html> {
