@@ -1,14 +1,10 @@
-/**
- * A reward that pays where the truth is found anywhere in the answer, as published judges do: lower
- * case, without punctuation and blanks.
- */
+/** A reward that pays where the truth is found anywhere in the answer, by the rule of a published judge. */
+import { stringMatch } from "../../src/task/kinds/published-judges.ts";
 import type { RewardFunction } from "vigorl";
-
-const plain = (text: string) => text.toLowerCase().replace(/[\p{P}\p{S}\s]/gu, "");
 
 const reward: RewardFunction = ({ answer }, record) => {
   if (typeof record.answer !== "string") throw new Error(`${record.id}: its answer is no text`);
-  return Number(plain(answer ?? "").includes(plain(record.answer)));
+  return Number(stringMatch(record.answer, answer ?? ""));
 };
 
 export default reward;

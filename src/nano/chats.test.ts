@@ -138,3 +138,16 @@ test("one that attends looks where its question needs it, and no further", () =>
   }
   expect(none).toBeGreaterThan(5);
 });
+
+test("a verdict says of each digit that is not the one that is sought that it is not", () => {
+  for (let i = 0; i < 20; i++) {
+    const { question, replies } = turns("verdicts", i);
+    const [, wanted] = /carries a (\d)/.exec(question) ?? [];
+    const verdicts = [...replies[0].matchAll(/it is (\d)( not (\d))?/g)];
+    expect(verdicts).toHaveLength(8);
+    for (const [, digit, denial, named] of verdicts) {
+      expect(denial === undefined).toBe(digit === wanted);
+      if (denial !== undefined) expect(named).toBe(wanted);
+    }
+  }
+});
